@@ -5,4 +5,5 @@
 pub mod counters;
 pub mod discord;
 pub mod feed;
+pub mod people;
 pub mod twitch;

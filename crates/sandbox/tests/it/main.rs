@@ -1,0 +1,5 @@
+//! The sandbox as its clients see it: real sockets, real frames.
+
+mod discord;
+mod page;
+mod twitch;
