@@ -1,0 +1,216 @@
+//! The `main` of a service: arguments, settings, telemetry, then the work.
+
+use std::{future::Future, net::SocketAddr, process::ExitCode};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    health::Health,
+    http, lifecycle,
+    metrics::Metrics,
+    settings::{COMMON, Setting, Settings},
+    tasks::Tasks,
+    telemetry,
+};
+
+/// Version and commit of this build, `0.1.0 (abc1234567)`.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VIGIE_BUILD_COMMIT"), ")");
+/// The exit code for settings that cannot be used (`EX_USAGE` of sysexits): a restart would not help.
+pub const EXIT_BAD_SETTINGS: u8 = 64;
+
+/// What a binary is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    /// The name of the service, its crate and its binary.
+    pub name: &'static str,
+}
+
+/// What a service is given to work with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The name of the service.
+    pub name: &'static str,
+    /// Which of several: `<host>-<process id>`.
+    pub instance: String,
+    /// Cancelled when the service should stop taking work, drain, and return.
+    pub shutdown: CancellationToken,
+    /// What the probes say.
+    pub health: Health,
+    /// What `/metrics` says.
+    pub metrics: Metrics,
+    /// Where background work is spawned.
+    pub tasks: Tasks,
+}
+
+impl Context {
+    /// A context outside of [`main`], for tests that run a service in process.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        let shutdown = CancellationToken::new();
+        Self {
+            name,
+            instance: instance(),
+            health: Health::default(),
+            metrics: Metrics::default(),
+            tasks: Tasks::new(shutdown.clone()),
+            shutdown,
+        }
+    }
+}
+
+/// Runs a service as the `main` of its binary.
+///
+/// Arguments: `--version`, `--probe` (is the one that runs here ready?), `--settings` (the table of
+/// its settings, one JSON object a line), `--help`. Exit codes: 0 after a signal, 1 when the service
+/// failed, [`EXIT_BAD_SETTINGS`] when settings or arguments cannot be used.
+pub fn main<C, R, F>(info: Info, known: &'static [Setting], read: fn(&mut Settings) -> C, work: R) -> ExitCode
+where
+    R: FnOnce(Context, C) -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => serve(info, known, read, work),
+        ["--version" | "-V"] => say(&format!("{} {BUILD}", info.name)),
+        ["--help" | "-h"] => say(&help(info, known)),
+        ["--settings"] => say(&table(known)),
+        ["--probe"] => probe(known),
+        _ => {
+            complain(&format!(
+                "{}: expected no argument, or one of --version --probe --settings --help",
+                info.name
+            ));
+            ExitCode::from(EXIT_BAD_SETTINGS)
+        }
+    }
+}
+
+/// Makes ring the provider of TLS for this process. Two providers in one dependency tree make
+/// rustls panic unless one is chosen.
+pub fn install_crypto() {
+    // An error says that one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn serve<C, R, F>(info: Info, known: &'static [Setting], read: fn(&mut Settings) -> C, work: R) -> ExitCode
+where
+    R: FnOnce(Context, C) -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let mut settings = Settings::load(&[known]);
+    let telemetry = telemetry::Config::read(&mut settings);
+    let address = http_address(&mut settings);
+    let config = read(&mut settings);
+    if let [first, ..] = settings.problems() {
+        let count = settings.problems().len();
+        let plural = if count == 1 { "setting" } else { "settings" };
+        complain(&format!("{}: {count} {plural} cannot be used:", info.name));
+        for problem in settings.problems() {
+            complain(&format!("  {problem}"));
+        }
+        complain(&format!("nothing was started; mend {} and start again", first.name));
+        return ExitCode::from(EXIT_BAD_SETTINGS);
+    }
+    install_crypto();
+    let context = Context::new(info.name);
+    let guard = match telemetry::start(&telemetry, info.name, &context.instance) {
+        Ok(guard) => guard,
+        Err(reason) => {
+            complain(&format!("{}: logs and traces cannot be started: {reason:#}", info.name));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = block_on(run(&context, address, work(context.clone(), config)));
+    drop(guard);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error!(error = format!("{reason:#}"), "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread: an event costs fewer wake-ups, and a service fits in less memory.
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(
+    context: &Context,
+    address: SocketAddr,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let listener = http::bind(address).await?;
+    info!(build = BUILD, http = %listener.local_addr()?, "starting");
+    let (health, metrics) = (context.health.clone(), context.metrics.clone());
+    context.tasks.spawn("http", http::serve(listener, health, metrics, context.shutdown.clone()));
+    let outcome = lifecycle::supervise(work, &context.tasks, &context.health, &context.shutdown).await;
+    if outcome.is_ok() {
+        info!("ended");
+    }
+    outcome
+}
+
+fn http_address(settings: &mut Settings) -> SocketAddr {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings
+        .optional_parse("VIGIE_HTTP_ADDR", |text| text.parse().map_err(|_| String::new()))
+        .unwrap_or(nowhere)
+}
+
+fn probe(known: &'static [Setting]) -> ExitCode {
+    let mut settings = Settings::load(&[known]);
+    let address = http_address(&mut settings);
+    match http::probe(address) {
+        Ok(()) => say("ready"),
+        Err(reason) => {
+            complain(&format!("{reason:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help(info: Info, known: &[Setting]) -> String {
+    let mut text = format!("{} {BUILD}\n\nSettings (environment, NAME_FILE, or vigie.toml):\n", info.name);
+    for setting in known.iter().chain(COMMON) {
+        let default = setting.default.map(|value| format!(" (default {value})")).unwrap_or_default();
+        text += &format!("  {:<30} {}{default}\n", setting.name, setting.help);
+    }
+    text + "\nArguments: --version, --probe, --settings, --help"
+}
+
+fn table(known: &[Setting]) -> String {
+    let line = |setting: &Setting| {
+        serde_json::json!({
+            "name": setting.name,
+            "default": setting.default,
+            "expected": setting.expected,
+            "help": setting.help,
+            "secret": setting.secret,
+        })
+        .to_string()
+    };
+    known.iter().chain(COMMON).map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn instance() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let token = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+    format!("{}-{}", host.chars().take(32).map(token).collect::<String>(), std::process::id())
+}
+
+#[allow(clippy::print_stdout, reason = "the answer to an argument goes to standard output")]
+fn say(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stderr, reason = "there is no log yet")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
