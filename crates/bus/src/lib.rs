@@ -1,1 +1,39 @@
-//! bus
+//! The only crate that talks to NATS.
+//!
+//! | to do | call |
+//! |---|---|
+//! | connect, see whether the link is up | [`Bus::connect`], [`Bus::link`] |
+//! | store a message, sure that it is stored | [`Bus::store`]; many, in order: [`Outbox`] |
+//! | take stored messages, each once | [`Bus::consume`] |
+//! | ask and be answered | [`Bus::request`], [`Bus::serve`] |
+//! | tell whoever listens | [`Bus::notify`], [`Bus::subscribe`] |
+//! | keep a small value, watch it | [`Bus::bucket`] |
+//! | hold something for a while, once among all | [`Bus::once`] |
+//! | be found and counted | [`Bus::announce`], [`Bus::stats`] |
+//! | create streams, consumers, buckets | [`provision`], once, before the services |
+//!
+//! What is stored where, for how long and at what cost is said in [`topology`].
+
+mod announce;
+mod bucket;
+mod connect;
+mod consume;
+mod message;
+mod once;
+mod outbox;
+mod provision;
+mod request;
+mod store;
+pub mod topology;
+
+pub use announce::{Announcement, DISCOVERY_LIMIT};
+pub use bucket::{Bucket, BucketError, Entry, Watch};
+pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options};
+pub use consume::{ConsumeError, Consumer, Delivery};
+pub use message::{Incoming, Message, Subscription};
+pub use once::OnceError;
+pub use outbox::{Outbox, OutboxError};
+pub use provision::{Backlog, ProvisionError, backlogs, provision};
+pub use request::{Request, RequestError, Requests, RespondError};
+pub use store::StoreError;
+pub use topology::{BucketName, Storage, Stream};

@@ -11,10 +11,10 @@ pub fn event(platform: Platform, community: &CommunityId, kind: &str) -> String 
     format!("event.{platform}.{community}.{kind}")
 }
 
-/// `event.<platform>._.chatter`: a [`Batch`](crate::Batch) of messages from several communities.
+/// `chatter.<platform>`: a [`Batch`](crate::Batch) of messages from several communities.
 #[must_use]
 pub fn chatter(platform: Platform) -> String {
-    format!("event.{platform}._.chatter")
+    format!("chatter.{platform}")
 }
 
 /// `interaction.<platform>.<community>`: a question that a worker answers at once.

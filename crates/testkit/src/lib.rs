@@ -1,1 +1,11 @@
-//! testkit
+//! For tests only: real servers on free ports, and waiting with a deadline.
+//!
+//! A test that fails here fails by panicking, with what it saw last.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod nats;
+mod wait;
+
+pub use nats::Nats;
+pub use wait::{eventually, free_port};

@@ -10,7 +10,7 @@ fn subjects_read_as_documented() {
         subject::event(Platform::Discord, &community, "command"),
         "event.discord.41771983423143937.command"
     );
-    assert_eq!(subject::chatter(Platform::Twitch), "event.twitch._.chatter");
+    assert_eq!(subject::chatter(Platform::Twitch), "chatter.twitch");
     assert_eq!(subject::interaction(Platform::Discord, &CommunityId::direct()), "interaction.discord.dm");
     assert_eq!(
         subject::action(Platform::Discord, &channel, &community),

@@ -1,0 +1,123 @@
+//! Creates what [`topology`](crate::topology) declares, and reads how full it is.
+
+use async_nats::jetstream::{
+    ErrorCode,
+    context::{CreateKeyValueErrorKind, CreateStreamErrorKind},
+    stream::Config,
+};
+use tracing::info;
+
+use crate::{
+    connect::Bus,
+    topology::{self, BucketName, Storage, Stream},
+};
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why something could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// A stream.
+    #[error("the stream {name} could not be created or changed")]
+    Stream {
+        /// Its name.
+        name: String,
+        /// What the server said.
+        source: Source,
+    },
+    /// A consumer.
+    #[error("the consumer {name} of {stream} could not be created or changed")]
+    Consumer {
+        /// Its stream.
+        stream: &'static str,
+        /// Its name.
+        name: String,
+        /// What the server said.
+        source: Source,
+    },
+    /// A bucket.
+    #[error("the bucket {name} could not be created")]
+    Bucket {
+        /// Its name.
+        name: &'static str,
+        /// What the server said.
+        source: Source,
+    },
+}
+
+/// Creates every stream, consumer and bucket, and brings those that exist up to date. Safe to run
+/// again, and by several at once.
+///
+/// # Errors
+/// [`ProvisionError`] names what failed first.
+pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError> {
+    for stream in Stream::ALL {
+        apply(bus, stream.config(storage)).await?;
+        for consumer in stream.consumers() {
+            let name = consumer.durable_name.clone().unwrap_or_default();
+            bus.jetstream.create_consumer_on_stream(consumer, stream.name()).await.map_err(|error| {
+                ProvisionError::Consumer { stream: stream.name(), name, source: error.into() }
+            })?;
+        }
+    }
+    apply(bus, topology::dead(storage)).await?;
+    apply(bus, topology::once(storage)).await?;
+    for bucket in BucketName::ALL {
+        match bus.jetstream.create_key_value(bucket.config()).await {
+            Ok(_) => {}
+            Err(error) if exists(&error) => {}
+            Err(error) => {
+                return Err(ProvisionError::Bucket { name: bucket.name(), source: error.into() });
+            }
+        }
+    }
+    info!("streams, consumers and buckets are as declared");
+    Ok(())
+}
+
+/// Creating an identical stream writes nothing; updating one always rewrites its file.
+async fn apply(bus: &Bus, config: Config) -> Result<(), ProvisionError> {
+    let name = config.name.clone();
+    let created = bus.jetstream.create_stream(config.clone()).await;
+    let outcome: Result<(), Source> = match created {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            CreateStreamErrorKind::JetStream(ref refusal)
+                if refusal.error_code() == ErrorCode::STREAM_NAME_EXIST =>
+            {
+                bus.jetstream.update_stream(config).await.map(drop).map_err(Into::into)
+            }
+            _ => Err(error.into()),
+        },
+    };
+    outcome.map_err(|source| ProvisionError::Stream { name, source })
+}
+
+fn exists(error: &async_nats::jetstream::context::CreateKeyValueError) -> bool {
+    error.kind() == CreateKeyValueErrorKind::BucketCreate
+        && std::error::Error::source(error)
+            .is_some_and(|source| source.to_string().contains("already in use"))
+}
+
+/// How much a stream holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Its name.
+    pub stream: &'static str,
+    /// Messages that nobody acknowledged yet; in `DEAD`, the dead letters.
+    pub messages: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// How much each stream holds, the dead letters last; a stream that is not there is left out.
+pub async fn backlogs(bus: &Bus) -> Vec<Backlog> {
+    let mut found = Vec::new();
+    for stream in Stream::ALL.map(Stream::name).into_iter().chain([topology::DEAD_STREAM]) {
+        if let Ok(info) = bus.jetstream.get_stream(stream).await {
+            let state = &info.cached_info().state;
+            found.push(Backlog { stream, messages: state.messages, bytes: state.bytes });
+        }
+    }
+    found
+}

@@ -1,0 +1,245 @@
+//! What is stored in NATS, for how long, and who takes it. Declared here once; `vigie provision`
+//! applies it and services only look it up.
+//!
+//! | stream | subjects | kept | consumers |
+//! |---|---|---|---|
+//! | `EVENTS` | `event.>` | until a worker acknowledged, at most 15 min | `commands`, `community` |
+//! | `CHATTER` | `chatter.*` | until a worker acknowledged, at most 15 min; the oldest go when full | `chatter` |
+//! | `ACTIONS_DISCORD`, `ACTIONS_TWITCH` | `action.<platform>.>` | until the gateway acknowledged, at most 15 min | `partition-0` to `partition-15` |
+//! | `DEAD` | `dead.*` | 7 days | none; the CLI reads it |
+//! | `ONCE` | `once.>` | the time of each hold | none |
+//!
+//! All but `DEAD` and `ONCE` are work queues: an acknowledgement deletes the message, so that a killed
+//! server cannot deliver it again (a limits stream does). Storage is the disk with default
+//! persistence: no acknowledged message is lost when the server is killed, and a power cut costs at
+//! most the server's `sync_interval`. Memory is for worn SD cards: a restart of NATS then loses what
+//! is in flight.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    consumer::{AckPolicy, pull},
+    kv,
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use protocol::{Platform, subject};
+
+/// The largest payload that is sent, in bytes. The server's `max_payload` is the same with room for
+/// headers.
+pub const MAX_PAYLOAD_BYTES: usize = 240 * 1024;
+/// The stream behind [`Bus::once`](crate::Bus::once).
+pub(crate) const ONCE_STREAM: &str = "ONCE";
+/// The first token of its subjects.
+pub(crate) const ONCE_PREFIX: &str = "once";
+/// The stream of dead letters.
+pub(crate) const DEAD_STREAM: &str = "DEAD";
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What nobody took by then is of no use: chat is about now.
+const MAX_AGE: Duration = Duration::from_secs(15 * 60);
+/// A message id seen again within this time is a duplicate.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
+const MIB: i64 = 1024 * 1024;
+
+/// Where streams are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// On disk: survives restarts.
+    #[default]
+    File,
+    /// In memory: spares a worn SD card.
+    Memory,
+}
+
+/// A stream that somebody consumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Commands, and rare events of a community.
+    Events,
+    /// Batches of chat messages.
+    Chatter,
+    /// What the Discord gateway has to do.
+    ActionsDiscord,
+    /// What the Twitch gateway has to do.
+    ActionsTwitch,
+}
+
+impl Stream {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Events, Self::Chatter, Self::ActionsDiscord, Self::ActionsTwitch];
+
+    /// Its name on the server.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "EVENTS",
+            Self::Chatter => "CHATTER",
+            Self::ActionsDiscord => "ACTIONS_DISCORD",
+            Self::ActionsTwitch => "ACTIONS_TWITCH",
+        }
+    }
+
+    /// The stream of a platform's actions.
+    #[must_use]
+    pub const fn actions(platform: Platform) -> Self {
+        match platform {
+            Platform::Discord => Self::ActionsDiscord,
+            Platform::Twitch => Self::ActionsTwitch,
+        }
+    }
+
+    fn subjects(self) -> Vec<String> {
+        match self {
+            Self::Events => vec!["event.>".to_owned()],
+            Self::Chatter => vec!["chatter.*".to_owned()],
+            Self::ActionsDiscord => vec!["action.discord.>".to_owned()],
+            Self::ActionsTwitch => vec!["action.twitch.>".to_owned()],
+        }
+    }
+
+    pub(crate) fn config(self, storage: Storage) -> Config {
+        Config {
+            name: self.name().to_owned(),
+            subjects: self.subjects(),
+            retention: RetentionPolicy::WorkQueue,
+            storage: storage.into(),
+            max_age: MAX_AGE,
+            max_bytes: 64 * MIB,
+            // Refused messages wait at their gateway, which then stops reading; chatter is shed instead.
+            discard: if self == Self::Chatter { DiscardPolicy::Old } else { DiscardPolicy::New },
+            duplicate_window: DUPLICATE_WINDOW,
+            allow_message_ttl: true,
+            ..Config::default()
+        }
+    }
+
+    pub(crate) fn consumers(self) -> Vec<pull::Config> {
+        let actions = |platform| {
+            (0..subject::PARTITIONS)
+                .map(|partition| Consumer {
+                    name: format!("partition-{partition}"),
+                    subjects: vec![subject::actions_of(platform, partition)],
+                    ack_wait: Duration::from_secs(30),
+                })
+                .collect()
+        };
+        let consumers: Vec<Consumer> = match self {
+            Self::Events => vec![
+                Consumer {
+                    name: "commands".to_owned(),
+                    subjects: vec!["event.*.*.command".to_owned()],
+                    ack_wait: Duration::from_secs(10),
+                },
+                Consumer {
+                    name: "community".to_owned(),
+                    subjects: ["raid", "subscription", "gift"].map(|kind| format!("event.*.*.{kind}")).into(),
+                    ack_wait: Duration::from_secs(10),
+                },
+            ],
+            Self::Chatter => vec![Consumer {
+                name: "chatter".to_owned(),
+                subjects: vec!["chatter.*".to_owned()],
+                ack_wait: Duration::from_secs(30),
+            }],
+            Self::ActionsDiscord => actions(Platform::Discord),
+            Self::ActionsTwitch => actions(Platform::Twitch),
+        };
+        consumers.into_iter().map(Consumer::config).collect()
+    }
+}
+
+struct Consumer {
+    name: String,
+    subjects: Vec<String>,
+    ack_wait: Duration,
+}
+
+impl Consumer {
+    fn config(self) -> pull::Config {
+        let mut config = pull::Config {
+            durable_name: Some(self.name),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.ack_wait,
+            max_ack_pending: 512,
+            ..pull::Config::default()
+        };
+        match <[String; 1]>::try_from(self.subjects) {
+            Ok([only]) => config.filter_subject = only,
+            Err(several) => config.filter_subjects = several,
+        }
+        config
+    }
+}
+
+/// A key-value bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketName {
+    /// Resume cursors and what a gateway must remember across restarts.
+    Session,
+    /// What everybody watches: the command catalogue, per-community settings.
+    Settings,
+}
+
+impl BucketName {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Session, Self::Settings];
+
+    /// Its name on the server.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Settings => "settings",
+        }
+    }
+
+    pub(crate) fn config(self) -> kv::Config {
+        kv::Config {
+            bucket: self.name().to_owned(),
+            history: 1,
+            max_bytes: 16 * MIB,
+            max_value_size: 256 * 1024,
+            // Always on disk: these are what a restart needs.
+            storage: StorageType::File,
+            ..kv::Config::default()
+        }
+    }
+}
+
+pub(crate) fn dead(storage: Storage) -> Config {
+    Config {
+        name: DEAD_STREAM.to_owned(),
+        subjects: vec!["dead.*".to_owned()],
+        storage: storage.into(),
+        max_age: 7 * DAY,
+        max_bytes: 16 * MIB,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
+        ..Config::default()
+    }
+}
+
+pub(crate) fn once(storage: Storage) -> Config {
+    Config {
+        name: ONCE_STREAM.to_owned(),
+        subjects: vec![format!("{ONCE_PREFIX}.>")],
+        storage: storage.into(),
+        max_age: DAY,
+        max_bytes: 8 * MIB,
+        max_messages_per_subject: 1,
+        duplicate_window: MINUTE,
+        allow_direct: true,
+        allow_message_ttl: true,
+        ..Config::default()
+    }
+}
+
+impl From<Storage> for StorageType {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::File => Self::File,
+            Storage::Memory => Self::Memory,
+        }
+    }
+}
