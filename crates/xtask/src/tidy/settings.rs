@@ -1,0 +1,104 @@
+//! `.env.example` against the settings that the binaries know, so that it never lies.
+
+use std::{collections::BTreeMap, process::Command};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use super::Text;
+use crate::{paths, shell};
+
+const EXAMPLE: &str = ".env.example";
+
+/// One setting, as a binary prints it with `--settings`.
+#[derive(Clone, Debug, Deserialize)]
+struct Setting {
+    name: String,
+    default: Option<String>,
+    help: String,
+}
+
+pub(crate) fn check(files: &[Text]) -> anyhow::Result<Vec<String>> {
+    let Some(example) = files.iter().find(|file| file.path == EXAMPLE) else {
+        return Ok(vec![format!("{EXAMPLE} is missing")]);
+    };
+    Ok(differences(&known()?, &listed(&example.text)))
+}
+
+/// What the binaries say, gathered by `vigie settings`.
+fn known() -> anyhow::Result<BTreeMap<String, Setting>> {
+    let vigie = paths::binary("vigie");
+    if !vigie.is_file() {
+        bail!("{} is not built: run cargo xtask test, or cargo build --workspace", paths::shown(&vigie));
+    }
+    let mut command = Command::new(vigie);
+    let lines = shell::output(command.args(["settings", "--json"]))?;
+    let mut known = BTreeMap::new();
+    for line in lines.lines() {
+        let setting: Setting =
+            serde_json::from_str(line).with_context(|| format!("not a setting: {line}"))?;
+        known.insert(setting.name.clone(), setting);
+    }
+    Ok(known)
+}
+
+/// What the example shows, set or commented out: `NAME=value` or `#NAME=value`.
+fn listed(example: &str) -> BTreeMap<String, String> {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    example
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once('='))
+        .filter(|(name, _)| is_name(name))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+fn differences(known: &BTreeMap<String, Setting>, listed: &BTreeMap<String, String>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, setting) in known {
+        let default = setting.default.as_deref().unwrap_or_default();
+        match listed.get(name) {
+            None => problems
+                .push(format!("{EXAMPLE}: {name} is missing ({}); add #{name}={default}", setting.help)),
+            Some(shown) if shown != default => {
+                problems.push(format!("{EXAMPLE}: {name} shows {shown:?}, its default is {default:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in listed.keys().filter(|name| !known.contains_key(*name)) {
+        problems.push(format!("{EXAMPLE}: {name} is a setting of no binary"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_and_the_binaries_say_the_same() {
+        let setting = |name: &str, default: Option<&str>| {
+            let help = "what for".to_owned();
+            (name.to_owned(), Setting { name: name.to_owned(), default: default.map(str::to_owned), help })
+        };
+        let known = BTreeMap::from([
+            setting("PREFIX", Some("!")),
+            setting("TOKEN", None),
+            setting("LOCALE", Some("en")),
+            setting("NEW", None),
+        ]);
+        let example = "# The bot. Not a setting: a=b\nTOKEN=\n#PREFIX=!\n#LOCALE=fr\n#OLD=1\n";
+        assert_eq!(
+            differences(&known, &listed(example)),
+            [
+                ".env.example: LOCALE shows \"fr\", its default is \"en\"",
+                ".env.example: NEW is missing (what for); add #NEW=",
+                ".env.example: OLD is a setting of no binary",
+            ]
+        );
+    }
+}
