@@ -1,0 +1,94 @@
+//! A command that was found, before and after it runs.
+
+use std::time::Duration;
+
+use protocol::{InteractionResponse, Rank, ResponseBody, VERSION};
+
+use crate::{
+    answer::{Answer, Failure},
+    arguments::ArgumentError,
+    ask::{Ask, Form},
+    definition::Definition,
+};
+
+/// A command that somebody asked for and may use.
+pub struct Call {
+    definition: &'static Definition,
+    ask: Ask,
+    wrong: Option<ArgumentError>,
+}
+
+/// How long somebody waits before the next use of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cooldown {
+    /// Names the command and the person; a valid key of a NATS bucket.
+    pub key: String,
+    /// At least a second.
+    pub lasts: Duration,
+}
+
+impl Call {
+    pub(crate) const fn new(definition: &'static Definition, ask: Ask, wrong: Option<ArgumentError>) -> Self {
+        Self { definition, ask, wrong }
+    }
+
+    /// The name of the command.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.definition.name
+    }
+
+    /// The question.
+    #[must_use]
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// How long the person waits before the next use, if at all. `setting` takes the place of what the
+    /// command says; zero is none. Wrong arguments count as a use: they are answered too.
+    #[must_use]
+    pub fn cooldown(&self, setting: Option<Duration>) -> Option<Cooldown> {
+        let lasts = setting.unwrap_or(self.definition.cooldown);
+        if lasts.is_zero() || self.ask.user.rank > Rank::Everyone {
+            return None;
+        }
+        // The one character of an id that a key may not have.
+        let user = self.ask.user.id.as_str().replace(':', "=");
+        let key = format!("{}.{}.{user}", self.definition.name, self.ask.platform);
+        Some(Cooldown { key, lasts: lasts.max(Duration::from_secs(1)) })
+    }
+
+    /// Runs the command; arguments that do not fit are answered with how it is used.
+    ///
+    /// # Errors
+    /// [`Failure`] when the command could not answer; say [`apology`](Self::apology) then.
+    pub async fn run(&self) -> Result<Answer, Failure> {
+        let Some(wrong) = &self.wrong else { return (self.definition.run)(&self.ask).await };
+        let usage = self.definition.usage(self.ask.prefix());
+        let values = [("wrong", wrong.explain(self.ask.language).into()), ("usage", usage.into())];
+        Ok(Answer::note(self.ask.say("argument-wrong", &values)))
+    }
+
+    /// What somebody hears who is too early, where only they hear it.
+    #[must_use]
+    pub fn too_soon(&self) -> Answer {
+        Answer::note(self.ask.say("command-too-soon", &[]))
+    }
+
+    /// What is said when the command failed. `id` finds the trace and the log line.
+    #[must_use]
+    pub fn apology(&self, id: &str) -> Answer {
+        Answer::note(self.ask.say("command-failed", &[("id", id.into())]))
+    }
+
+    /// An answer as the response to an interaction.
+    #[must_use]
+    pub fn response(&self, answer: Answer) -> InteractionResponse {
+        let Answer { content, ephemeral } = answer;
+        let body = match self.ask.form {
+            Form::Button { .. } if !ephemeral => ResponseBody::Update { content },
+            _ => ResponseBody::Reply { content, ephemeral },
+        };
+        InteractionResponse { v: VERSION, body }
+    }
+}
