@@ -6,6 +6,7 @@ use async_nats::service::{Service, ServiceExt};
 use futures_util::StreamExt;
 use protocol::ServiceStats;
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
@@ -23,8 +24,21 @@ const ENDPOINT: &str = "stats";
 /// Keeps a service announced until it is dropped.
 #[derive(Debug)]
 pub struct Announcement {
-    _service: Service,
+    service: Option<Service>,
     _task: AbortOnDropHandle<()>,
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        // Dropping the client's service leaves it answering; only stopping it, which waits, does not.
+        if let (Some(service), Ok(runtime)) = (self.service.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                if let Err(error) = service.stop().await {
+                    debug!(%error, "the service was gone already");
+                }
+            });
+        }
+    }
 }
 
 /// Why a service could not be announced.
@@ -74,7 +88,7 @@ impl Bus {
                 }
             }
         });
-        Ok(Announcement { _service: service, _task: AbortOnDropHandle::new(task) })
+        Ok(Announcement { service: Some(service), _task: AbortOnDropHandle::new(task) })
     }
 
     /// Asks all services for their numbers: one entry for each instance that answered within `limit`.

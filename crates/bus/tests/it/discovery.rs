@@ -1,0 +1,39 @@
+//! Services find each other with the standard protocol.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use protocol::{ServiceStats, VERSION};
+use testkit::Nats;
+
+fn stats(instance: &str) -> ServiceStats {
+    ServiceStats {
+        v: VERSION,
+        service: "command-worker".to_owned(),
+        instance: instance.to_owned(),
+        build: "0.1.0 (test)".to_owned(),
+        uptime_s: 1,
+        ready: true,
+        reason: String::new(),
+        resident_bytes: 1024,
+        metrics: BTreeMap::from([("events_total".to_owned(), 3.0)]),
+    }
+}
+
+#[tokio::test]
+async fn every_instance_answers_until_it_is_dropped() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let other = nats.bus("other").await;
+    let one = bus.announce("command-worker", || stats("one")).await.unwrap();
+    let _two = other.announce("command-worker", || stats("two")).await.unwrap();
+    bus.round_trip().await;
+    other.round_trip().await;
+    let within = Duration::from_secs(2);
+    assert_eq!(bus.stats(within).await, [stats("one"), stats("two")]);
+    drop(one);
+    testkit::eventually(Duration::from_secs(5), || async {
+        let seen = bus.stats(within).await;
+        if seen == [stats("two")] { Ok(()) } else { Err(seen) }
+    })
+    .await;
+}
