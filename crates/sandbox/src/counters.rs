@@ -58,9 +58,9 @@ impl Counters {
     /// [`NotReached`] after `within`, with every counter as it was then.
     pub async fn wait(&self, name: &str, wanted: u64, within: Duration) -> Result<u64, NotReached> {
         let mut watched = self.sender(name).subscribe();
-        match tokio::time::timeout(within, watched.wait_for(|count| *count >= wanted)).await {
-            Ok(Ok(count)) => return Ok(*count),
-            Ok(Err(_)) | Err(_) => {}
+        let reached = watched.wait_for(|count| *count >= wanted);
+        if let Ok(Ok(count)) = tokio::time::timeout(within, reached).await {
+            return Ok(*count);
         }
         Err(NotReached {
             name: name.to_owned(),

@@ -1,14 +1,21 @@
 //! What a person who looks at both chats would see, as one stream: the chat page shows it, `--say`
 //! and tests wait on it.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use serde::Serialize;
 use tokio::sync::broadcast;
 
 /// How many items a slow watcher may lag behind before it misses some.
 const BACKLOG: usize = 4096;
+/// How many bots are remembered by name; the sandbox serves a few.
+const MOST_BOTS: usize = 64;
 
 /// Which of the two local platforms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Platform {
     /// The local Discord.
@@ -113,25 +120,58 @@ pub enum Item {
     },
 }
 
+/// A bot that was here at least once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Presence {
+    /// Where.
+    pub platform: Platform,
+    /// Its name.
+    pub name: String,
+    /// Whether it is connected now.
+    pub online: bool,
+}
+
 /// The stream of [`Item`]s; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Feed(broadcast::Sender<Item>);
+pub struct Feed {
+    items: broadcast::Sender<Item>,
+    bots: Arc<Mutex<BTreeMap<(Platform, String), bool>>>,
+}
 
 impl Default for Feed {
     fn default() -> Self {
-        Self(broadcast::channel(BACKLOG).0)
+        Self { items: broadcast::channel(BACKLOG).0, bots: Arc::default() }
     }
 }
 
 impl Feed {
     /// Shows an item to all who watch now.
     pub fn show(&self, item: Item) {
+        if let Item::Bot { platform, name, online } = &item {
+            let mut bots = self.bots.lock().unwrap_or_else(PoisonError::into_inner);
+            if bots.len() >= MOST_BOTS {
+                bots.retain(|_, online| *online);
+            }
+            bots.insert((*platform, name.clone()), *online);
+        }
         // An error only says that nobody watches.
-        let _ = self.0.send(item);
+        let _ = self.items.send(item);
     }
 
     /// Watches from now on.
     pub fn watch(&self) -> broadcast::Receiver<Item> {
-        self.0.subscribe()
+        self.items.subscribe()
+    }
+
+    /// Every bot that was ever connected, and whether it is now.
+    #[must_use]
+    pub fn bots(&self) -> Vec<Presence> {
+        let bots = self.bots.lock().unwrap_or_else(PoisonError::into_inner);
+        let presence = |(key, online): (&(Platform, String), &bool)| Presence {
+            platform: key.0,
+            name: key.1.clone(),
+            online: *online,
+        };
+        bots.iter().map(presence).collect()
     }
 }
