@@ -33,6 +33,9 @@ pub struct Args {
     /// Where Twitch chat listens for WebSockets [default: 127.0.0.1:7703].
     #[arg(long, value_name = "ADDRESS:PORT")]
     irc_ws: Option<SocketAddr>,
+    /// The base of the URLs that clients are told, if they reach it by another name.
+    #[arg(long, value_name = "http://HOST:PORT", value_parser = base_url)]
+    public_url: Option<String>,
     /// How many quiet Discord guilds there are beside the demo one, for load tests.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     extra_guilds: u32,
@@ -55,10 +58,20 @@ impl Args {
             irc: self.irc.unwrap_or_else(|| default(1)),
             irc_tls: self.irc_tls.unwrap_or_else(|| default(2)),
             irc_ws: self.irc_ws.unwrap_or_else(|| default(3)),
+            public_url: self.public_url.clone(),
             ..Options::default()
         };
         options.discord.extra_guilds = self.extra_guilds as usize;
         options
+    }
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', ' ']) => Ok(text.to_owned()),
+        _ => Err("expected http://HOST:PORT without a path".to_owned()),
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Plan {
     /// The command: a line, or on Discord a slash command without options.
     #[serde(default = "ping")]
     pub command: String,
+    /// Discord channel ids or Twitch logins to talk in; without it, all there are.
+    pub channels: Option<Vec<String>>,
 }
 
 fn some() -> f64 {
@@ -112,7 +114,7 @@ pub enum CannotRun {
     #[error("a run is under way; wait for it, or stop it first")]
     Busy,
     /// There is nowhere to talk.
-    #[error("the platform has no channel")]
+    #[error("expected channels that exist; see GET /sandbox/channels")]
     NoChannel,
 }
 
@@ -153,10 +155,13 @@ impl Load {
     /// [`CannotRun`] says what was expected.
     pub fn start(&self, plan: Plan) -> Result<(), CannotRun> {
         check(&plan)?;
-        let channels: Vec<String> = match plan.platform {
+        let mut channels: Vec<String> = match plan.platform {
             Platform::Discord => self.discord.channels().into_iter().map(|one| one.id).collect(),
             Platform::Twitch => self.twitch.channels().into_iter().map(|one| one.login).collect(),
         };
+        if let Some(wanted) = &plan.channels {
+            channels.retain(|one| wanted.contains(one));
+        }
         if channels.is_empty() {
             return Err(CannotRun::NoChannel);
         }
@@ -215,7 +220,7 @@ impl Load {
         let length = Duration::from_secs_f64(plan.seconds);
         let mut pace = Pace::new(plan.rate);
         let mut owed = 0.0;
-        let mut turn = 0_usize;
+        let (mut chatter, mut commands) = (0_usize, 0_usize);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -229,11 +234,14 @@ impl Load {
             owed += plan.command_share;
             let is_command = owed >= 1.0;
             owed -= f64::from(u8::from(is_command));
-            let text = if is_command { &plan.command } else { lines[turn % lines.len()].1 };
-            let person = Person::ALL[turn % Person::ALL.len()];
-            let said = self.say(plan.platform, person, &channels[turn % channels.len()], text);
+            // Each kind goes round all channels, and another person speaks in each round.
+            let turn = if is_command { &mut commands } else { &mut chatter };
+            let channel = &channels[*turn % channels.len()];
+            let person = Person::ALL[*turn / channels.len() % Person::ALL.len()];
+            let text = if is_command { &plan.command } else { lines[*turn % lines.len()].1 };
+            *turn += 1;
+            let said = self.say(plan.platform, person, channel, text);
             self.count(said, is_command, elapsed);
-            turn += 1;
         }
     }
 

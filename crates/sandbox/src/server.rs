@@ -32,6 +32,9 @@ pub struct Options {
     pub irc_tls: SocketAddr,
     /// Twitch chat over WebSocket.
     pub irc_ws: SocketAddr,
+    /// The base of the URLs that clients are told, when they reach the http listener by another name,
+    /// such as `http://sandbox:7700` between containers.
+    pub public_url: Option<String>,
     /// The local Discord.
     pub discord: discord::Options,
     /// The local Twitch.
@@ -46,6 +49,7 @@ impl Default for Options {
             irc: free,
             irc_tls: free,
             irc_ws: free,
+            public_url: None,
             discord: discord::Options::default(),
             twitch: twitch::Options::default(),
         }
@@ -88,6 +92,7 @@ fn advice(source: &io::Error, flag: &str) -> String {
 
 /// A running local Discord and Twitch. Dropping it ends it abruptly; [`Sandbox::stop`] ends it in order.
 pub struct Sandbox {
+    url: String,
     addresses: Addresses,
     discord: Discord,
     twitch: Twitch,
@@ -97,6 +102,7 @@ pub struct Sandbox {
     tasks: TaskTracker,
 }
 
+/// Where the listeners really are; a port 0 has become a real one.
 struct Addresses {
     http: SocketAddr,
     irc: SocketAddr,
@@ -119,7 +125,9 @@ impl Sandbox {
         let (counters, feed) = (Counters::default(), Feed::default());
         let discord = Discord::new(counters.clone(), feed.clone(), options.discord);
         let twitch = Twitch::new(counters.clone(), feed.clone(), options.twitch);
+        let url = options.public_url.unwrap_or_else(|| url_of(addresses.http));
         let sandbox = Self {
+            url,
             addresses,
             discord,
             twitch,
@@ -128,9 +136,8 @@ impl Sandbox {
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let url = sandbox.http_url();
-        sandbox.discord.set_base_url(&url);
-        sandbox.twitch.set_base_url(&url);
+        sandbox.discord.set_base_url(&sandbox.url);
+        sandbox.twitch.set_base_url(&sandbox.url);
         sandbox.serve_http(http.0);
         for (listener, transport) in
             [(irc.0, Transport::Plain), (irc_tls.0, Transport::Tls), (irc_ws.0, Transport::WebSocket)]
@@ -177,7 +184,7 @@ impl Sandbox {
     /// `http://127.0.0.1:PORT`: the page, and the base of every HTTP and WebSocket API.
     #[must_use]
     pub fn http_url(&self) -> String {
-        format!("http://{}", self.addresses.http)
+        self.url.clone()
     }
 
     /// Twitch chat over plain TCP.
@@ -238,6 +245,14 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+/// A listener on every address is reached by loopback from here.
+fn url_of(mut http: SocketAddr) -> String {
+    if http.ip().is_unspecified() {
+        http.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{http}")
 }
 
 async fn bind(

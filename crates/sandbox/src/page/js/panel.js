@@ -69,7 +69,7 @@ export class Panel {
       send: (text) => this.send(text),
     });
     this.commands = [];
-    this.drawHintCard();
+    this.setBots([]);
     this.select.addEventListener("change", () => this.open(this.select.value));
     this.newer.addEventListener("click", () => this.toBottom());
     this.log.addEventListener("scroll", () => this.atBottom() && this.sawAll(), { passive: true });
@@ -77,14 +77,15 @@ export class Panel {
     this.stuck = true;
   }
 
-  drawHintCard() {
+  /** What to try first, or what is missing. */
+  drawHintCard(anyBot) {
     const tries = this.kind.tries.map((text) =>
       el("button", { type: "button", class: "try", onclick: () => this.composer.fill(text) }, text),
     );
     this.hint.replaceChildren(
       drawing("0 0 80 80", ...LIGHTHOUSE),
       el("h3", {}, this.kind.hint),
-      el("p", {}, this.kind.words),
+      el("p", {}, anyBot ? this.kind.words : ["No bot is here yet. ", el("code", {}, "cargo xtask demo"), ` starts one, or point yours at ${location.origin}.`]),
       el("div", { class: "tries" }, tries),
     );
   }
@@ -323,6 +324,7 @@ export class Panel {
     const chips = bots.map((bot) =>
       el("span", { class: bot.online ? "presence online" : "presence" }, bot.name, el("span", { class: "vh" }, bot.online ? " is online" : " is offline")),
     );
+    this.drawHintCard(bots.length > 0);
     node.replaceChildren(...(chips.length > 0 ? chips : [el("span", { class: "presence" }, "no bot yet")]));
   }
 }
