@@ -261,8 +261,8 @@ impl Twitch {
 
     /// Cuts every IRC connection and every EventSub socket without a word.
     pub fn drop_connections(&self) {
-        for client in self.0.state().clients.values() {
-            client.connection.dropped.cancel();
+        for connection in self.0.state().open.values() {
+            connection.dropped.cancel();
         }
         self.0.eventsub.drop_all();
     }

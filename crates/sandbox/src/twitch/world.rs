@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) channels: HashMap<String, Channel>,
     /// Channel login by broadcaster id.
     pub(crate) logins: HashMap<String, String>,
+    /// Every connection by its number, logged in or not.
+    pub(crate) open: HashMap<u64, Arc<Connection>>,
     /// Logged-in connections by their number.
     pub(crate) clients: HashMap<u64, Client>,
     /// People, bots and broadcasters by login.

@@ -1,1 +1,11 @@
-//! Filled by its owner.
+//! The local Twitch as its clients see it.
+
+mod chat;
+mod client;
+mod eventsub;
+mod faults;
+mod helix;
+mod limits;
+mod login;
+mod oauth;
+mod transport;

@@ -116,6 +116,7 @@ pub(crate) async fn serve(
         dropped: shutdown.child_token(),
     });
     let dropped = connection.dropped.clone();
+    twitch.state().open.insert(number, connection.clone());
     let mut session = Session::new(twitch.clone(), connection.clone());
     tokio::select! {
         () = dropped.cancelled() => {}
@@ -124,6 +125,7 @@ pub(crate) async fn serve(
     }
     dropped.cancel();
     session.leave();
+    twitch.state().open.remove(&number);
     writer.close().await;
     twitch.counters.add("twitch.irc.disconnect");
 }
