@@ -19,13 +19,22 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// When nobody answers `within` the time, or with anything but a 2xx; the message then holds the
 /// server's own `error`.
 pub async fn post(base: &str, path: &str, body: &Value, within: Duration) -> anyhow::Result<Value> {
-    let host = base.strip_prefix("http://").unwrap_or(base).trim_end_matches('/');
     let body = body.to_string();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let content = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    ask(base, &format!("POST {path}"), &content, &body, within).await
+}
+
+/// Gets `http://HOST:PORT` + `path`: its JSON, or its text as a JSON string.
+///
+/// # Errors
+/// As [`post`].
+pub async fn get(base: &str, path: &str, within: Duration) -> anyhow::Result<Value> {
+    ask(base, &format!("GET {path}"), "", "", within).await
+}
+
+async fn ask(base: &str, what: &str, headers: &str, body: &str, within: Duration) -> anyhow::Result<Value> {
+    let host = base.strip_prefix("http://").unwrap_or(base).trim_end_matches('/');
+    let request = format!("{what} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n{body}");
     let exchange = async {
         let mut stream = TcpStream::connect(host).await?;
         stream.write_all(request.as_bytes()).await?;
@@ -35,9 +44,9 @@ pub async fn post(base: &str, path: &str, body: &Value, within: Duration) -> any
     };
     let answer = tokio::time::timeout(within, exchange)
         .await
-        .with_context(|| format!("{host} did not answer {path} within {} s", within.as_secs()))?
+        .with_context(|| format!("{host} did not answer {what} within {} s", within.as_secs()))?
         .with_context(|| format!("cannot ask {host}"))?;
-    read(&answer).with_context(|| format!("{host} did not do {path}"))
+    read(&answer).with_context(|| format!("{host} did not do {what}"))
 }
 
 fn read(answer: &[u8]) -> anyhow::Result<Value> {

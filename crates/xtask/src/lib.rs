@@ -2,6 +2,7 @@
 //! C compiler; nothing here is part of what an operator installs.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
+pub mod bench;
 pub mod conformance;
 pub mod demo;
 mod http;

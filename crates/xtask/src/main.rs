@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{conformance, demo, nats, schema, test, tidy};
+use xtask::{bench, conformance, demo, nats, schema, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own commands", disable_help_subcommand = true)]
@@ -24,6 +24,8 @@ enum Command {
     Schema(schema::Options),
     /// Let other people's Discord and Twitch clients judge the sandbox
     Conformance(conformance::Options),
+    /// Measure latency, CPU and memory beside a bot of one process
+    Bench(bench::Options),
     /// Find or fetch nats-server and print its path
     Nats,
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Schema(options) => schema::run(&options),
         Command::Conformance(options) => conformance::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Nats => nats::print(),
     };
     match done {

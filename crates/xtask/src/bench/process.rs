@@ -1,0 +1,70 @@
+//! A child process, and what the kernel says it used.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+
+/// `USER_HZ`: the unit of CPU times in `/proc`, 1/100 s on every Linux that Rust runs on.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A child that ends with this value.
+pub struct Process {
+    /// What it is called in tables.
+    pub name: &'static str,
+    child: Child,
+}
+
+impl Process {
+    /// Starts a program with its log in `folder`.
+    pub fn start(
+        name: &'static str,
+        program: &Path,
+        arguments: &[&str],
+        variables: &[(&str, String)],
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { name, child })
+    }
+
+    /// CPU time used so far, user and system.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+            .with_context(|| format!("{} has ended; its log tells why", self.name))?;
+        // The name in parentheses may hold spaces; user and system time are fields 14 and 15.
+        let fields = stat.rsplit_once(')').context("/proc/PID/stat has another shape")?.1;
+        let ticks: u64 =
+            fields.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
+        Ok(TICK * u32::try_from(ticks).context("CPU time is out of range")?)
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .with_context(|| format!("{} has ended; its log tells why", self.name))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kib.context("/proc/PID/status has no VmRSS")? * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
