@@ -1,1 +1,31 @@
-//! twitch-gateway
+//! The only crate that knows Twitch's wire.
+//!
+//! Lines of chat become events (`irc`, `mapping`, `gifts`, `publish`) on connections that keep
+//! themselves alive (`transport`, `login`, `connection`, `joins`, `slot`, `rooms`); actions become
+//! messages (`actions`, `send`, `text`, `limiter`) with tokens that are checked (`tokens`).
+
+mod actions;
+mod chat;
+mod config;
+mod connection;
+mod framing;
+mod gifts;
+pub mod irc;
+mod joins;
+pub mod limiter;
+mod login;
+pub mod mapping;
+mod publish;
+mod rooms;
+mod run;
+mod send;
+mod slot;
+mod stats;
+pub mod text;
+mod tokens;
+mod transport;
+
+pub use config::{Account, App, Config, SETTINGS};
+pub use connection::Timing;
+pub use run::run;
+pub use transport::Endpoint;

@@ -1,0 +1,333 @@
+//! One connection that is logged in: reads lines, answers and sends PINGs, notices silence.
+//!
+//! Events go to a bounded queue. While that is full nothing more is read from the socket, so that
+//! TCP holds Twitch back; a PING that was read before the queue filled is still answered, one that
+//! lies unread is not. Should that last for minutes, Twitch closes the connection and it is opened
+//! again. Writing is a task of its own: a peer that reads no more never keeps us from reading.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use protocol::Event;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use crate::{
+    chat::Chat,
+    irc::{Guarded, Line, Verb},
+    joins,
+    limiter::Standing,
+    login::{LoginError, log_in, pong},
+    transport::{Reader, Writer},
+};
+
+/// Lines that wait to be written.
+const OUT_LINES: usize = 64;
+/// The last line of a connection.
+const QUIT: &str = "QUIT";
+/// Signals that wait for the slot.
+const SIGNALS: usize = 128;
+
+/// When a connection is given up, and when another one is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Between two PINGs of ours.
+    pub ping_every: Duration,
+    /// How long Twitch may take for a PONG.
+    pub pong_within: Duration,
+    /// How long Twitch may take to confirm a JOIN.
+    pub join_within: Duration,
+    /// The first wait before a new connection; doubled each time.
+    pub retry_first: Duration,
+    /// The longest wait before a new connection.
+    pub retry_most: Duration,
+    /// How long an old connection is still read after the new one took over.
+    pub linger: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ping_every: Duration::from_secs(30),
+            pong_within: Duration::from_secs(10),
+            join_within: Duration::from_secs(10),
+            retry_first: Duration::from_secs(1),
+            retry_most: Duration::from_secs(120),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a connection tells its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A channel is joined.
+    Joined(String),
+    /// Twitch said of a channel what it says when it refuses a join.
+    Refused {
+        /// The channel.
+        login: String,
+        /// Twitch's words.
+        reason: String,
+    },
+    /// Twitch is about to close the connection.
+    Reconnect,
+    /// It ended, and why.
+    Closed(Closed),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// Twitch closed it.
+    #[error("twitch closed the connection")]
+    ByTwitch,
+    /// It broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// No PONG came.
+    #[error("twitch did not answer a PING in time; the connection was dead")]
+    Silent,
+}
+
+impl Closed {
+    /// A name for metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::ByTwitch => "by_twitch",
+            Self::Broken(_) => "broken",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// A live connection; dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Which one; never the same twice in a process.
+    pub number: u64,
+    /// Lines to be written.
+    pub lines: mpsc::Sender<String>,
+    signals: mpsc::Receiver<Signal>,
+    _reading: AbortOnDropHandle<()>,
+    writing: AbortOnDropHandle<()>,
+}
+
+impl Connection {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn open(chat: &Arc<Chat>) -> Result<Self, LoginError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        chat.logins.take().await;
+        let (reader, writer) = log_in(&chat.endpoint, &chat.login, &chat.token).await?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (lines, queue) = mpsc::channel(OUT_LINES);
+        let (signal, signals) = mpsc::channel(SIGNALS);
+        let reading =
+            Reading { chat: chat.clone(), number, reader, lines: lines.clone(), signal: signal.clone() };
+        debug!(connection = number, "logged in");
+        Ok(Self {
+            number,
+            lines,
+            signals,
+            _reading: AbortOnDropHandle::new(tokio::spawn(reading.run())),
+            writing: AbortOnDropHandle::new(tokio::spawn(write(writer, queue, signal))),
+        })
+    }
+
+    /// What happens next. Cancel-safe.
+    pub async fn signal(&mut self) -> Signal {
+        self.signals.recv().await.unwrap_or(Signal::Closed(Closed::ByTwitch))
+    }
+
+    /// Says goodbye, after all that waits to be written.
+    pub async fn quit(self) {
+        if self.lines.send(QUIT.to_owned()).await.is_ok()
+            && let Err(error) = self.writing.await
+        {
+            debug!(%error, "the writer was gone before its last line");
+        }
+    }
+}
+
+async fn write(mut writer: Writer, mut queue: mpsc::Receiver<String>, signal: mpsc::Sender<Signal>) {
+    while let Some(line) = queue.recv().await {
+        if let Err(error) = writer.line(&line).await {
+            // A full queue of signals has an end to tell already.
+            let _ = signal.try_send(Signal::Closed(Closed::Broken(error.to_string())));
+            return;
+        }
+        if line == QUIT {
+            break;
+        }
+    }
+    writer.close().await;
+}
+
+struct Reading {
+    chat: Arc<Chat>,
+    number: u64,
+    reader: Reader,
+    lines: mpsc::Sender<String>,
+    signal: mpsc::Sender<Signal>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.chat.confirms.lost(self.number);
+    }
+}
+
+/// What a chunk of lines came to.
+#[derive(Default)]
+struct Read {
+    events: Vec<Event>,
+    signals: Vec<Signal>,
+    pong: bool,
+}
+
+impl Reading {
+    async fn run(mut self) {
+        let closed = self.read().await;
+        debug!(connection = self.number, cause = %closed, "connection ended");
+        // The slot is gone when nobody listens.
+        let _ = self.signal.send(Signal::Closed(closed)).await;
+    }
+
+    async fn read(&mut self) -> Closed {
+        let timing = self.chat.timing;
+        let mut ping_at = Instant::now() + timing.ping_every;
+        let mut pong_by: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                biased;
+                filled = self.reader.fill() => match filled {
+                    Ok(true) => {}
+                    Ok(false) => return Closed::ByTwitch,
+                    Err(error) => return Closed::Broken(error.to_string()),
+                },
+                () = sleep_until(pong_by.unwrap_or(ping_at)) => {
+                    if pong_by.is_some() || self.lines.try_send("PING :vigie".to_owned()).is_err() {
+                        return Closed::Silent;
+                    }
+                    let now = Instant::now();
+                    (ping_at, pong_by) = (now + timing.ping_every, Some(now + timing.pong_within));
+                    continue;
+                }
+            }
+            let read = self.take_lines();
+            if read.pong {
+                pong_by = None;
+            }
+            for signal in read.signals {
+                if self.signal.send(signal).await.is_err() {
+                    return Closed::ByTwitch;
+                }
+            }
+            let stalled = hand_over(&self.chat, read.events).await;
+            // What Twitch said meanwhile lies unread: its silence proves nothing.
+            if stalled && pong_by.is_some() {
+                pong_by = Some(Instant::now() + timing.pong_within);
+            }
+        }
+    }
+
+    fn take_lines(&mut self) -> Read {
+        let received_us = service::clock::unix_us();
+        let mut read = Read::default();
+        while let Some(line) = self.reader.next_line() {
+            let guarded = Guarded::new(&line);
+            let parsed = guarded.as_ref().map_err(|rejected| *rejected).and_then(Guarded::line);
+            match parsed {
+                Ok(line) => self.on_line(&line, received_us, &mut read),
+                Err(rejected) => _ = self.chat.stats.rejected.with(rejected.as_str()).inc(),
+            }
+        }
+        self.chat.stats.rejected.with("line_too_long").inc_by(self.reader.take_too_long());
+        read
+    }
+
+    fn on_line(&self, line: &Line<'_>, received_us: u64, read: &mut Read) {
+        match line.verb() {
+            Verb::Privmsg | Verb::UserNotice => match self.chat.event(line, received_us) {
+                Ok(event) => read.events.push(event),
+                Err(passed) => _ = self.chat.stats.passed.with(passed.as_str()).inc(),
+            },
+            // When the queue is full the writer is stuck, and the watchdog will say so.
+            Verb::Ping => _ = self.lines.try_send(pong(line)),
+            Verb::Pong => read.pong = true,
+            Verb::Reconnect => read.signals.push(Signal::Reconnect),
+            Verb::RoomState => self.on_room_state(line, read),
+            Verb::UserState => self.on_user_state(line),
+            Verb::GlobalUserState => {
+                if let Some(id) = line.raw_tag("user-id") {
+                    self.chat.set_own_id(id);
+                }
+            }
+            Verb::Notice => self.on_notice(line, read),
+            Verb::ClearChat | Verb::ClearMsg => _ = self.chat.stats.cleared.inc(),
+            _ => _ = self.chat.stats.passed.with("other_kind").inc(),
+        }
+    }
+
+    fn on_room_state(&self, line: &Line<'_>, read: &mut Read) {
+        if let Some(login) = line.channel() {
+            if let Some(id) = line.raw_tag("room-id") {
+                self.chat.rooms.set_id(login, id);
+            }
+            read.signals.push(Signal::Joined(login.to_owned()));
+        }
+    }
+
+    fn on_user_state(&self, line: &Line<'_>) {
+        let Some(login) = line.channel() else { return };
+        let elevated = |badge| matches!(badge, "moderator" | "lead_moderator" | "vip" | "broadcaster");
+        let standing = match line.flag("mod") || line.badges().any(elevated) {
+            true => Standing::Elevated,
+            false => Standing::Normal,
+        };
+        self.chat.rooms.set_standing(login, standing);
+        self.chat.confirms.taken(self.number, login, line.raw_tag("client-nonce"), line.raw_tag("id"));
+    }
+
+    fn on_notice(&self, line: &Line<'_>, read: &mut Read) {
+        let (Some(login), Some(id)) = (line.channel(), line.raw_tag("msg-id")) else {
+            self.chat.stats.passed.with("other_kind").inc();
+            return;
+        };
+        debug!(channel = login, msg_id = id, "notice");
+        self.chat.confirms.refused(self.number, login, id, line.text());
+        if joins::is_refusal(id) {
+            let reason = format!("{} ({id})", line.text());
+            read.signals.push(Signal::Refused { login: login.to_owned(), reason });
+        }
+    }
+}
+
+/// Gives events to the publisher; whether its queue was full.
+async fn hand_over(chat: &Chat, events: Vec<Event>) -> bool {
+    let mut stalled = false;
+    for event in events {
+        let Err(full) = chat.events.try_send(event) else { continue };
+        if !stalled {
+            chat.stats.stalls.inc();
+        }
+        stalled = true;
+        if chat.events.send(full.into_inner()).await.is_err() {
+            break;
+        }
+    }
+    stalled
+}

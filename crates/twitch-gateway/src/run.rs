@@ -1,0 +1,149 @@
+//! The life of the service: what is started, in which order it ends.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use anyhow::Context as _;
+use bus::{Bus, Link};
+use service::{Component, Context};
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    actions::Actions,
+    chat::Chat,
+    config::{Account, Config},
+    joins::{JOIN_WINDOW, JOINS, PER_CONNECTION},
+    limiter::{Limiter, Window},
+    mapping::Mapper,
+    publish::{Publisher, QUEUED_EVENTS},
+    rooms::Rooms,
+    send::{Memory, Speaker, helix, helix::Helix},
+    slot::Slot,
+    stats::{self, Stats},
+    tokens::{AppToken, Validity, Watchman},
+};
+
+/// Runs the gateway until `ctx.shutdown`; then finishes what is being sent, leaves the chat, and
+/// waits until NATS has every event.
+///
+/// # Errors
+/// When NATS cannot be reached or is not provisioned.
+pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
+    let nats = ctx.health.component("nats");
+    let (twitch, actions) = (ctx.health.component("twitch"), ctx.health.component("actions"));
+    let bus = Bus::connect(bus::Options { url: config.nats_url.clone(), name: ctx.instance.clone() }).await?;
+    ctx.tasks.spawn("link", follow_link(bus.link(), nats, ctx.shutdown.clone()));
+    let stats = Stats::new(&ctx.metrics);
+    let announcement = bus.announce(ctx.name, stats::reporter(&ctx)).await?;
+    let off = match (&config.account, config.channels.is_empty()) {
+        (None, _) => Some(config.off_because),
+        (Some(_), true) => Some("TWITCH_CHANNELS names no channel"),
+        (Some(_), false) => None,
+    };
+    match (off, config.account.clone()) {
+        (None, Some(account)) => chat(&ctx, &config, account, &bus, stats, twitch, actions).await?,
+        (reason, _) => {
+            let reason = reason.unwrap_or_default();
+            twitch.off(reason);
+            actions.off(reason);
+            ctx.shutdown.cancelled().await;
+        }
+    }
+    drop(announcement);
+    bus.drain().await;
+    Ok(())
+}
+
+async fn chat(
+    ctx: &Context,
+    config: &Config,
+    account: Account,
+    bus: &Bus,
+    stats: Stats,
+    twitch: Component,
+    actions: Component,
+) -> anyhow::Result<()> {
+    let http = helix::client().context("no HTTP client: are there trusted certificates on this system?")?;
+    let slots: Vec<Vec<String>> = config.channels.chunks(PER_CONNECTION).map(<[String]>::to_vec).collect();
+    let (events, queue) = mpsc::channel(QUEUED_EVENTS);
+    let chat = Arc::new(Chat {
+        login: account.login.clone(),
+        token: account.token.clone(),
+        endpoint: config.irc.clone(),
+        timing: config.timing,
+        rooms: Rooms::new(&slots, twitch.clone(), stats.channels_joined.clone(), stats.connections.clone()),
+        events,
+        logins: Window::new(JOINS, JOIN_WINDOW),
+        joins: Window::new(JOINS, JOIN_WINDOW),
+        confirms: Default::default(),
+        stats: stats.clone(),
+        mapper: Mutex::new(Mapper::new(&account.login, &config.prefix)),
+        own_id: OnceLock::new(),
+    });
+    let validity = watch::Sender::new(Validity::Unknown);
+    let speaker = Arc::new(Speaker {
+        chat: chat.clone(),
+        helix: config.app.clone().map(|app| Helix {
+            api_url: config.api_url.clone(),
+            app: AppToken::new(app, &config.auth_url, http.clone()),
+            http: http.clone(),
+        }),
+        limiter: Limiter::new(config.messages_per_30s),
+        http: http.clone(),
+        api_url: config.api_url.clone(),
+        token: account.token.clone(),
+        validity: validity.subscribe(),
+        memory: Memory::default(),
+        shutdown: ctx.shutdown.clone(),
+    });
+
+    // Chat ends after the last action was carried out, and the publisher after the last event.
+    let leave = CancellationToken::new();
+    let connections = TaskTracker::new();
+    for (number, logins) in slots.into_iter().enumerate() {
+        let slot = Slot { number, logins, chat: chat.clone(), validity: validity.subscribe() };
+        let running = connections.track_future(slot.run(leave.clone()));
+        ctx.tasks.spawn("slot", running);
+    }
+    connections.close();
+    let watchman = Watchman {
+        auth_url: config.auth_url.clone(),
+        account,
+        with_app: config.app.is_some(),
+        http,
+        chat: chat.clone(),
+        health: twitch,
+        validity,
+    };
+    let watching = connections.track_future(watchman.run(leave.clone()));
+    ctx.tasks.spawn("token", watching);
+    let publishing = TaskTracker::new();
+    let publisher = Publisher::new(bus.clone(), stats.clone());
+    ctx.tasks.spawn("publish", publishing.track_future(publisher.run(queue)));
+    publishing.close();
+    let outcome =
+        Actions { bus: bus.clone(), speaker, stats, health: actions }.run(ctx.shutdown.clone()).await;
+    leave.cancel();
+    connections.wait().await;
+    // The last sender of events: the publisher ends, and NATS may be left after it.
+    drop(chat);
+    publishing.wait().await;
+    outcome
+}
+
+async fn follow_link(
+    mut link: watch::Receiver<Link>,
+    health: Component,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match *link.borrow_and_update() {
+            Link::Up => health.up(),
+            Link::Down => health.down("NATS cannot be reached; trying again"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = link.changed() => changed?,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Keeps one group of channels joined for ever: connects, joins, hands over when Twitch asks for it,
+//! and begins again when a connection is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    chat::Chat,
+    connection::{Closed, Connection, Signal},
+    joins::{Joins, Refusal},
+    login::LoginError,
+    rooms::{Line, State},
+    tokens::{Validity, chain},
+};
+
+/// A connection that lived so long was a good one: the next wait is short again.
+const GOOD_LIFE: Duration = Duration::from_secs(60);
+
+/// A group of channels on one connection.
+pub struct Slot {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its channels.
+    pub logins: Vec<String>,
+    /// What it shares with the others.
+    pub chat: Arc<Chat>,
+    /// Whether the token may be used.
+    pub validity: watch::Receiver<Validity>,
+}
+
+/// A connection and what it has joined.
+struct Member {
+    connection: Connection,
+    joins: Joins,
+    chat: Arc<Chat>,
+    born: Instant,
+}
+
+/// What a member did.
+enum Step {
+    Joined(String),
+    Refused(Vec<Refusal>),
+    Reconnect,
+    Closed(Closed),
+}
+
+/// How a life on connections ended.
+enum End {
+    Shutdown,
+    Lost { cause: Closed, lived: Duration },
+    TokenGone,
+}
+
+impl Slot {
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// None: a slot never gives up.
+    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut pause = Backoff::new(&self.chat);
+        loop {
+            let opened = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                opened = self.open() => opened,
+            };
+            let trouble = match opened {
+                Ok(member) => match self.live(member, &shutdown).await {
+                    End::Shutdown => return Ok(()),
+                    End::TokenGone => continue,
+                    End::Lost { cause, lived } => {
+                        if lived >= GOOD_LIFE {
+                            pause = Backoff::new(&self.chat);
+                        }
+                        self.chat.stats.disconnects.with(cause.as_str()).inc();
+                        cause.to_string()
+                    }
+                },
+                Err(error) => describe(&error),
+            };
+            let wait = pause.next();
+            warn!(slot = self.number, retry_ms = millis(wait), trouble, "not connected to Twitch");
+            self.chat.rooms.disconnected(self.number, trouble);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<Member, LoginError> {
+        // The sender lives as long as the service.
+        if self.validity.wait_for(Validity::usable).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Member::open(&self.chat, &self.logins).await
+    }
+
+    async fn live(&mut self, mut current: Member, shutdown: &CancellationToken) -> End {
+        self.take_over(&current);
+        let mut handover = Handover::None;
+        let mut old: Option<(Member, Instant)> = None;
+        loop {
+            let linger_until = old.as_ref().map(|(_, until)| *until);
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    current.connection.quit().await;
+                    return End::Shutdown;
+                }
+                () = gone(&mut self.validity) => {
+                    current.connection.quit().await;
+                    self.chat.rooms.disconnected(self.number, "the token may not be used any more".to_owned());
+                    return End::TokenGone;
+                }
+                step = current.step() => match step {
+                    Step::Joined(login) => self.joined(&login),
+                    Step::Refused(refusals) => self.refused(refusals),
+                    Step::Reconnect if handover.is_none() => {
+                        info!(slot = self.number, "Twitch asks for a new connection; joining it before this one ends");
+                        handover = Handover::begin(&self.chat, &self.logins, Duration::ZERO);
+                    }
+                    Step::Reconnect => {}
+                    Step::Closed(cause) => match handover.take_member() {
+                        // It may not have joined everything yet; it goes on with that.
+                        Some(next) => {
+                            self.chat.rooms.disconnected(self.number, cause.to_string());
+                            current = next;
+                            self.take_over(&current);
+                        }
+                        None => return End::Lost { cause, lived: current.born.elapsed() },
+                    },
+                },
+                progress = handover.step() => match progress {
+                    Progress::Nothing => {}
+                    Progress::Joined(login) => self.chat.rooms.set_state(&login, State::Joined),
+                    Progress::Failed(trouble) => {
+                        warn!(slot = self.number, trouble, "the new connection did not come; trying again");
+                        handover = Handover::begin(&self.chat, &self.logins, self.chat.timing.retry_first);
+                    }
+                    Progress::Settled(next) => {
+                        info!(slot = self.number, "the new connection took over");
+                        let until = Instant::now() + self.chat.timing.linger;
+                        old = Some((std::mem::replace(&mut current, *next), until));
+                        handover = Handover::None;
+                        self.take_over(&current);
+                    }
+                },
+                // Lines that were on their way when the new connection took over.
+                () = linger(&mut old), if linger_until.is_some() => {
+                    if let Some((member, _)) = old.take() {
+                        member.connection.quit().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_over(&self, member: &Member) {
+        let line = Line { connection: member.connection.number, lines: member.connection.lines.clone() };
+        for login in &self.logins {
+            let state = match (member.joins.is_joined(login), member.joins.refusal(login)) {
+                (true, _) => State::Joined,
+                (false, Some(reason)) => State::Refused(reason.to_owned()),
+                (false, None) => State::Waiting,
+            };
+            self.chat.rooms.set_state(login, state);
+        }
+        self.chat.rooms.connected(self.number, line);
+    }
+
+    fn joined(&self, login: &str) {
+        info!(channel = login, "joined");
+        self.chat.rooms.set_state(login, State::Joined);
+    }
+
+    fn refused(&self, refusals: Vec<Refusal>) {
+        for Refusal { login, reason } in refusals {
+            warn!(channel = login, reason, "not joined; trying again later");
+            self.chat.rooms.set_state(&login, State::Refused(reason));
+        }
+    }
+}
+
+impl Member {
+    async fn open(chat: &Arc<Chat>, logins: &[String]) -> Result<Self, LoginError> {
+        let connection = Connection::open(chat).await?;
+        let joins = Joins::new(logins, chat.timing.join_within);
+        Ok(Self { connection, joins, chat: chat.clone(), born: Instant::now() })
+    }
+
+    /// Goes on until something happens that others should know. Cancel-safe.
+    async fn step(&mut self) -> Step {
+        loop {
+            let wake = self.joins.wake_at();
+            tokio::select! {
+                signal = self.connection.signal() => match signal {
+                    Signal::Joined(login) if self.joins.confirmed(&login) => return Step::Joined(login),
+                    Signal::Joined(_) => {}
+                    Signal::Refused { login, reason } => {
+                        if let Some(refusal) = self.joins.refused(&login, reason) {
+                            return Step::Refused(vec![refusal]);
+                        }
+                    }
+                    Signal::Reconnect => return Step::Reconnect,
+                    Signal::Closed(cause) => return Step::Closed(cause),
+                },
+                () = self.chat.joins.take(), if self.joins.has_next() => {
+                    if let Some(login) = self.joins.next() {
+                        // A queue that is full is noticed by the watchdog, and the join as not confirmed.
+                        let _ = self.connection.lines.try_send(format!("JOIN #{login}"));
+                    }
+                }
+                () = until(wake) => {
+                    let refusals = self.joins.look_at_the_clock();
+                    if !refusals.is_empty() {
+                        return Step::Refused(refusals);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A connection that is to replace another.
+enum Handover {
+    None,
+    Opening(std::pin::Pin<Box<dyn Future<Output = Result<Member, LoginError>> + Send>>),
+    Joining(Box<Member>),
+}
+
+enum Progress {
+    Nothing,
+    Joined(String),
+    Failed(String),
+    Settled(Box<Member>),
+}
+
+impl Handover {
+    fn begin(chat: &Arc<Chat>, logins: &[String], after: Duration) -> Self {
+        let (chat, logins) = (chat.clone(), logins.to_vec());
+        Self::Opening(Box::pin(async move {
+            sleep(after).await;
+            Member::open(&chat, &logins).await
+        }))
+    }
+
+    const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    fn take_member(&mut self) -> Option<Member> {
+        match std::mem::replace(self, Self::None) {
+            Self::Joining(member) => Some(*member),
+            Self::None | Self::Opening(_) => None,
+        }
+    }
+
+    /// Cancel-safe.
+    async fn step(&mut self) -> Progress {
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Opening(opening) => match opening.await {
+                Ok(member) => {
+                    *self = Self::Joining(Box::new(member));
+                    Progress::Nothing
+                }
+                Err(error) => {
+                    *self = Self::None;
+                    Progress::Failed(describe(&error))
+                }
+            },
+            Self::Joining(member) => {
+                let step = match member.joins.settled() {
+                    true => Step::Refused(Vec::new()),
+                    false => member.step().await,
+                };
+                if let Step::Closed(cause) = step {
+                    *self = Self::None;
+                    return Progress::Failed(cause.to_string());
+                }
+                if member.joins.settled()
+                    && let Some(member) = self.take_member()
+                {
+                    return Progress::Settled(Box::new(member));
+                }
+                match step {
+                    Step::Joined(login) => Progress::Joined(login),
+                    _ => Progress::Nothing,
+                }
+            }
+        }
+    }
+}
+
+/// Doubles from one wait to the next, with a quarter of chance in both directions, so that not all
+/// bots of the world come back at once.
+struct Backoff {
+    next: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    fn new(chat: &Chat) -> Self {
+        Self { next: chat.timing.retry_first, most: chat.timing.retry_most }
+    }
+
+    fn next(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(self.most);
+        wait.mul_f64(0.75 + fastrand::f64() / 2.0)
+    }
+}
+
+/// Resolves when the token may not be used any more.
+async fn gone(validity: &mut watch::Receiver<Validity>) {
+    if validity.wait_for(|validity| !validity.usable()).await.is_err() {
+        // Nobody checks any more: the service is ending.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the old connection ended or had its time.
+async fn linger(old: &mut Option<(Member, Instant)>) {
+    let Some((member, until)) = old else { return std::future::pending().await };
+    let until = *until;
+    let ended = async { while !matches!(member.connection.signal().await, Signal::Closed(_)) {} };
+    tokio::select! {
+        () = ended => {}
+        () = sleep_until(until) => {}
+    }
+}
+
+/// The error with all its causes, on one line. A refused login is louder: only a person can mend it.
+fn describe(error: &LoginError) -> String {
+    let text = chain(error);
+    if matches!(error, LoginError::Refused { .. }) {
+        error!("{text}");
+    }
+    text
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,94 @@
+//! What the service counts. The names are those of `/metrics`, with `vigie_` in front.
+
+use protocol::{OutcomeBody, ServiceStats, VERSION};
+use service::{Context, Counter, CounterVec, Gauge, Histogram};
+
+/// Upper bounds of the ranges of Twitch's answer times, in seconds.
+const ANSWER_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// Everything that is counted; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Events given to NATS.
+    pub events: Counter,
+    /// Commands among them.
+    pub commands: Counter,
+    /// Lines that are no event, by reason.
+    pub passed: CounterVec,
+    /// Lines that were not read, by reason.
+    pub rejected: CounterVec,
+    /// CLEARCHAT and CLEARMSG: what moderators took away.
+    pub cleared: Counter,
+    /// Connections that ended, by cause.
+    pub disconnects: CounterVec,
+    /// Times that reading waited for NATS.
+    pub stalls: Counter,
+    /// Connections that are up.
+    pub connections: Gauge,
+    /// Channels that are joined.
+    pub channels_joined: Gauge,
+    /// Actions taken from NATS.
+    pub actions: Counter,
+    /// Their outcomes, by kind.
+    pub outcomes: CounterVec,
+    /// How long Twitch took for the last message, in microseconds.
+    pub last_platform_us: Gauge,
+    /// How long Twitch takes.
+    pub platform_seconds: Histogram,
+}
+
+impl Stats {
+    /// Registers everything.
+    #[must_use]
+    pub fn new(metrics: &service::Metrics) -> Self {
+        Self {
+            events: metrics.counter("events", "Events given to NATS"),
+            commands: metrics.counter("commands", "Chat commands among the events"),
+            passed: metrics.counter_vec("lines_passed", "Chat lines that are no event", "reason"),
+            rejected: metrics.counter_vec("lines_rejected", "Lines that could not be read", "reason"),
+            cleared: metrics.counter("messages_cleared", "Lines by which moderators removed messages"),
+            disconnects: metrics.counter_vec("disconnects", "Connections to Twitch that ended", "cause"),
+            stalls: metrics.counter("intake_stalls", "Times that reading chat waited for NATS"),
+            connections: metrics.gauge("connections", "Connections to Twitch that are up"),
+            channels_joined: metrics.gauge("channels_joined", "Channels that are joined"),
+            actions: metrics.counter("actions", "Actions taken from NATS"),
+            outcomes: metrics.counter_vec("outcomes", "What became of actions", "kind"),
+            last_platform_us: metrics.gauge("last_platform_us", "Twitch's last answer time, in microseconds"),
+            platform_seconds: metrics.histogram("platform_seconds", "Twitch's answer times", ANSWER_SECONDS),
+        }
+    }
+
+    /// Counts an outcome.
+    pub fn outcome(&self, outcome: &OutcomeBody) {
+        let kind = match outcome {
+            OutcomeBody::Sent { .. } => "sent",
+            OutcomeBody::Queued { .. } => "queued",
+            OutcomeBody::Dropped { .. } => "dropped",
+        };
+        self.outcomes.with(kind).inc();
+        if let OutcomeBody::Sent { platform_us, .. } = outcome {
+            let seconds = std::time::Duration::from_micros(*platform_us).as_secs_f64();
+            self.last_platform_us.set(seconds * 1e6);
+            self.platform_seconds.observe(seconds);
+        }
+    }
+}
+
+/// What `$SRV.STATS` is answered.
+pub fn reporter(ctx: &Context) -> impl Fn() -> ServiceStats + Send + Sync + 'static {
+    let (ctx, started) = (ctx.clone(), std::time::Instant::now());
+    move || {
+        let readiness = ctx.health.readiness();
+        ServiceStats {
+            v: VERSION,
+            service: ctx.name.to_owned(),
+            instance: ctx.instance.clone(),
+            build: service::BUILD.to_owned(),
+            uptime_s: started.elapsed().as_secs(),
+            ready: readiness.ready,
+            reason: readiness.reason,
+            resident_bytes: service::resident_bytes(),
+            metrics: ctx.metrics.snapshot(),
+        }
+    }
+}
