@@ -4,6 +4,8 @@ use std::error::Error;
 
 use protocol::{Action, ActionBody, ChannelId, Content, Delivery, Event, MessageId, VERSION};
 
+use crate::language::Language;
+
 /// How many fields a card has at most: Discord's bound
 /// (<https://discord.com/developers/docs/resources/message#embed-object-embed-limits>).
 pub const MAX_FIELDS: usize = 25;
@@ -57,6 +59,12 @@ impl Failure {
     pub fn caused_by(what: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
         Self { what: what.into(), source: Some(Box::new(source)) }
     }
+}
+
+/// What is said when a command failed. `id` finds the trace and the log line.
+#[must_use]
+pub fn apology(language: Language, id: &str) -> Answer {
+    Answer::note(language.say("command-failed", &[("id", id.into())]))
 }
 
 /// The actions that answer a chat message, numbered from 0 by their order. A handler that runs again

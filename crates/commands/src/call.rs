@@ -61,7 +61,7 @@ impl Call {
     /// Runs the command; arguments that do not fit are answered with how it is used.
     ///
     /// # Errors
-    /// [`Failure`] when the command could not answer; say [`apology`](Self::apology) then.
+    /// [`Failure`] when the command could not answer; say [`apology`](crate::apology) then.
     pub async fn run(&self) -> Result<Answer, Failure> {
         let Some(wrong) = &self.wrong else { return (self.definition.run)(&self.ask).await };
         let usage = self.definition.usage(self.ask.prefix());
@@ -73,12 +73,6 @@ impl Call {
     #[must_use]
     pub fn too_soon(&self) -> Answer {
         Answer::note(self.ask.say("command-too-soon", &[]))
-    }
-
-    /// What is said when the command failed. `id` finds the trace and the log line.
-    #[must_use]
-    pub fn apology(&self, id: &str) -> Answer {
-        Answer::note(self.ask.say("command-failed", &[("id", id.into())]))
     }
 
     /// An answer as the response to an interaction.

@@ -10,7 +10,6 @@ use protocol::{
 use crate::{
     arguments::{ArgumentError, Arguments},
     ask::{Ask, Form},
-    builtin,
     call::Call,
     definition::Definition,
     facts::Facts,
@@ -64,16 +63,10 @@ struct Origin {
 }
 
 impl Engine {
-    /// The commands that are built in. `language` is used where the platform does not tell the
-    /// person's; `owner` is the account that has every right everywhere.
+    /// Makes `commands` ready. `language` is used where the platform does not tell the person's;
+    /// `owner` is the account that has every right everywhere.
     #[must_use]
-    pub fn new(language: Language, owner: Option<String>, facts: Arc<dyn Facts>) -> Self {
-        Self::with(builtin::ALL, language, owner, facts)
-    }
-
-    /// Other commands than those that are built in.
-    #[must_use]
-    pub fn with(
+    pub fn new(
         commands: &'static [&'static Definition],
         language: Language,
         owner: Option<String>,

@@ -8,7 +8,7 @@ use protocol::{
     UserId, VERSION,
 };
 
-use crate::{Answer, Asked, Engine, Facts, Gathering, Language, Latency, Me, engine::Passed};
+use crate::{ALL, Answer, Asked, Engine, Facts, Gathering, Language, Latency, Me, engine::Passed};
 
 /// When the questions of the tests reach the gateway, in Unix microseconds.
 const RECEIVED_US: u64 = 1_700_000_000_000_000;
@@ -59,7 +59,7 @@ fn service(name: &str, uptime_s: u64, ready: bool, metrics: &[(&str, f64)]) -> S
 
 /// The built-in commands in the small world.
 pub fn engine(language: Language) -> Engine {
-    Engine::new(language, Some(OWNER.to_owned()), Arc::new(World))
+    Engine::new(ALL, language, Some(OWNER.to_owned()), Arc::new(World))
 }
 
 /// A viewer.

@@ -26,9 +26,10 @@ mod units;
 #[cfg(test)]
 mod fixture;
 
-pub use answer::{Answer, Failure, chat_actions};
+pub use answer::{Answer, Failure, apology, chat_actions};
 pub use arguments::{ArgumentError, Arguments};
 pub use ask::{Ask, Form};
+pub use builtin::ALL;
 pub use call::{Call, Cooldown};
 pub use catalogue::catalogue;
 pub use definition::{Definition, Param, Running};

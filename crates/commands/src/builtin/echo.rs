@@ -31,9 +31,9 @@ mod tests {
     use crate::fixture::{answer, both_languages};
 
     #[tokio::test]
-    async fn says_it_again() {
-        assert_eq!(answer("!echo hello  there").await.content.text, "hello  there");
-        assert_eq!(answer("!echo @everyone").await.content.text, "\u{200b}@\u{200b}everyone");
-        insta::assert_snapshot!(both_languages("echo").await);
+    async fn repeats_a_text_without_its_mentions() {
+        assert_eq!(answer("!echo hello @everyone").await.content.text, "hello @\u{200b}everyone");
+        insta::assert_snapshot!(both_languages("echo [bank](https://evil.example)").await);
+        insta::assert_snapshot!(both_languages("echo \u{200b}").await);
     }
 }
