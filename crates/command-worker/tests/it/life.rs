@@ -1,0 +1,111 @@
+//! The life of a worker: start, loss of a worker, loss of NATS, shutdown.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bus::BucketName;
+use protocol::{ActionId, Catalogue, CommunityId, EventId, Outcome, OutcomeBody, Platform, VERSION, subject};
+use testkit::eventually;
+
+use crate::{
+    sample::{self, BEGUN, GATE, HUNG},
+    world::{SOON, World, slash},
+};
+
+#[tokio::test]
+async fn the_catalogue_is_written_once_by_workers_of_one_version() {
+    let world = World::start().await;
+    let bucket = world.bus.bucket(BucketName::Settings).await.unwrap();
+    let one = world.worker(commands::ALL).await;
+    let first = bucket.entry::<Catalogue>("catalogue").await.unwrap().unwrap();
+    assert_eq!(first.value, commands::catalogue(commands::ALL));
+    let two = world.worker(commands::ALL).await;
+    assert_eq!(bucket.entry::<Catalogue>("catalogue").await.unwrap().unwrap(), first);
+    let other = world.worker(sample::COMMANDS).await;
+    let changed = bucket.entry::<Catalogue>("catalogue").await.unwrap().unwrap();
+    assert_eq!(changed.value.commands.len(), sample::COMMANDS.len());
+    bucket.put("catalogue", &"what an old version wrote").await.unwrap();
+    let again = world.worker(commands::ALL).await;
+    assert_eq!(bucket.get::<Catalogue>("catalogue").await.unwrap(), Some(first.value));
+    for worker in [one, two, other, again] {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_in_the_middle_leaves_its_event_to_another() {
+    let world = World::start().await;
+    let lost = world.worker(sample::COMMANDS).await;
+    world.say(1, "!hang").await;
+    eventually(SOON, || async { if HUNG.load(Ordering::SeqCst) == 1 { Ok(()) } else { Err("not begun") } })
+        .await;
+    lost.kill().await;
+    let other = world.worker(sample::COMMANDS).await;
+    assert_eq!(world.heard().await, "not hanging");
+    world.backlog("EVENTS", 0).await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_asked_to_stop_finishes_what_it_began_and_gives_the_rest_back() {
+    let world = World::start().await;
+    let worker = world.worker(sample::COMMANDS).await;
+    world.say(1, "!gated").await;
+    world.say(2, "!fail").await;
+    eventually(SOON, || async {
+        let (begun, held) = (BEGUN.load(Ordering::SeqCst), worker.number("in_flight"));
+        if begun == 1 && held > 1.5 { Ok(()) } else { Err((begun, held)) }
+    })
+    .await;
+    worker.context.shutdown.cancel();
+    let next = world.worker(sample::COMMANDS).await;
+    // The second was waiting behind the first; the next worker has it at once.
+    assert!(world.heard().await.starts_with("sorry"));
+    GATE.add_permits(1);
+    assert_eq!(world.heard().await, "through the gate");
+    worker.task.await.unwrap().unwrap();
+    world.backlog("EVENTS", 0).await;
+    next.stop().await;
+}
+
+#[tokio::test]
+async fn goes_on_after_nats_was_away() {
+    let mut world = World::start().await;
+    let worker = world.worker(sample::COMMANDS).await;
+    world.nats.kill();
+    worker.becomes_ready(false).await;
+    world.nats.resume().await;
+    worker.becomes_ready(true).await;
+    world.say(1, "!greet").await;
+    assert_eq!(world.heard().await, "hello Ines");
+    // The group of those who answer interactions is joined again, too.
+    world.ask(2, "en-GB", slash("fail")).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn ping_knows_how_long_the_last_answer_took() {
+    let world = World::start().await;
+    let worker = world.worker(commands::ALL).await;
+    let cause = EventId::of_platform(Platform::Twitch, "1").unwrap();
+    let action: ActionId = cause.action(0);
+    let community = CommunityId::from(1);
+    let body = OutcomeBody::Sent { message: None, platform_us: 42_000, total_us: 43_000 };
+    let outcome = Outcome { v: VERSION, action, platform: Platform::Twitch, community, at_ms: 1, body };
+    let subject = subject::outcome(outcome.platform, &outcome.community);
+    world.bus.notify(subject, &outcome, None).await.unwrap();
+    world.bus.round_trip().await;
+    world.say(2, "!ping").await;
+    let heard = world.heard().await;
+    assert!(heard.ends_with("last request to Twitch 42 ms · last answer in all 43 ms"), "{heard}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_without_streams_says_what_to_do() {
+    let nats = testkit::Nats::start().await;
+    let config = command_worker::Config { nats_url: nats.url(), ..command_worker::Config::default() };
+    let context = service::Context::new("command-worker");
+    let started = tokio::time::timeout(Duration::from_secs(20), command_worker::run(context, config)).await;
+    let text = format!("{:#}", started.unwrap().unwrap_err());
+    assert!(text.contains("vigie provision"), "{text}");
+}
