@@ -5,10 +5,10 @@
 use std::env;
 
 use anyhow::Context;
+use std::future::IntoFuture;
 use twilight_gateway::{
     CloseFrame, ConfigBuilder, Event, EventTypeFlags, Intents, Shard, ShardId, StreamExt,
 };
-use std::future::IntoFuture;
 use twilight_http::Client;
 
 #[tokio::main(flavor = "current_thread")]

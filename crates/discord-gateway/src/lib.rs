@@ -1,1 +1,43 @@
-//! discord-gateway
+//! The Discord gateway of Vigie: the only crate that knows Discord's wire.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `discover` | who the bot is, where the gateway is |
+//! | `identify`, `backoff`, `shard` | connections: when, with which session, for how long |
+//! | `frame`, `facts`, `convert`, `reader` | what came in, and what it becomes |
+//! | `publish`, `cursor` | events to JetStream, and from where to resume |
+//! | `interactions` | slash commands, buttons, completions |
+//! | `actions`, `done`, `execute`, `render` | what the bot does |
+//! | `slash` | registration of slash commands |
+//! | `rest` | requests, limits, the budget of refused ones |
+//! | `stats` | numbers and health |
+//!
+//! What ends the process, and what does not: a refused token does, because only a restart reads the
+//! setting (or its file) again, and the supervisor waits longer each time. A refused intent or shard
+//! count does not: it is mended in Discord's developer portal, so the shard stays off, says why in
+//! `/readyz` and in the log, and tries again every 5 minutes.
+
+pub mod actions;
+pub mod backoff;
+mod config;
+pub mod convert;
+pub mod cursor;
+pub mod discover;
+pub mod done;
+pub mod execute;
+pub mod facts;
+pub mod frame;
+pub mod identify;
+pub mod interactions;
+pub mod publish;
+pub mod reader;
+pub mod render;
+pub mod rest;
+mod run;
+pub mod shard;
+pub mod slash;
+pub mod stats;
+pub mod words;
+
+pub use config::{Config, SETTINGS};
+pub use run::run;

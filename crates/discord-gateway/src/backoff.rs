@@ -1,0 +1,182 @@
+//! How long a shard stays away after its connection ended, and whether it tries its session again.
+//!
+//! twilight waits only when a connection cannot be made. When the gateway takes the connection and
+//! closes it, twilight comes back at once, for ever, with the same session; this is the guard against
+//! such storms, each of which has cost real bots their token.
+
+use std::time::Duration;
+
+/// A connection that was good for this long was a success, and the next failure is a first one.
+const STABLE: Duration = Duration::from_secs(10);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// After so many connections in a row on which a session could not be resumed it is given up.
+const MAX_RESUMES: u32 = 3;
+/// How long to stay away after a refusal that only a person can mend. A retry costs a session start,
+/// so this may not be short: 288 of 1,000 a day.
+const FATAL_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The service stops.
+    Shutdown,
+    /// The gateway closed it; 1006 when the network did.
+    Closed(Option<u16>),
+    /// It never came about.
+    NotConnected(String),
+    /// Opcode 9.
+    InvalidSession {
+        /// Whether Discord says that it may be tried again.
+        resumable: bool,
+    },
+    /// Opcode 7.
+    Asked,
+    /// Heartbeats were not acknowledged.
+    Zombie,
+    /// JetStream could not keep up, or is away.
+    Full,
+    /// What came could not be read.
+    Garbled,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Why.
+    pub why: Why,
+    /// For how long there was a live session on it; `None` when there never was one.
+    pub live: Option<Duration>,
+    /// Whether it began with a session to resume.
+    pub resuming: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// How long to stay away.
+    pub pause: Duration,
+    /// Whether the session is to be given up.
+    pub drop_session: bool,
+    /// What only a person can mend.
+    pub fatal: Option<&'static str>,
+}
+
+/// The history of a shard's connections.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+    failed_resumes: u32,
+}
+
+impl Backoff {
+    /// What to do after a connection ended.
+    pub fn after(&mut self, end: &End) -> Next {
+        if end.live.is_some_and(|live| live >= STABLE) {
+            self.failures = 0;
+        }
+        if end.live.is_some() {
+            self.failed_resumes = 0;
+        }
+        let mut next = Next { pause: self.pause(), drop_session: false, fatal: None };
+        match &end.why {
+            // Discord's own pause: <https://docs.discord.com/developers/events/gateway#resuming>
+            Why::InvalidSession { resumable } => {
+                next.drop_session = !resumable;
+                next.pause =
+                    next.pause.max(Duration::from_secs(1) + Duration::from_secs(4).mul_f64(fastrand::f64()));
+            }
+            Why::Closed(Some(code)) => match fatal(*code) {
+                Some(words) => {
+                    next = Next { pause: FATAL_PAUSE, drop_session: true, fatal: Some(words) };
+                }
+                // Invalid sequence; session timed out: Discord wants a new session.
+                None => next.drop_session = matches!(code, 4007 | 4009),
+            },
+            _ => {}
+        }
+        let closed = !matches!(end.why, Why::NotConnected(_) | Why::Full | Why::Shutdown);
+        if end.resuming && end.live.is_none() && closed {
+            self.failed_resumes += 1;
+            next.drop_session |= self.failed_resumes >= MAX_RESUMES;
+        }
+        if next.drop_session {
+            self.failed_resumes = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        next
+    }
+
+    /// Nothing after the first failure, then about 1, 2, 4, … s, with a random half.
+    fn pause(&self) -> Duration {
+        let Some(doublings) = self.failures.checked_sub(1) else { return Duration::ZERO };
+        let full = Duration::from_secs(2_u64.saturating_pow(doublings)).min(MAX_PAUSE);
+        full.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+/// What to tell of the close codes after which Discord wants nobody to come back.
+/// Source: <https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes>.
+#[must_use]
+pub const fn fatal(code: u16) -> Option<&'static str> {
+    Some(match code {
+        4004 => {
+            "discord refused DISCORD_TOKEN (4004); copy the token anew from the developer portal, page Bot"
+        }
+        4010 => "discord does not know this shard (4010); set DISCORD_SHARDS=auto",
+        4011 => "the bot is in too many servers for so few shards (4011); set DISCORD_SHARDS=auto",
+        4012 => "discord does not serve this version of its gateway any more (4012); update vigie",
+        4013 => "discord refused the intents (4013); update vigie",
+        4014 => {
+            "the bot may not read messages (4014); switch on \"Message Content Intent\" in the developer \
+             portal, page Bot. no restart is needed"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(why: Why, live: Option<u64>, resuming: bool) -> End {
+        End { why, live: live.map(Duration::from_secs), resuming }
+    }
+
+    #[test]
+    fn storms_are_slowed_down() {
+        let mut backoff = Backoff::default();
+        let total: Duration =
+            (0..10).map(|_| backoff.after(&end(Why::Closed(Some(4000)), Some(0), false)).pause).sum();
+        assert!(total > Duration::from_secs(100), "{total:?}");
+        assert_eq!(backoff.after(&end(Why::Asked, Some(60), true)).pause, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_session_that_discord_does_not_know_is_given_up() {
+        for code in [4007, 4009] {
+            assert!(Backoff::default().after(&end(Why::Closed(Some(code)), None, true)).drop_session);
+        }
+        let invalid = Backoff::default().after(&end(Why::InvalidSession { resumable: false }, None, true));
+        assert!(invalid.drop_session && (1..=5).contains(&invalid.pause.as_secs()));
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_resumed_is_given_up_but_not_because_the_network_is_down() {
+        let mut backoff = Backoff::default();
+        for _ in 0..20 {
+            let next = backoff.after(&end(Why::NotConnected(String::new()), None, true));
+            assert!(!next.drop_session && next.pause <= MAX_PAUSE);
+        }
+        let dropped: Vec<bool> =
+            (0..3).map(|_| backoff.after(&end(Why::Closed(Some(1006)), None, true)).drop_session).collect();
+        assert_eq!(dropped, [false, false, true]);
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_tried_again_seldom() {
+        let next = Backoff::default().after(&end(Why::Closed(Some(4014)), None, false));
+        assert!(next.fatal.is_some_and(|words| words.contains("Message Content Intent")));
+        assert_eq!(next.pause, FATAL_PAUSE);
+    }
+}

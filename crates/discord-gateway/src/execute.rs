@@ -1,0 +1,243 @@
+//! Carries one action out: what it asks of Discord, and what becomes of it.
+
+use std::{sync::Arc, time::Duration};
+
+use protocol::{Action, ActionBody, ActionId, Content, DropReason, MessageId, OutcomeBody, Platform};
+use serde::Deserialize;
+use service::clock::{unix_ms, unix_us};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use twilight_http::{Client, request::channel::reaction::RequestReactionType};
+use twilight_model::id::{
+    Id,
+    marker::{ChannelMarker, MessageMarker},
+};
+
+use crate::{
+    frame::Snowflake,
+    render::{nobody, render},
+    rest::{Call, Reply, Rest, RestError},
+};
+
+/// A wait that a person would not call "at once" any more.
+pub const NOTICEABLE: Duration = Duration::from_secs(1);
+/// Bytes of the hash in a nonce: twice as many characters, of which Discord takes 25.
+const NONCE_BYTES: usize = 12;
+/// Discord's words for what matters here.
+const UNKNOWN_MESSAGE: u64 = 10008;
+const INVALID_FORM: u64 = 50035;
+const BLOCKED_BY_AUTOMOD: std::ops::RangeInclusive<u64> = 200_000..=200_001;
+
+const CREATE: &str = "POST /channels/{id}/messages";
+const EDIT: &str = "PATCH /channels/{id}/messages/{id}";
+const DELETE: &str = "DELETE /channels/{id}/messages/{id}";
+const REACT: &str = "PUT /channels/{id}/messages/{id}/reactions/{emoji}/@me";
+
+/// Carries actions out.
+#[derive(Debug)]
+pub struct Executor {
+    rest: Arc<Rest>,
+    builder: Arc<Client>,
+}
+
+type Channel = Id<ChannelMarker>;
+type Message = Id<MessageMarker>;
+
+impl Executor {
+    /// An executor that sends by `rest`.
+    #[must_use]
+    pub const fn new(rest: Arc<Rest>, builder: Arc<Client>) -> Self {
+        Self { rest, builder }
+    }
+
+    /// Carries an action out. `on_wait` is told of every wait for a limit.
+    pub async fn execute(&self, action: &Action, on_wait: &(dyn Fn(Duration) + Send + Sync)) -> OutcomeBody {
+        if action.platform != Platform::Discord {
+            return dropped(DropReason::Unsupported, "this gateway serves discord");
+        }
+        let Some(left) = action.expires_at_ms.checked_sub(unix_ms()).filter(|left| *left > 0) else {
+            return dropped(DropReason::Expired, "its time was over before its turn came");
+        };
+        let deadline = Instant::now() + Duration::from_millis(left);
+        match self.send(action, deadline, on_wait).await {
+            Ok(reply) => OutcomeBody::Sent {
+                message: message_of(action, &reply),
+                platform_us: u64::try_from(reply.took.as_micros()).unwrap_or(u64::MAX),
+                total_us: unix_us().saturating_sub(action.cause_received_us),
+            },
+            Err(error) => dropped(reason(&error), &error.to_string()),
+        }
+    }
+
+    async fn send(
+        &self,
+        action: &Action,
+        deadline: Instant,
+        on_wait: &(dyn Fn(Duration) + Send + Sync),
+    ) -> Result<Reply, RestError> {
+        let channel: Channel = id(action.channel.as_str())?;
+        let call = match &action.body {
+            ActionBody::Send { content } => self.create(channel, None, content, &action.id)?,
+            ActionBody::Reply { to, content } => {
+                let to = id(to.as_str())?;
+                let call = self.create(channel, Some(to), content, &action.id)?;
+                match self.rest.call(&call, deadline, on_wait).await {
+                    Err(error) if is_gone(&error) => self.create(channel, None, content, &action.id)?,
+                    outcome => return outcome,
+                }
+            }
+            ActionBody::Edit { message, content } => self.edit(channel, id(message.as_str())?, content)?,
+            ActionBody::Delete { message } => {
+                let request = self.builder.delete_message(channel, id(message.as_str())?);
+                let call = Call::new(DELETE, channel.get(), request)?;
+                return match self.rest.call(&call, deadline, on_wait).await {
+                    // Somebody was faster, maybe this very action before a restart.
+                    Err(error) if error.code() == Some(UNKNOWN_MESSAGE) => {
+                        Ok(Reply { body: bytes::Bytes::new(), took: Duration::ZERO })
+                    }
+                    outcome => outcome,
+                };
+            }
+            ActionBody::React { message, emoji } => {
+                let emoji = RequestReactionType::Unicode { name: emoji };
+                let request = self.builder.create_reaction(channel, id(message.as_str())?, &emoji);
+                Call::new(REACT, channel.get(), request)?
+            }
+        };
+        self.rest.call(&call, deadline, on_wait).await
+    }
+
+    fn create(
+        &self,
+        channel: Channel,
+        to: Option<Message>,
+        content: &Content,
+        action: &ActionId,
+    ) -> Result<Call, RestError> {
+        let (rendered, mentions) = (render(content), nobody());
+        let mut request = self.builder.create_message(channel).allowed_mentions(Some(&mentions));
+        if !rendered.text.is_empty() {
+            request = request.content(&rendered.text);
+        }
+        if !rendered.embeds.is_empty() {
+            request = request.embeds(&rendered.embeds);
+        }
+        if !rendered.components.is_empty() {
+            request = request.components(&rendered.components);
+        }
+        if let Some(to) = to {
+            request = request.reply(to).fail_if_not_exists(false);
+        }
+        let mut call = Call::new(CREATE, channel.get(), request)?;
+        call.body = call.body.map(|body| with_nonce(&body, action));
+        Ok(call)
+    }
+
+    fn edit(&self, channel: Channel, message: Message, content: &Content) -> Result<Call, RestError> {
+        let (rendered, mentions) = (render(content), nobody());
+        let request = self
+            .builder
+            .update_message(channel, message)
+            .content(Some(&rendered.text))
+            .embeds(Some(&rendered.embeds))
+            .components(Some(&rendered.components))
+            .allowed_mentions(Some(&mentions));
+        Call::new(EDIT, channel.get(), request)
+    }
+}
+
+/// The reason as a label of a metric.
+#[must_use]
+pub const fn label(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::Expired => "expired",
+        DropReason::Uncertain => "uncertain",
+        DropReason::RateLimited => "rate_limited",
+        DropReason::Forbidden => "forbidden",
+        DropReason::NotFound => "not_found",
+        DropReason::Invalid => "invalid",
+        DropReason::Unsupported => "unsupported",
+        DropReason::Refused => "refused",
+        DropReason::Unreachable => "unreachable",
+    }
+}
+
+/// The same for the same action, however often it is asked for.
+#[must_use]
+pub fn nonce(action: &ActionId) -> String {
+    let hash = Sha256::digest(action.as_str());
+    hash.iter().take(NONCE_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Puts the nonce into a body. twilight knows only numbers as nonces and no `enforce_nonce`, with
+/// which Discord answers a second message with the first one instead of sending it.
+fn with_nonce(body: &[u8], action: &ActionId) -> bytes::Bytes {
+    let Some(fields) = body.strip_suffix(b"}") else { return bytes::Bytes::copy_from_slice(body) };
+    let separator = if fields == b"{" { "" } else { "," };
+    let nonce = format!("{separator}\"nonce\":\"{}\",\"enforce_nonce\":true}}", nonce(action));
+    [fields, nonce.as_bytes()].concat().into()
+}
+
+fn id<T>(text: &str) -> Result<Id<T>, RestError> {
+    text.parse()
+        .ok()
+        .and_then(Id::new_checked)
+        .ok_or_else(|| RestError::Invalid { reason: format!("{text} is not a discord id") })
+}
+
+fn is_gone(error: &RestError) -> bool {
+    match error {
+        RestError::Refused { code, message, .. } => {
+            *code == UNKNOWN_MESSAGE || *code == INVALID_FORM && message.contains("message_reference")
+        }
+        _ => false,
+    }
+}
+
+fn reason(error: &RestError) -> DropReason {
+    match error {
+        RestError::Invalid { .. } => DropReason::Invalid,
+        RestError::TokenRefused | RestError::Unreachable { .. } => DropReason::Unreachable,
+        RestError::BudgetSpent { .. } | RestError::RateLimited { .. } => DropReason::RateLimited,
+        RestError::Refused { code, .. } if BLOCKED_BY_AUTOMOD.contains(code) => DropReason::Refused,
+        RestError::Refused { status: 403, .. } => DropReason::Forbidden,
+        RestError::Refused { status: 404, .. } => DropReason::NotFound,
+        RestError::Refused { status: 400 | 413, .. } => DropReason::Invalid,
+        RestError::Refused { .. } => DropReason::Refused,
+    }
+}
+
+fn dropped(reason: DropReason, detail: &str) -> OutcomeBody {
+    OutcomeBody::Dropped { reason, detail: detail.to_owned() }
+}
+
+fn message_of(action: &Action, reply: &Reply) -> Option<MessageId> {
+    #[derive(Deserialize)]
+    struct Made {
+        id: Snowflake,
+    }
+    match &action.body {
+        ActionBody::Reply { .. } | ActionBody::Send { .. } => {
+            reply.json::<Made>().ok().map(|made| made.id.0.into())
+        }
+        ActionBody::Edit { message, .. } => Some(message.clone()),
+        ActionBody::Delete { .. } | ActionBody::React { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::EventId;
+
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_short_and_always_the_same() {
+        let action = EventId::of_platform(Platform::Discord, "1234567890123456789").unwrap().action(0);
+        assert_eq!(nonce(&action), nonce(&action));
+        assert_eq!(nonce(&action).len(), 24);
+        let body = with_nonce(br#"{"content":"a}"}"#, &action);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["content"], &body["enforce_nonce"]), (&"a}".into(), &true.into()));
+    }
+}

@@ -1,0 +1,251 @@
+//! When a shard may IDENTIFY. Discord allows `max_concurrency` of them per 5 s, one for each
+//! `shard_id % max_concurrency`, and 1,000 a day; whoever spends the day's budget has the token reset.
+//! Source: <https://docs.discord.com/developers/events/gateway#session-start-limit-object>.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bus::Bucket;
+use serde::{Deserialize, Serialize};
+use service::clock::unix_ms;
+use tokio::{
+    sync::{Mutex as Turn, OwnedMutexGuard, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{error, info, warn};
+use twilight_gateway::queue::Queue;
+
+/// Between two IDENTIFYs with the same key, with a margin for what the network adds.
+const GAP: Duration = Duration::from_millis(5250);
+/// This part of the day's budget is not touched, so that an operator can still start the bot by hand.
+const RESERVED_PART: u32 = 20;
+/// How long to wait before Discord is asked again whether the budget is back.
+const RECHECK: Duration = Duration::from_secs(5 * 60);
+/// How long writing the ledger may hold an IDENTIFY up.
+const WRITE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What `/gateway/bot` tells about the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct SessionStartLimit {
+    /// IDENTIFYs per day.
+    pub total: u32,
+    /// How many are left.
+    pub remaining: u32,
+    /// When the day is over, in milliseconds from now.
+    pub reset_after: u64,
+    /// How many may be made per 5 s.
+    pub max_concurrency: u32,
+}
+
+/// The day's budget, as it is kept across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// IDENTIFYs per day.
+    pub total: u32,
+    /// How many are left.
+    pub remaining: u32,
+    /// When the day is over, in Unix milliseconds.
+    pub resets_at_ms: u64,
+}
+
+impl Ledger {
+    /// The smaller of what Discord says and what was kept of the same day: whichever is right, the
+    /// budget is not overdrawn.
+    #[must_use]
+    pub fn seed(limit: SessionStartLimit, kept: Option<Self>, now_ms: u64) -> Self {
+        let kept = kept.filter(|kept| kept.resets_at_ms > now_ms && kept.total == limit.total);
+        Self {
+            total: limit.total,
+            remaining: kept.map_or(limit.remaining, |kept| kept.remaining.min(limit.remaining)),
+            resets_at_ms: now_ms.saturating_add(limit.reset_after),
+        }
+    }
+
+    /// How many are never used up.
+    #[must_use]
+    pub const fn reserved(&self) -> u32 {
+        self.total / RESERVED_PART
+    }
+
+    fn roll_over(&mut self, now_ms: u64) {
+        if self.resets_at_ms <= now_ms {
+            self.remaining = self.total;
+            self.resets_at_ms = now_ms + 24 * 60 * 60 * 1000;
+        }
+    }
+}
+
+/// Hands out the right to IDENTIFY, to all shards of this process.
+#[derive(Debug)]
+pub struct Identify {
+    keys: Vec<Arc<Turn<Instant>>>,
+    ledger: Mutex<Ledger>,
+    kv: Bucket,
+    key: String,
+}
+
+/// The right to IDENTIFY once. Others with the same key wait until it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    next: OwnedMutexGuard<Instant>,
+    used: Arc<Mutex<Option<Instant>>>,
+    refund: Arc<Identify>,
+}
+
+/// The queue of one connection, which holds what its [`Permit`] granted.
+#[derive(Clone, Debug, Default)]
+pub struct Granted(Arc<GrantedState>);
+
+#[derive(Debug, Default)]
+struct GrantedState {
+    granted: Mutex<Option<Arc<Mutex<Option<Instant>>>>>,
+    parked: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Identify {
+    /// Goes on with the ledger that is kept under `key`.
+    pub async fn new(limit: SessionStartLimit, kv: Bucket, key: String) -> Self {
+        let kept = kv.get::<Ledger>(&key).await.unwrap_or_else(|error| {
+            warn!(%error, "the kept identify budget cannot be read; discord's word is taken");
+            None
+        });
+        let ledger = Ledger::seed(limit, kept, unix_ms());
+        let keys = (0..limit.max_concurrency.max(1)).map(|_| Arc::new(Turn::new(Instant::now())));
+        info!(remaining = ledger.remaining, total = ledger.total, "identify budget");
+        Self { keys: keys.collect(), ledger: Mutex::new(ledger), kv, key }
+    }
+
+    /// Waits until `shard` may IDENTIFY. While the day's budget is down to its reserve, `on_refused`
+    /// is told why, and `recheck` asks Discord whether it is back.
+    pub async fn permit<F>(
+        self: &Arc<Self>,
+        shard: u32,
+        mut on_refused: impl FnMut(String) + Send,
+        recheck: impl Fn() -> F + Send + Sync,
+    ) -> Permit
+    where
+        F: Future<Output = Option<SessionStartLimit>> + Send,
+    {
+        let key = usize::try_from(shard).unwrap_or(0) % self.keys.len();
+        let next = self.keys[key].clone().lock_owned().await;
+        while let Err(refusal) = self.spend() {
+            error!(refusal);
+            on_refused(refusal);
+            sleep(RECHECK).await;
+            if let Some(limit) = recheck().await {
+                *self.ledger() = Ledger::seed(limit, None, unix_ms());
+            }
+        }
+        self.save().await;
+        sleep_until(*next).await;
+        Permit { next, used: Arc::default(), refund: self.clone() }
+    }
+
+    fn spend(&self) -> Result<(), String> {
+        let mut ledger = self.ledger();
+        let now_ms = unix_ms();
+        ledger.roll_over(now_ms);
+        if ledger.remaining <= ledger.reserved() {
+            let hours = ledger.resets_at_ms.saturating_sub(now_ms).div_ceil(60 * 60 * 1000);
+            return Err(format!(
+                "{} of {} daily session starts are left; the last {} are kept back, because discord \
+                 resets the token of a bot that uses up all; the next one is made in about {hours} h. \
+                 something made the bot start over and over: look at the log of the last hours",
+                ledger.remaining,
+                ledger.total,
+                ledger.reserved()
+            ));
+        }
+        ledger.remaining -= 1;
+        Ok(())
+    }
+
+    /// An IDENTIFY is counted before it is made; after a crash one too many is better than one too few.
+    async fn save(&self) {
+        let ledger = *self.ledger();
+        match tokio::time::timeout(WRITE_LIMIT, self.kv.put(&self.key, &ledger)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => warn!(%error, "the identify budget was not kept"),
+            Err(_) => warn!("the identify budget was not kept: NATS does not answer"),
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// A queue that grants this one IDENTIFY.
+    #[must_use]
+    pub fn queue(&self) -> Granted {
+        let granted = Granted::default();
+        *lock(&granted.0.granted) = Some(self.used.clone());
+        granted
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        match *lock(&self.used) {
+            Some(at) => *self.next = at + GAP,
+            // The connection never came so far.
+            None => self.refund.ledger().remaining += 1,
+        }
+    }
+}
+
+impl Queue for Granted {
+    fn enqueue(&self, _shard: u32) -> oneshot::Receiver<()> {
+        let (go, wait) = oneshot::channel();
+        match lock(&self.0.granted).take() {
+            Some(used) => {
+                *lock(&used) = Some(Instant::now());
+                // An error says that the shard is gone.
+                let _ = go.send(());
+            }
+            // Dropping it would make the shard ask again at once, for ever.
+            None => *lock(&self.0.parked) = Some(go),
+        }
+        wait
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: SessionStartLimit =
+        SessionStartLimit { total: 1000, remaining: 900, reset_after: 1000, max_concurrency: 1 };
+
+    #[test]
+    fn the_ledger_of_the_same_day_is_gone_on_with() {
+        let kept = Ledger { total: 1000, remaining: 800, resets_at_ms: 500 };
+        assert_eq!(Ledger::seed(LIMIT, Some(kept), 400).remaining, 800);
+        assert_eq!(Ledger::seed(LIMIT, Some(kept), 500).remaining, 900);
+        assert_eq!(Ledger::seed(LIMIT, None, 0), Ledger { total: 1000, remaining: 900, resets_at_ms: 1000 });
+    }
+
+    #[test]
+    fn a_new_day_gives_a_new_budget() {
+        let mut ledger = Ledger { total: 1000, remaining: 3, resets_at_ms: 500 };
+        ledger.roll_over(499);
+        assert_eq!(ledger.remaining, 3);
+        ledger.roll_over(500);
+        assert_eq!(ledger.remaining, 1000);
+    }
+
+    #[test]
+    fn a_queue_grants_once_and_then_keeps_waiting() {
+        let granted = Granted::default();
+        *lock(&granted.0.granted) = Some(Arc::default());
+        assert!(granted.enqueue(0).try_recv().is_ok());
+        assert_eq!(granted.enqueue(0).try_recv(), Err(oneshot::error::TryRecvError::Empty));
+    }
+}
