@@ -52,7 +52,8 @@ pub struct Options {
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
-    /// Logins of the channels people use. Olive owns all of them, Max moderates all of them.
+    /// Logins of the channels people use. Olive owns all of them, Max moderates all of them. The
+    /// broadcaster's tokens are `sandbox-LOGIN` and `sandbox-refresh-LOGIN`.
     pub channels: Vec<String>,
     /// Quiet channels `channel_0000` and on, for load tests.
     pub extra_channels: usize,

@@ -75,11 +75,14 @@ impl Tokens {
             );
         }
         for channel in &options.channels {
+            let (scopes, refresh): (Arc<[String]>, _) =
+                (all().collect(), format!("sandbox-refresh-{channel}"));
+            tokens.refreshable.insert(refresh.clone(), (channel.clone(), scopes.clone()));
             let token = Token {
                 login: Some(channel.clone()),
-                scopes: all().collect(),
+                scopes,
                 expires_at: Instant::now() + options.token_lifetime,
-                refresh: None,
+                refresh: Some(refresh),
             };
             tokens.add(format!("sandbox-{channel}"), token);
         }

@@ -1,9 +1,14 @@
 //! `POST /helix/chat/messages`.
 //! Source: Helix reference, "Send Chat Message"; dev.twitch.tv/docs/chat/send-receive-messages.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use axum::{Json, body::Bytes, extract::State as Shared, http::StatusCode};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Query, State as Shared},
+    http::StatusCode,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,11 +35,21 @@ struct Body {
 pub(super) async fn send(
     Shared(twitch): Shared<Arc<Inner>>,
     caller: Caller,
+    Query(query): Query<HashMap<String, String>>,
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let started = Instant::now();
-    let body: Body = serde_json::from_slice(&body)
+    let mut body: Body = serde_json::from_slice(&body)
         .map_err(|error| Refusal::bad(format!("The request body is not valid JSON: {error}")))?;
+    // The reference has the ids in the body only, but Twitch takes them from the query as well:
+    // twurple sends them there.
+    for (name, field) in [("broadcaster_id", &mut body.broadcaster_id), ("sender_id", &mut body.sender_id)] {
+        if field.is_empty()
+            && let Some(value) = query.get(name)
+        {
+            field.clone_from(value);
+        }
+    }
     for (name, value) in
         [("broadcaster_id", &body.broadcaster_id), ("sender_id", &body.sender_id), ("message", &body.message)]
     {

@@ -143,7 +143,8 @@ impl Session {
         }
         let answer = match line.params.first() {
             Some(token) => format!(":tmi.twitch.tv PONG tmi.twitch.tv :{token}"),
-            None => ":tmi.twitch.tv PONG tmi.twitch.tv".to_owned(),
+            // tmi.js asks so once a minute, knows only an answer without prefix, and hangs up otherwise.
+            None => "PONG".to_owned(),
         };
         self.twitch.counters.add("twitch.irc.pong");
         self.connection.send(&Shared::untagged(&answer, 0));

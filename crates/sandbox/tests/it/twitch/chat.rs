@@ -156,7 +156,7 @@ async fn actions_and_dead_commands() {
     }
     assert_eq!(reader.so_far().await, Vec::<String>::new());
     bot.send("PRIVMSG #vigie_demo :/disconnect").await;
-    bot.to_end().await;
+    bot.until_end().await;
 }
 
 #[tokio::test]

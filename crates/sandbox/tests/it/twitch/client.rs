@@ -125,7 +125,7 @@ impl Irc {
     }
 
     /// Reads to the end of the connection.
-    pub async fn to_end(&mut self) -> Vec<String> {
+    pub async fn until_end(&mut self) -> Vec<String> {
         let mut seen = Vec::new();
         while let Some(line) = self.line().await {
             seen.push(line);

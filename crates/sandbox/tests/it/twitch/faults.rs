@@ -14,7 +14,7 @@ async fn reconnect_is_announced_and_then_done() {
     let mut irc = Irc::bot_in(&sandbox, "vigie_demo").await;
     sandbox.twitch().reconnect_all();
     assert_eq!(irc.expect("RECONNECT").await, ":tmi.twitch.tv RECONNECT");
-    assert_eq!(irc.to_end().await, Vec::<String>::new());
+    assert_eq!(irc.until_end().await, Vec::<String>::new());
     let mut again = Irc::bot_in(&sandbox, "vigie_demo").await;
     say(&sandbox, "vigie_demo", "back");
     again.expect("back").await;
@@ -26,7 +26,7 @@ async fn a_cut_connection_ends_at_once() {
     let mut irc = Irc::bot_in(&sandbox, "vigie_demo").await;
     irc.so_far().await;
     sandbox.twitch().drop_connections();
-    assert_eq!(irc.to_end().await, Vec::<String>::new());
+    assert_eq!(irc.until_end().await, Vec::<String>::new());
     sandbox.counters().wait("twitch.irc.disconnect", 1, SOON).await.unwrap();
 }
 
@@ -86,7 +86,7 @@ async fn logins_can_be_refused() {
     let mut irc = Irc::connect(sandbox.irc_addr()).await;
     irc.send("PASS oauth:sandbox-token").await;
     irc.send("NICK vigie_bot").await;
-    assert_eq!(irc.to_end().await, [":tmi.twitch.tv NOTICE * :Login authentication failed"]);
+    assert_eq!(irc.until_end().await, [":tmi.twitch.tv NOTICE * :Login authentication failed"]);
     Irc::bot(&sandbox).await;
 }
 
@@ -119,7 +119,7 @@ async fn a_client_that_does_not_answer_a_ping_is_dropped() {
     irc.expect("PING :tmi.twitch.tv").await;
     irc.send("PONG :tmi.twitch.tv").await;
     irc.expect("PING :tmi.twitch.tv").await;
-    irc.to_end().await;
+    irc.until_end().await;
     assert_eq!(sandbox.counters().get("twitch.irc.timed_out"), 1);
 }
 

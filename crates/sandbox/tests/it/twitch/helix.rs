@@ -91,6 +91,11 @@ async fn a_message_sent_by_helix_reaches_chat() {
     let reply = &sandbox.twitch().history("vigie_demo")[1];
     assert!(reply.latency_us.is_some());
 
+    let path = format!("chat/messages?broadcaster_id={DEMO}&sender_id={BOT}");
+    let ids_in_query = http.helix(TOKEN, "POST", &path, Some(json!({"message": "as twurple does"}))).await;
+    assert_eq!(ids_in_query.status, 200);
+    irc.expect("as twurple does").await;
+
     let app = http.app_token().await;
     let body = json!({
         "broadcaster_id": DEMO, "sender_id": BOT, "message": "as an app", "for_source_only": true,

@@ -140,7 +140,7 @@ async fn a_line_without_end_ends_the_connection() {
     let mut irc = Irc::bot(&sandbox).await;
     irc.so_far().await;
     irc.send_bytes(&[b'x'; 9 * 1024]).await;
-    assert_eq!(irc.to_end().await, Vec::<String>::new());
+    assert_eq!(irc.until_end().await, Vec::<String>::new());
     assert_eq!(sandbox.counters().get("twitch.irc.line_too_long"), 1);
 }
 

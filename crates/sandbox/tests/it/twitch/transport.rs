@@ -43,7 +43,7 @@ async fn bytes_that_are_no_tls_are_no_danger() {
     let sandbox = start().await;
     let mut irc = Irc::connect(sandbox.irc_tls_addr()).await;
     irc.send("NICK justinfan1").await;
-    irc.to_end().await;
+    irc.until_end().await;
     sandbox.counters().wait("twitch.irc.handshake_failed", 1, SOON).await.unwrap();
 }
 
