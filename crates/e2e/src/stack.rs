@@ -26,7 +26,7 @@ impl Default for StackOptions {
 }
 
 /// A running Vigie.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "for tests")]
 pub struct Stack {
     /// The local Discord and Twitch.
     pub sandbox: Sandbox,
