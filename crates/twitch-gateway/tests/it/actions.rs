@@ -1,0 +1,144 @@
+//! Actions that become messages, by chat.
+
+use std::time::Duration;
+
+use protocol::{ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody};
+use sandbox::people::Person;
+
+use crate::rig::{DEMO, Plan, QUIET, Rig, dropped, message_of, reply, send};
+
+#[tokio::test]
+async fn an_answer_stands_below_its_question() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    let asked = rig.sandbox.twitch().say(Person::Ines, DEMO, "!ping").unwrap();
+    let action = rig.ask(DEMO, reply(&asked, "pong")).await;
+    let outcome = rig.outcome_of(&action).await;
+    let line = rig.sandbox.twitch().history(DEMO).pop().unwrap();
+    assert_eq!((line.text.as_str(), line.reply_to.as_deref()), ("pong", Some(asked.as_str())));
+    assert_eq!(message_of(&outcome).as_str(), line.id);
+    // The bot's own words are never an event, even where another connection tells them.
+    assert_eq!(rig.events("commands", 1).await.len(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_action_is_done_once_however_often_it_comes() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let action =
+            rig.ask_with(DEMO, send(format!("{delivery:?}")), delivery, Duration::from_secs(30)).await;
+        rig.store(&action, "again").await;
+        rig.outcome_of(&action).await;
+        rig.store(&action, &format!("once more {delivery:?}")).await;
+    }
+    rig.until_counted("actions_total", 5.0).await;
+    let action = rig.ask(DEMO, send("the end")).await;
+    assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Sent { .. }));
+    assert_eq!(rig.seen(DEMO), ["AtMostOnce", "AtLeastOnce", "the end"]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn actions_of_a_channel_keep_their_order() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    for n in 0..15 {
+        rig.ask(DEMO, send(format!("n {n}"))).await;
+    }
+    for _ in 0..15 {
+        assert!(matches!(rig.outcome().await.body, OutcomeBody::Sent { .. }));
+    }
+    assert_eq!(rig.seen(DEMO), (0..15).map(|n| format!("n {n}")).collect::<Vec<_>>());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_answer_is_split_and_hostile_text_stays_text() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    let asked = rig.sandbox.twitch().say(Person::Ines, DEMO, "!long").unwrap();
+    let action = rig.ask(DEMO, reply(&asked, "word ".repeat(300))).await;
+    rig.outcome_of(&action).await;
+    let lines = rig.sandbox.twitch().history(DEMO);
+    let answers = &lines[1..];
+    assert_eq!(answers.len(), 3);
+    assert!(answers.iter().all(|line| line.reply_to.as_deref() == Some(asked.as_str())));
+    assert!(answers[2].text.ends_with('…'));
+    let action = rig.ask(DEMO, send("/disconnect\r\nJOIN #somewhere\r\n/ban olive")).await;
+    rig.outcome_of(&action).await;
+    assert_eq!(rig.seen(DEMO).pop().unwrap(), "\u{200B}/disconnect JOIN #somewhere /ban olive");
+    assert_eq!(rig.sandbox.counters().get("twitch.irc.connect"), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_told() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    let message = MessageId::new("m").unwrap();
+    let unsupported = [
+        ActionBody::Edit { message: message.clone(), content: Content::text("x") },
+        ActionBody::React { message: message.clone(), emoji: "👍".to_owned() },
+        ActionBody::Delete { message },
+    ];
+    for body in unsupported {
+        let action = rig.ask(DEMO, body).await;
+        assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Unsupported);
+    }
+    let action = rig.ask(DEMO, send(" \r\n ")).await;
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Invalid);
+    let action = rig.ask_with(DEMO, send("late"), Delivery::AtMostOnce, Duration::ZERO).await;
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Expired);
+    rig.sandbox.twitch().timeout(QUIET, "vigie_bot", 600).unwrap();
+    let action = rig.ask(QUIET, send("hello")).await;
+    let outcome = rig.outcome_of(&action).await;
+    let (reason, detail) = dropped(&outcome);
+    assert_eq!(reason, DropReason::Forbidden);
+    assert!(detail.contains("timed out") && detail.contains("msg_timedout"), "{detail}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_is_uncertain_when_the_connection_ends_before_it_is_confirmed() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    rig.sandbox.twitch().faults().set_silent(true);
+    let action = rig.ask(DEMO, send("who hears me")).await;
+    rig.count("twitch.privmsg.in", 1).await;
+    rig.sandbox.twitch().drop_connections();
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Uncertain);
+    rig.sandbox.twitch().faults().set_silent(false);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_account_limit_is_kept_and_waiting_is_told() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    // 20 messages in 30 s where the bot is like any viewer, and a second between two of them.
+    for n in 0..3 {
+        rig.ask_with(QUIET, send(format!("n {n}")), Delivery::AtMostOnce, Duration::from_secs(20)).await;
+    }
+    for _ in 0..3 {
+        assert!(matches!(rig.outcome().await.body, OutcomeBody::Sent { .. }));
+    }
+    for n in 0..30 {
+        rig.ask(DEMO, send(format!("elevated {n}"))).await;
+    }
+    for _ in 0..30 {
+        assert!(matches!(rig.outcome().await.body, OutcomeBody::Sent { .. }));
+    }
+    // What was said as a moderator counts for the viewer too.
+    let action = rig.ask_with(QUIET, send("too much"), Delivery::AtMostOnce, Duration::from_secs(5)).await;
+    let outcome = rig.outcome_of(&action).await;
+    assert!(matches!(outcome, OutcomeBody::Queued { wait_ms } if wait_ms > 2000), "{outcome:?}");
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::RateLimited);
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.refused.msg_ratelimit"), 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_words_twice_are_not_taken_for_a_repetition() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    for _ in 0..2 {
+        let action = rig.ask(QUIET, send("pong")).await;
+        message_of(&rig.outcome_of(&action).await);
+    }
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.refused.msg_duplicate"), 0);
+    rig.stop().await;
+}

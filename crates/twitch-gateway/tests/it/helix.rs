@@ -1,0 +1,91 @@
+//! Actions that become messages, by Twitch's API.
+
+use std::time::Duration;
+
+use protocol::{Delivery, DropReason};
+use sandbox::{people::Person, twitch::Change};
+
+use crate::rig::{DEMO, Plan, QUIET, Rig, dropped, message_of, reply, send, with_app};
+
+async fn ready() -> Rig {
+    Rig::ready(Plan { variables: with_app(), ..Plan::default() }).await
+}
+
+#[tokio::test]
+async fn an_application_speaks_for_the_bot() {
+    let mut rig = ready().await;
+    let asked = rig.sandbox.twitch().say(Person::Ines, DEMO, "!ping").unwrap();
+    let action = rig.ask(DEMO, reply(&asked, "pong")).await;
+    let outcome = rig.outcome_of(&action).await;
+    let line = rig.sandbox.twitch().history(DEMO).pop().unwrap();
+    assert_eq!(
+        (line.reply_to.as_deref(), line.id.as_str()),
+        (Some(asked.as_str()), message_of(&outcome).as_str())
+    );
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in.helix"), 1);
+    // The bot reads its own words on its own connection, and passes them by.
+    rig.until_counted("lines_passed_total.own", 1.0).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_application_token_is_replaced_once() {
+    let mut rig = ready().await;
+    rig.sandbox.twitch().faults().fail_helix(401, 1);
+    let action = rig.ask(DEMO, send("hello")).await;
+    message_of(&rig.outcome_of(&action).await);
+    assert_eq!(rig.sandbox.counters().get("twitch.oauth.app_token"), 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn twitchs_reason_is_told() {
+    let mut rig = ready().await;
+    let automod = Change { drop_reason: Some("automod_held".to_owned()), ..Change::default() };
+    rig.sandbox.twitch().faults().set(automod);
+    let action = rig.ask(DEMO, send("hello")).await;
+    let outcome = rig.outcome_of(&action).await;
+    let (reason, detail) = dropped(&outcome);
+    assert_eq!(reason, DropReason::Refused);
+    assert!(detail.contains("automod_held"), "{detail}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn chat_is_used_where_the_application_may_not_speak() {
+    let mut rig = ready().await;
+    for text in ["one", "two"] {
+        let action = rig.ask(QUIET, send(text)).await;
+        message_of(&rig.outcome_of(&action).await);
+    }
+    assert_eq!(rig.seen(QUIET), ["one", "two"]);
+    assert_eq!(rig.sandbox.counters().get("twitch.helix.status.403"), 1, "it is not asked again at once");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn chat_is_used_when_the_application_is_not_known() {
+    let variables =
+        vec![("TWITCH_CLIENT_ID", "sandbox-client".to_owned()), ("TWITCH_CLIENT_SECRET", "wrong".to_owned())];
+    let mut rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
+    let action = rig.ask(DEMO, send("hello")).await;
+    message_of(&rig.outcome_of(&action).await);
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in.helix"), 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_api_did_not_do_is_done_again_and_what_is_uncertain_is_not() {
+    let mut rig = ready().await;
+    rig.sandbox.twitch().faults().fail_helix(429, 1);
+    let action = rig.ask(DEMO, send("after a while")).await;
+    message_of(&rig.outcome_of(&action).await);
+    rig.sandbox.twitch().faults().fail_helix(500, 1);
+    let action = rig.ask(DEMO, send("perhaps")).await;
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Unreachable);
+    rig.sandbox.twitch().faults().fail_helix(500, 1);
+    let action = rig.ask_with(DEMO, send("thanks"), Delivery::AtLeastOnce, Duration::from_secs(30)).await;
+    message_of(&rig.outcome_of(&action).await);
+    assert_eq!(rig.seen(DEMO), ["after a while", "thanks"]);
+    rig.stop().await;
+}

@@ -1,0 +1,114 @@
+//! The account's limits, at a clock that tests move.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use tokio::{sync::Mutex, time::Instant};
+use twitch_gateway::limiter::{CHANNEL_PAUSE, ELEVATED, Exceeded, Limiter, Standing, WINDOW, Window};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+struct Wish {
+    channel: u8,
+    after_ms: u16,
+}
+
+/// Channels 0 to 2 are ordinary, 3 and 4 elevated.
+fn standing(channel: u8) -> Standing {
+    if channel < 3 { Standing::Normal } else { Standing::Elevated }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn no_window_ever_holds_more_than_twitch_grants(
+        wishes in prop::collection::vec((0_u8..5, 0_u16..3000).prop_map(|(channel, after_ms)| Wish { channel, after_ms }), 1..260),
+        per_30s in 1_usize..40,
+    ) {
+        let sent = paused(speak(wishes.clone(), per_30s));
+        prop_assert_eq!(sent.len(), wishes.len());
+        for (index, (at, channel)) in sent.iter().enumerate() {
+            let in_window = sent[..=index].iter().filter(|(other, _)| *other + WINDOW > *at).count();
+            let limit = if standing(*channel) == Standing::Normal { per_30s } else { per_30s.max(ELEVATED) };
+            prop_assert!(in_window <= limit, "{} messages in the window of message {}", in_window, index);
+        }
+        let mut last = HashMap::new();
+        for (at, channel) in sent.iter().filter(|(_, channel)| standing(*channel) == Standing::Normal) {
+            if let Some(before) = last.insert(channel, *at) {
+                prop_assert!(*at - before >= CHANNEL_PAUSE);
+            }
+        }
+    }
+}
+
+fn paused<T>(work: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(work)
+}
+
+async fn speak(wishes: Vec<Wish>, per_30s: usize) -> Vec<(Instant, u8)> {
+    let (limiter, sent) = (Arc::new(Limiter::new(per_30s)), Arc::new(Mutex::new(Vec::new())));
+    let mut speakers = Vec::new();
+    for Wish { channel, after_ms } in wishes {
+        tokio::time::sleep(Duration::from_millis(after_ms.into())).await;
+        let (limiter, sent) = (limiter.clone(), sent.clone());
+        speakers.push(tokio::spawn(async move {
+            let until = Instant::now() + 100 * HOUR;
+            limiter.acquire(&channel.to_string(), standing(channel), until).await.unwrap();
+            sent.lock().await.push((Instant::now(), channel));
+        }));
+    }
+    for speaker in speakers {
+        speaker.await.unwrap();
+    }
+    Arc::into_inner(sent).unwrap().into_inner()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_speak_in_time_is_told_at_once() {
+    let limiter = Limiter::new(2);
+    let begun = Instant::now();
+    for channel in ["a", "b"] {
+        limiter.acquire(channel, Standing::Normal, begun + HOUR).await.unwrap();
+    }
+    assert_eq!(limiter.estimate("c", Standing::Normal), WINDOW);
+    assert_eq!(limiter.estimate("c", Standing::Elevated), Duration::ZERO);
+    assert_eq!(limiter.acquire("c", Standing::Normal, begun + WINDOW / 2).await, Err(Exceeded));
+    assert_eq!(Instant::now(), begun);
+    limiter.acquire("c", Standing::Elevated, begun + HOUR).await.unwrap();
+    assert_eq!(Instant::now(), begun);
+    limiter.acquire("c", Standing::Normal, begun + HOUR).await.unwrap();
+    assert_eq!(Instant::now() - begun, WINDOW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_in_one_channel_holds_up_no_other() {
+    let limiter = Arc::new(Limiter::new(20));
+    let until = Instant::now() + HOUR;
+    limiter.acquire("a", Standing::Normal, until).await.unwrap();
+    let begun = Instant::now();
+    let slow = {
+        let limiter = limiter.clone();
+        tokio::spawn(async move { limiter.acquire("a", Standing::Normal, until).await })
+    };
+    tokio::task::yield_now().await;
+    limiter.acquire("b", Standing::Normal, until).await.unwrap();
+    assert_eq!(Instant::now(), begun);
+    slow.await.unwrap().unwrap();
+    assert_eq!(Instant::now() - begun, CHANNEL_PAUSE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn joins_go_in_a_sliding_window() {
+    let window = Window::new(18, Duration::from_secs(11));
+    let begun = Instant::now();
+    let mut at = Vec::new();
+    for _ in 0..60 {
+        window.take().await;
+        at.push(Instant::now() - begun);
+    }
+    assert!(at.windows(19).all(|part| part[18] - part[0] >= Duration::from_secs(11)), "{at:?}");
+    assert_eq!(at[59], Duration::from_secs(33));
+}

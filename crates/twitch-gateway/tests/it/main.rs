@@ -1,0 +1,12 @@
+//! The Twitch gateway against a real NATS and the local Twitch.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod actions;
+mod binary;
+mod connections;
+mod events;
+mod helix;
+mod limits;
+mod lines;
+mod rig;
+mod tokens;

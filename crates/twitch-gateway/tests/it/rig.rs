@@ -1,0 +1,255 @@
+//! One gateway in process, with its NATS and its Twitch.
+
+use std::{collections::HashMap, time::Duration};
+
+use bus::{Bus, Message, Stream};
+use protocol::{
+    Action, ActionBody, Batch, ChannelId, CommunityId, Content, Delivery, Event, EventBody, MessageId,
+    Outcome, OutcomeBody, Platform, VERSION, subject,
+};
+use sandbox::Sandbox;
+use service::{Context, Settings, clock};
+use testkit::Nats;
+use tokio::{task::JoinHandle, time::timeout};
+use twitch_gateway::{Config, Timing};
+
+/// More than anything here takes.
+pub const SOON: Duration = Duration::from_secs(10);
+/// The channel in which the bot is moderator.
+pub const DEMO: &str = "vigie_demo";
+/// The channel in which it is an ordinary viewer.
+pub const QUIET: &str = "quiet_corner";
+
+/// How a rig is set up.
+pub struct Plan {
+    pub sandbox: sandbox::Options,
+    pub timing: Timing,
+    pub variables: Vec<(&'static str, String)>,
+    pub websocket: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let quick = Timing {
+            retry_first: Duration::from_millis(20),
+            retry_most: Duration::from_millis(100),
+            join_within: Duration::from_secs(1),
+            linger: Duration::from_millis(100),
+            ..Timing::default()
+        };
+        Self { sandbox: sandbox::Options::default(), timing: quick, variables: Vec::new(), websocket: false }
+    }
+}
+
+/// A gateway and its surroundings.
+pub struct Rig {
+    pub nats: Nats,
+    pub bus: Bus,
+    pub sandbox: Sandbox,
+    pub ctx: Context,
+    pub gateway: JoinHandle<anyhow::Result<()>>,
+    outcomes: bus::Subscription,
+    actions: u32,
+}
+
+/// Variables that let a gateway reach a sandbox.
+pub fn variables(nats: &Nats, sandbox: &Sandbox) -> HashMap<String, String> {
+    [
+        ("TWITCH_USERNAME", "vigie_bot".to_owned()),
+        ("TWITCH_OAUTH_TOKEN", "oauth:sandbox-token".to_owned()),
+        ("TWITCH_CHANNELS", format!("{DEMO},{QUIET}")),
+        ("TWITCH_IRC_URL", format!("irc://{}", sandbox.irc_addr())),
+        ("TWITCH_API_URL", sandbox.http_url()),
+        ("TWITCH_AUTH_URL", sandbox.http_url()),
+        ("NATS_URL", nats.url()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+pub fn with_app() -> Vec<(&'static str, String)> {
+    vec![
+        ("TWITCH_CLIENT_ID", "sandbox-client".to_owned()),
+        ("TWITCH_CLIENT_SECRET", "sandbox-secret".to_owned()),
+    ]
+}
+
+impl Rig {
+    /// Starts everything and waits until the gateway is ready.
+    pub async fn ready(plan: Plan) -> Self {
+        let rig = Self::start(plan).await;
+        rig.until_ready().await;
+        rig
+    }
+
+    /// Starts everything.
+    pub async fn start(plan: Plan) -> Self {
+        service::install_crypto();
+        let nats = Nats::start().await;
+        let bus = nats.bus("test").await;
+        let sandbox = Sandbox::start(plan.sandbox).await.unwrap();
+        let mut values = variables(&nats, &sandbox);
+        if plan.websocket {
+            values.insert("TWITCH_IRC_URL".to_owned(), format!("ws://{}", sandbox.irc_ws_addr()));
+        }
+        values.extend(plan.variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let mut settings = Settings::from_variables(&[twitch_gateway::SETTINGS], values);
+        let mut config = Config::read(&mut settings);
+        assert_eq!(settings.problems(), []);
+        config.timing = plan.timing;
+        let outcomes = bus.subscribe("outcome.>").await.unwrap();
+        let ctx = Context::new("twitch-gateway");
+        let gateway = tokio::spawn(twitch_gateway::run(ctx.clone(), config));
+        Self { nats, bus, sandbox, ctx, gateway, outcomes, actions: 0 }
+    }
+
+    pub async fn until_ready(&self) {
+        testkit::eventually(SOON, || async {
+            let readiness = self.ctx.health.readiness();
+            // Before the gateway has said what it is made of, nothing in it is down.
+            let begun = self.ctx.metrics.snapshot().contains_key("events_total");
+            if begun && readiness.ready { Ok(()) } else { Err(readiness.reason) }
+        })
+        .await;
+    }
+
+    pub async fn until_reason(&self, part: &str) -> String {
+        testkit::eventually(SOON, || async {
+            let reason = self.ctx.health.readiness().reason;
+            if reason.contains(part) { Ok(reason) } else { Err(reason) }
+        })
+        .await
+    }
+
+    /// Waits until the gateway has counted this often.
+    pub async fn until_counted(&self, name: &str, wanted: f64) {
+        testkit::eventually(SOON, || async {
+            let all = self.ctx.metrics.snapshot();
+            if all.get(name).is_some_and(|count| *count >= wanted) { Ok(()) } else { Err(all) }
+        })
+        .await;
+    }
+
+    pub async fn count(&self, name: &str, wanted: u64) {
+        self.sandbox.counters().wait(name, wanted, SOON).await.unwrap();
+    }
+
+    pub fn channel(&self, login: &str) -> ChannelId {
+        let channels = self.sandbox.twitch().channels();
+        ChannelId::new(&channels.iter().find(|channel| channel.login == login).unwrap().id).unwrap()
+    }
+
+    /// The next commands or community events.
+    pub async fn events(&self, consumer: &str, count: usize) -> Vec<Event> {
+        let mut consumer = self.bus.consume(Stream::Events, consumer, 64).await.unwrap();
+        let mut events = Vec::new();
+        while events.len() < count {
+            let delivery = timeout(SOON, consumer.next()).await.unwrap_or_else(|_| panic!("only {events:?}"));
+            delivery.ack_sync().await.unwrap();
+            events.push(delivery.decode().unwrap());
+        }
+        events
+    }
+
+    /// The texts of the next `count` chat messages.
+    pub async fn chatter(&self, count: usize) -> Vec<String> {
+        let mut consumer = self.bus.consume(Stream::Chatter, "chatter", 64).await.unwrap();
+        let mut texts = Vec::new();
+        while texts.len() < count {
+            let delivery = timeout(SOON, consumer.next()).await.unwrap_or_else(|_| panic!("only {texts:?}"));
+            delivery.ack_sync().await.unwrap();
+            for event in delivery.decode::<Batch>().unwrap().events {
+                let EventBody::Message(message) = event.body else { panic!("{event:?}") };
+                texts.push(message.text);
+            }
+        }
+        texts
+    }
+
+    /// Asks for an action in a channel and returns it.
+    pub async fn ask(&mut self, login: &str, body: ActionBody) -> Action {
+        self.ask_with(login, body, Delivery::AtMostOnce, Duration::from_secs(30)).await
+    }
+
+    pub async fn ask_with(
+        &mut self,
+        login: &str,
+        body: ActionBody,
+        delivery: Delivery,
+        lives: Duration,
+    ) -> Action {
+        self.actions += 1;
+        let channel = self.channel(login);
+        let cause =
+            protocol::EventId::of_platform(Platform::Twitch, &format!("test-{}", self.actions)).unwrap();
+        let action = Action {
+            v: VERSION,
+            id: cause.action(0),
+            platform: Platform::Twitch,
+            community: CommunityId::new(channel.as_str()).unwrap(),
+            channel,
+            cause,
+            cause_received_us: clock::unix_us(),
+            expires_at_ms: clock::unix_ms() + u64::try_from(lives.as_millis()).unwrap(),
+            delivery,
+            body,
+        };
+        self.store(&action, action.id.as_str()).await;
+        action
+    }
+
+    /// Stores an action under a message id of its own, as a second delivery would come.
+    pub async fn store(&self, action: &Action, message_id: &str) {
+        let subject = subject::action(Platform::Twitch, &action.channel, &action.community);
+        self.bus.store(&Message::new(subject, message_id, action).unwrap()).await.unwrap();
+    }
+
+    /// The next outcome, whichever action it is of.
+    pub async fn outcome(&mut self) -> Outcome {
+        timeout(SOON, self.outcomes.next()).await.expect("an outcome in time").unwrap().decode().unwrap()
+    }
+
+    /// The outcome of the only action in flight.
+    pub async fn outcome_of(&mut self, action: &Action) -> OutcomeBody {
+        let outcome = self.outcome().await;
+        assert_eq!(outcome.action, action.id);
+        outcome.body
+    }
+
+    /// What is seen in a channel.
+    pub fn seen(&self, login: &str) -> Vec<String> {
+        self.sandbox.twitch().history(login).into_iter().map(|line| line.text).collect()
+    }
+
+    /// Ends the gateway as SIGTERM does, and the rest.
+    pub async fn stop(self) {
+        self.ctx.shutdown.cancel();
+        timeout(SOON, self.gateway).await.expect("the gateway ends in time").unwrap().unwrap();
+        self.sandbox.stop().await;
+    }
+}
+
+pub fn send(text: impl Into<String>) -> ActionBody {
+    ActionBody::Send { content: Content::text(text) }
+}
+
+pub fn reply(to: &str, text: impl Into<String>) -> ActionBody {
+    ActionBody::Reply { to: MessageId::new(to).unwrap(), content: Content::text(text) }
+}
+
+pub fn dropped(outcome: &OutcomeBody) -> (protocol::DropReason, &str) {
+    match outcome {
+        OutcomeBody::Dropped { reason, detail } => (*reason, detail),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn message_of(outcome: &OutcomeBody) -> &MessageId {
+    match outcome {
+        OutcomeBody::Sent { message: Some(message), platform_us, total_us } => {
+            assert!(*platform_us > 0 && total_us >= platform_us, "{outcome:?}");
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
