@@ -2,6 +2,7 @@
 //! `socket`, the HTTP side is `helix::eventsub`.
 //! Source: dev.twitch.tv/docs/eventsub/handling-websocket-events and /manage-subscriptions.
 
+pub(crate) mod chat;
 pub(crate) mod socket;
 pub(crate) mod types;
 

@@ -53,7 +53,7 @@ pub(super) async fn send(
     for (name, value) in
         [("broadcaster_id", &body.broadcaster_id), ("sender_id", &body.sender_id), ("message", &body.message)]
     {
-        if value.is_empty() {
+        if value.trim().is_empty() {
             return Err(Refusal::bad(format!("Missing required parameter \"{name}\"")));
         }
     }

@@ -118,15 +118,17 @@ pub(crate) async fn serve(
     let dropped = connection.dropped.clone();
     twitch.state().open.insert(number, connection.clone());
     let mut session = Session::new(twitch.clone(), connection.clone());
-    tokio::select! {
-        () = dropped.cancelled() => {}
-        () = read(&twitch, &mut session, &mut reader) => {}
-        () = write(&twitch, lines, &mut writer) => {}
-    }
+    let in_order = tokio::select! {
+        () = dropped.cancelled() => false,
+        () = read(&twitch, &mut session, &mut reader) => true,
+        () = write(&twitch, lines, &mut writer) => true,
+    };
     dropped.cancel();
     session.leave();
     twitch.state().open.remove(&number);
-    writer.close().await;
+    if in_order {
+        writer.close().await;
+    }
     twitch.counters.add("twitch.irc.disconnect");
 }
 

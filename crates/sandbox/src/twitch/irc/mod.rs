@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod line;
 pub(crate) mod login;
 pub(crate) mod notice;
+pub(crate) mod privmsg;
 pub(crate) mod send;
 pub(crate) mod tags;
 pub(crate) mod usernotice;
