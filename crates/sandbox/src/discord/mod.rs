@@ -250,7 +250,8 @@ impl Inner {
     fn reset_token(&self) {
         self.token_reset.store(true, Ordering::Relaxed);
         self.counters.add("discord.gateway.token_reset");
-        self.hub.end_sessions();
+        // Closing with this code ends the sessions that have a connection.
         self.hub.order(&Order::Close(4004));
+        self.hub.end_waiting();
     }
 }

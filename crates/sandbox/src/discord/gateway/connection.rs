@@ -238,10 +238,10 @@ impl Connection {
         within(self.socket.send(message)).await
     }
 
-    /// The client lives.
+    /// The client lives; it may miss one heartbeat, but not two.
     pub(super) fn extend_deadline(&mut self) {
         let interval = Duration::from_millis(self.inner.options.heartbeat_interval_ms);
-        self.deadline = Instant::now() + interval + interval / 2 + CLOSE_WAIT;
+        self.deadline = Instant::now() + interval * 2;
     }
 }
 

@@ -127,11 +127,9 @@ impl Hub {
         lock(&self.sessions).iter().any(|session| session.connected())
     }
 
-    /// Ends every session; clients have to identify again.
-    pub fn end_sessions(&self) {
-        for session in lock(&self.sessions).drain(..) {
-            session.end();
-        }
+    /// Ends the sessions that wait for their clients.
+    pub fn end_waiting(&self) {
+        lock(&self.sessions).retain(|session| session.connected());
     }
 
     /// What is left of the day's identifies, and milliseconds until there are more.

@@ -152,7 +152,7 @@ impl Inner {
 
 /// Only Unicode emojis are known: no guild here has its own.
 pub fn check_emoji(emoji: &str) -> Result<(), ApiError> {
-    let symbol = emoji.chars().any(|c| !c.is_ascii()) && !emoji.chars().any(char::is_alphabetic);
+    let symbol = !emoji.is_ascii() && !emoji.chars().any(char::is_alphabetic);
     if symbol && emoji.chars().count() <= 16 { Ok(()) } else { Err(ApiError::UNKNOWN_EMOJI) }
 }
 

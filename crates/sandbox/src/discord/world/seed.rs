@@ -147,7 +147,7 @@ fn guild(id: Id, name: &str) -> Guild {
         permissions: BOT,
         position: 2,
         bot: Some(APPLICATION),
-        ..everyone.clone()
+        ..everyone
     };
     let member =
         |roles| Member { roles, nick: None, joined_ms: id.created_ms() + 60_000, timeout_until: None };
