@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    discord::Discord,
+    discord::{ChannelInfo, Discord},
     feed::{Feed, Item, Platform},
     pace::Pace,
     people::Person,
@@ -31,6 +31,8 @@ pub const MOST_SECONDS: f64 = 3600.0;
 const MOST_SAMPLES: usize = 500_000;
 /// Commands whose answer is awaited at the same time; more are sent, but count as unanswered.
 const MOST_PENDING: usize = 50_000;
+/// How much longer than planned a run may take on a machine that cannot keep the rate.
+const LATE: Duration = Duration::from_secs(1);
 /// How long the last answers may take after the last line was sent.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -50,7 +52,8 @@ pub struct Plan {
     /// The command: a line, or on Discord a slash command without options.
     #[serde(default = "ping")]
     pub command: String,
-    /// Discord channel ids or Twitch logins to talk in; without it, all there are.
+    /// Discord channel ids or Twitch logins to talk in; without it, the first channel of every guild,
+    /// or every Twitch channel.
     pub channels: Option<Vec<String>>,
 }
 
@@ -155,13 +158,11 @@ impl Load {
     /// [`CannotRun`] says what was expected.
     pub fn start(&self, plan: Plan) -> Result<(), CannotRun> {
         check(&plan)?;
-        let mut channels: Vec<String> = match plan.platform {
-            Platform::Discord => self.discord.channels().into_iter().map(|one| one.id).collect(),
-            Platform::Twitch => self.twitch.channels().into_iter().map(|one| one.login).collect(),
+        let channels = match (&plan.channels, plan.platform) {
+            (Some(named), _) => named.clone(),
+            (None, Platform::Discord) => first_of_each_guild(self.discord.channels()),
+            (None, Platform::Twitch) => self.twitch.channels().into_iter().map(|one| one.login).collect(),
         };
-        if let Some(wanted) = &plan.channels {
-            channels.retain(|one| wanted.contains(one));
-        }
         if channels.is_empty() {
             return Err(CannotRun::NoChannel);
         }
@@ -217,22 +218,23 @@ impl Load {
     async fn send_all(&self, plan: &Plan, channels: &[String], stop: &CancellationToken) {
         let lines = corpus::lines();
         let start = Instant::now();
-        let length = Duration::from_secs_f64(plan.seconds);
+        let latest = Duration::from_secs_f64(plan.seconds) + LATE;
         let mut pace = Pace::new(plan.rate);
         let mut owed = 0.0;
         let (mut chatter, mut commands) = (0_usize, 0_usize);
-        loop {
+        for _ in 0..lines_of(plan) {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = pace.turn() => {}
             }
             let elapsed = start.elapsed();
-            if elapsed >= length {
+            if elapsed > latest {
                 return;
             }
             // Commands are spread evenly, so that a short run has its share too.
             owed += plan.command_share;
-            let is_command = owed >= 1.0;
+            // A tenth added ten times is a little less than one.
+            let is_command = owed + 1e-6 >= 1.0;
             owed -= f64::from(u8::from(is_command));
             // Each kind goes round all channels, and another person speaks in each round.
             let turn = if is_command { &mut commands } else { &mut chatter };
@@ -331,6 +333,17 @@ impl Load {
     fn lock(&self) -> std::sync::MutexGuard<'_, Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by `check`")]
+fn lines_of(plan: &Plan) -> u64 {
+    (plan.rate * plan.seconds).round() as u64
+}
+
+/// The other channels of a guild may be closed to viewers or to the bot.
+fn first_of_each_guild(channels: Vec<ChannelInfo>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    channels.into_iter().filter(|one| seen.insert(one.guild_id.clone())).map(|one| one.id).collect()
 }
 
 fn check(plan: &Plan) -> Result<(), CannotRun> {

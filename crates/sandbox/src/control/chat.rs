@@ -74,7 +74,7 @@ impl Control {
     pub(super) fn slash_text(&self, person: Person, channel: &str, text: &str) -> Result<String, Refused> {
         check_text(text)?;
         let commands = self.discord.commands(channel);
-        let (name, options) = slash::read(text, &commands, &self.discord.channels()).map_err(Refused::bad)?;
+        let (name, options) = slash::read(text, &commands).map_err(Refused::bad)?;
         Ok(self.discord.slash(person, channel, &name, options)?)
     }
 }

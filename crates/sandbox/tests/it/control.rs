@@ -226,7 +226,9 @@ async fn a_load_reports_what_was_answered_and_how_fast() {
             }
         }
     };
-    tokio::time::timeout(WITHIN, answering).await.expect("twenty commands come");
+    if tokio::time::timeout(WITHIN, answering).await.is_err() {
+        panic!("twenty commands did not come: {}", api.get("/sandbox/load").await);
+    }
     let report = async {
         loop {
             let report = api.get("/sandbox/load").await;

@@ -66,7 +66,7 @@ async fn a_conversation_with_embed_button_edit_and_deletion() {
     assert_eq!(press["data"]["custom_id"], "again");
     assert_eq!(press["message"]["id"], answer["id"]);
     bot.respond(&press, json!({ "type": 7, "data": { "content": "fresh" } })).await;
-    page.until(&format!("{LAST}.querySelector('.text').textContent === 'fresh'")).await;
+    page.until(&format!("{LAST}.querySelector('.text')?.textContent === 'fresh'")).await;
     page.picture("conversation.png").await;
 
     let path = format!(
@@ -75,7 +75,7 @@ async fn a_conversation_with_embed_button_edit_and_deletion() {
         answer["id"].as_str().unwrap()
     );
     bot.request("PUT", &format!("{path}/reactions/%E2%9A%93/@me"), json!(null)).await;
-    page.until(&format!("{LAST}.querySelector('.reaction').textContent === '⚓ 1'")).await;
+    page.until(&format!("{LAST}.querySelector('.reaction')?.textContent === '⚓ 1'")).await;
     bot.request("DELETE", &path, json!(null)).await;
     page.until(&format!("{LAST}.classList.contains('gone')")).await;
 
@@ -97,8 +97,8 @@ async fn a_conversation_with_embed_button_edit_and_deletion() {
 async fn a_slash_command_by_keyboard_alone() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let mut bot = Bot::connect(&sandbox.http_url()).await;
-    bot.register(commands()).await;
     let Some(mut page) = Page::open(&format!("{}/", sandbox.http_url())).await else { return };
+    bot.register(commands()).await;
     let value = "document.getElementById('discord-line').value";
 
     focus(&mut page, "discord-line").await;

@@ -56,12 +56,6 @@ function take(item) {
   if (item.type === "bot") {
     setBot(item);
     drawBots();
-    // A bot that came online may have registered other commands.
-    if (item.online && panels[item.platform].channel) panels[item.platform].loadCommands().catch(() => {});
-    return;
-  }
-  if (item.type === "commands") {
-    panels.discord.loadCommands().catch(() => {});
     return;
   }
   const panel = panels[item.platform];

@@ -8,7 +8,7 @@ const MOST = 25;
 
 /**
  * Suggestions for the end of `text`.
- * Returns { items: [{ label, detail, text }], hint: [{ word, now, detail }], ask }, where `ask` names
+ * Returns { items: [{ label, detail, text, value }], hint: [{ word, now, detail }], ask }, where `ask` names
  * an option whose values the bot completes itself: { name, option, value, head }.
  */
 export function suggest(text, commands) {
@@ -130,6 +130,7 @@ export function valueItems(head, typed, values) {
     .map((one) => ({
       label: String(one.name),
       detail: String(one.value) === String(one.name) ? "" : String(one.value),
+      value: true,
       text: `${head}${one.value}`,
     }));
 }

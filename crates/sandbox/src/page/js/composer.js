@@ -6,7 +6,7 @@ import { complete, suggest, valueItems } from "./complete.js";
 const MOST_RECALLED = 50;
 const ASK_PAUSE_MS = 120;
 
-/** Wires a form. `options`: { id, commands(), autocomplete(ask), send(text) } */
+/** Wires a form. `options`: { id, commands(), reload(), autocomplete(ask), send(text) } */
 export function composer(form, options) {
   const input = form.querySelector("input");
   const popup = form.querySelector(".popup");
@@ -15,6 +15,7 @@ export function composer(form, options) {
   const problem = form.querySelector(".problem");
   let items = [];
   let active = -1;
+  let chosen = false;
   let asked = 0;
   let timer = null;
   let sent = [];
@@ -37,6 +38,7 @@ export function composer(form, options) {
   function show(next, words) {
     items = next;
     active = items.length > 0 ? 0 : -1;
+    chosen = false;
     hint.replaceChildren(...words.flatMap(drawHint));
     list.replaceChildren(...items.map(drawItem));
     popup.hidden = items.length === 0 && words.length === 0;
@@ -68,6 +70,12 @@ export function composer(form, options) {
 
   function refresh() {
     const text = input.value;
+    // A bot may have registered other commands since.
+    if (text === "/") options.reload().then(() => input.value === text && offer(text));
+    offer(text);
+  }
+
+  function offer(text) {
     const found = suggest(text, options.commands());
     clearTimeout(timer);
     asked += 1;
@@ -103,11 +111,11 @@ export function composer(form, options) {
     requestAnimationFrame(() => input.setSelectionRange(input.value.length, input.value.length));
   }
 
-  /** Enter on a suggestion fills it in, unless the line is already whole. */
+  /** Enter fills in a value, or whatever was chosen by arrow; a line that is whole is sent. */
   function entersSuggestion() {
     const item = items[active];
     if (!item || item.text.trim() === input.value.trim()) return false;
-    return !complete(input.value, options.commands()) || input.value.endsWith(":");
+    return item.value || chosen || !complete(input.value, options.commands());
   }
 
   const keys = {
@@ -120,6 +128,7 @@ export function composer(form, options) {
 
   function move(step) {
     active = (active + step + items.length) % items.length;
+    chosen = true;
     mark();
   }
 

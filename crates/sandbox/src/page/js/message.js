@@ -33,7 +33,7 @@ export function span(microseconds) {
   return `${(microseconds / 1_000_000).toFixed(1)} s`;
 }
 
-/** The element of one line. `context`: { platform, find(id), names, press(line, button, node), follows }. */
+/** The element of one line. `context`: { platform, find(id), names, press(line, button, node), choose(line, menu, node), follows }. */
 export function drawLine(line, context) {
   const { platform } = context;
   const bot = line.author.role === "bot";
@@ -172,12 +172,14 @@ function buttons(row, line, context) {
 }
 
 const BUTTON = 2;
+const STRING_SELECT = 3;
 const LINK_STYLE = 5;
 
 function button(data, line, context) {
   const words = [data.emoji?.name, data.label].filter(Boolean).join(" ") || data.placeholder || "…";
+  if (data.type === STRING_SELECT) return choice(data, line, context);
   if (data.type !== BUTTON) {
-    return el("button", { type: "button", class: "press", disabled: true, title: "only buttons can be used here" }, words);
+    return el("button", { type: "button", class: "press", disabled: true, title: "only buttons and text menus can be used here" }, words);
   }
   if (data.style === LINK_STYLE) {
     const href = /^https?:\/\//.test(data.url ?? "") ? data.url : null;
@@ -185,5 +187,13 @@ function button(data, line, context) {
   }
   const node = el("button", { type: "button", class: `press press-${Number(data.style) || 2}`, disabled: Boolean(data.disabled) }, words);
   node.addEventListener("click", () => context.press(line, data, node));
+  return node;
+}
+
+function choice(data, line, context) {
+  const first = el("option", { value: "", selected: true, disabled: true }, data.placeholder || "Choose…");
+  const options = list(data.options).slice(0, MOST_FIELDS).map((one) => el("option", { value: one.value }, one.label));
+  const node = el("select", { class: "press", disabled: Boolean(data.disabled), "aria-label": data.placeholder || "Choose" }, first, options);
+  node.addEventListener("change", () => context.choose(line, data, node));
   return node;
 }

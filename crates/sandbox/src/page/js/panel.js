@@ -65,6 +65,7 @@ export class Panel {
     this.composer = composer(root.querySelector(".composer"), {
       id: this.platform,
       commands: () => this.commands,
+      reload: () => this.loadCommands().catch((error) => this.composer.complain(error.message)),
       autocomplete: (ask) => this.autocomplete(ask),
       send: (text) => this.send(text),
     });
@@ -155,10 +156,18 @@ export class Panel {
     }
   }
 
-  async press(line, button, node) {
+  press(line, button, node) {
+    return this.use("/sandbox/press", line, button, node, {});
+  }
+
+  choose(line, menu, node) {
+    return this.use("/sandbox/discord/select", line, menu, node, { values: [node.value] });
+  }
+
+  async use(path, line, component, node, more) {
     node.setAttribute("aria-busy", "true");
     try {
-      await post("/sandbox/press", { person: this.shared.person().id, channel: this.channel, message: line.id, custom_id: button.custom_id });
+      await post(path, { person: this.shared.person().id, channel: this.channel, message: line.id, custom_id: component.custom_id, ...more });
     } catch (error) {
       this.composer.complain(error.message);
     } finally {
@@ -230,6 +239,7 @@ export class Panel {
       names: this.shared.names,
       find: (id) => this.lines.get(id),
       press: (...all) => this.press(...all),
+      choose: (...all) => this.choose(...all),
       follows,
     });
     this.lines.set(line.id, line);
