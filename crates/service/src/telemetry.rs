@@ -6,7 +6,11 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use tracing::Level;
 use tracing_subscriber::{
-    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    Layer, Registry,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 use crate::settings::Settings;
@@ -87,6 +91,8 @@ pub(crate) fn start(config: &Config, service: &'static str, instance: &str) -> a
         None => None,
     };
     let ours = |level| OURS.iter().fold(Targets::new(), |targets, name| targets.with_target(*name, level));
+    // The span of a task lives as long as the service: as a parent it would make one trace of all.
+    let exported = ours(Level::INFO).with_target("service::tasks", LevelFilter::OFF);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         Format::Text => lines.compact().boxed(),
@@ -94,7 +100,7 @@ pub(crate) fn start(config: &Config, service: &'static str, instance: &str) -> a
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(ours(config.level).with_default(Level::WARN)))
-        .with(provider.as_ref().map(|it| crate::trace::layer(it).with_filter(ours(Level::INFO))))
+        .with(provider.as_ref().map(|it| crate::trace::layer(it).with_filter(exported)))
         .try_init()?;
     Ok(Guard(provider))
 }
