@@ -1,1 +1,25 @@
-//! vigie
+//! Vigie's command line for the person who runs it, and the supervisor for machines without Docker.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `vigie up` | runs everything on this machine, and starts again what ends ([`up`]) |
+//! | `vigie provision` | creates streams, consumers and buckets |
+//! | `vigie status` | how every service is, asked over NATS |
+//! | `vigie events` | what passes over the bus, live |
+//! | `vigie doctor` | what is wrong, and how to mend it |
+//! | `vigie settings` | every setting of every service |
+//!
+//! It imports no service: it starts their binaries, which lie beside its own, and talks to them over
+//! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used.
+
+mod cli;
+mod doctor;
+mod events;
+mod find;
+mod paint;
+mod provision;
+mod settings;
+mod status;
+mod up;
+
+pub use cli::main;

@@ -170,7 +170,7 @@ impl Sandbox {
         let text = |name: &str| {
             said[name].as_str().map(str::to_owned).with_context(|| format!("the sandbox did not say {name}"))
         };
-        Ok(Self { url: text("url")?, irc: text("irc")?, irc_ws: text("irc_ws")?, child })
+        Ok(Self { url: text("http")?, irc: text("irc")?, irc_ws: text("irc_ws")?, child })
     }
 }
 

@@ -1,0 +1,94 @@
+//! Arguments, and which module does what they ask.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{doctor, events, provision, settings, status, up};
+
+/// Run and watch a Vigie: a bot for communities on Discord and Twitch.
+#[derive(Parser)]
+#[command(name = "vigie", version = service::BUILD, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything on this machine, and start again what ends
+    Up(up::Options),
+    /// Create streams, consumers and buckets in NATS
+    Provision,
+    /// Say how every service is
+    Status(status::Options),
+    /// Follow what passes over the bus
+    Events(events::Options),
+    /// Say what is wrong and how to mend it
+    Doctor(doctor::Options),
+    /// List every setting of every service
+    Settings(settings::Options),
+}
+
+/// The `main` of the binary.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Where help cannot be written there is nobody to tell.
+            let _ = answer.print();
+            return if answer.use_stderr() { bad_settings() } else { ExitCode::SUCCESS };
+        }
+    };
+    service::install_crypto();
+    // One thread: it is enough, and a child must not outlive the thread that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.map_err(Into::into).and_then(|runtime| {
+        let done = runtime.block_on(Box::pin(run(cli.command)));
+        // A thread that waits for standard input must not hold up the end.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(code) => code,
+        Err(reason) => {
+            complain(&format!("vigie: {reason:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(options) => up::run(options).await,
+        Command::Provision => provision::run().await,
+        Command::Status(options) => status::run(&options).await,
+        Command::Events(options) => events::run(&options).await,
+        Command::Doctor(options) => doctor::run(&options).await,
+        Command::Settings(options) => settings::run(&options),
+    }
+}
+
+/// The exit code for settings and arguments that cannot be used.
+pub(crate) fn bad_settings() -> ExitCode {
+    ExitCode::from(service::EXIT_BAD_SETTINGS)
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// When the reader went away.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes a line to standard error; where that is closed there is nobody to tell.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,103 @@
+//! `vigie events`: what passes over the bus, live: events, actions and outcomes with their trace ids.
+//! It only listens; nothing is taken from a stream.
+
+mod line;
+
+use std::{io, process::ExitCode};
+
+use anyhow::Context;
+use bus::Incoming;
+use protocol::Platform;
+use tokio::signal;
+
+use self::line::{Kind, Line};
+use crate::{
+    cli,
+    find::{self, Which},
+    paint::Paint,
+};
+
+/// Everything but `interaction.>`: those are questions with an answer, and are traced instead.
+const SUBJECTS: [&str; 4] = ["event.>", "chatter.>", "action.>", "outcome.>"];
+
+/// Arguments of `vigie events`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// Only this platform: discord or twitch
+    #[arg(long, value_parser = platform)]
+    platform: Option<Platform>,
+    /// Only this community: a Discord guild id or a Twitch broadcaster id
+    #[arg(long, value_name = "ID")]
+    community: Option<String>,
+    /// Only this kind, such as message, command, raid, reply, sent or dropped
+    #[arg(long)]
+    kind: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    Platform::ALL
+        .into_iter()
+        .find(|platform| platform.as_str() == text)
+        .ok_or_else(|| "expected discord or twitch".to_owned())
+}
+
+/// Prints what passes until Ctrl-C, or until the reader goes away.
+///
+/// # Errors
+/// When NATS cannot be reached.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let url = options.which.nats_url()?;
+    let bus = find::connect(&url).await?;
+    let (mut events, mut chatter, mut actions, mut outcomes) = (
+        bus.subscribe(SUBJECTS[0]).await?,
+        bus.subscribe(SUBJECTS[1]).await?,
+        bus.subscribe(SUBJECTS[2]).await?,
+        bus.subscribe(SUBJECTS[3]).await?,
+    );
+    // The server knows of the subscriptions once something came back from it.
+    bus.round_trip().await;
+    cli::complain(&format!("following NATS at {} until Ctrl-C", find::without_credentials(&url)));
+    let paint = Paint::stdout();
+    loop {
+        let incoming = tokio::select! {
+            incoming = events.next() => incoming,
+            incoming = chatter.next() => incoming,
+            incoming = actions.next() => incoming,
+            incoming = outcomes.next() => incoming,
+            stopped = signal::ctrl_c() => return stopped.map(|()| ExitCode::SUCCESS).context("cannot wait for Ctrl-C"),
+        };
+        let Some(incoming) = incoming else { anyhow::bail!("the connection to NATS was closed") };
+        match print(&incoming, options, paint) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            printed => printed?,
+        }
+    }
+}
+
+fn print(incoming: &Incoming, options: &Options, paint: Paint) -> io::Result<()> {
+    let lines = match Line::read(incoming) {
+        Ok(lines) => lines,
+        Err(reason) => {
+            cli::complain(&format!("{}: {reason}", incoming.subject));
+            return Ok(());
+        }
+    };
+    let mut text = String::new();
+    for line in lines.iter().filter(|line| wanted(line, options)) {
+        text += &if options.json { line.json() } else { line.render(paint) };
+        text.push('\n');
+    }
+    cli::say(&text)
+}
+
+fn wanted(line: &Line, options: &Options) -> bool {
+    let kind_fits = |kind: &str| line.kind == kind || Kind::named(kind) == Some(line.what);
+    options.platform.is_none_or(|platform| line.platform == platform)
+        && options.community.as_ref().is_none_or(|community| line.community.as_str() == community)
+        && options.kind.as_deref().is_none_or(kind_fits)
+}

@@ -1,0 +1,125 @@
+//! Where things are: the binaries of the services, and the NATS server to talk to.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use bus::{Bus, ConnectError};
+use serde::{Deserialize, Serialize};
+use service::Settings;
+
+use crate::settings::SETTINGS;
+
+/// The services that `vigie up` runs, which are the ones with settings.
+pub(crate) const SERVICES: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"];
+/// A command that asks waits this long for NATS, not the half minute that a service waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The file that a running `vigie up` holds locked in its data folder.
+pub(crate) const LOCK_FILE: &str = "vigie.lock";
+
+/// What a running `vigie up` leaves in its lock file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// Its process id.
+    pub pid: u32,
+    /// The NATS server that its services use; empty while it starts.
+    pub nats_url: String,
+}
+
+/// Which Vigie a command is about.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Which {
+    /// The data folder of a `vigie up`, whose NATS server is asked unless NATS_URL is set
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+impl Which {
+    /// The URL of its NATS server: `NATS_URL`, else what the `vigie up` of the data folder says, else
+    /// the default.
+    ///
+    /// # Errors
+    /// When a setting cannot be read.
+    pub(crate) fn nats_url(&self) -> anyhow::Result<String> {
+        if let Some(url) = nats_url_setting()? {
+            return Ok(url);
+        }
+        let said = fs::read(self.data.join(LOCK_FILE)).unwrap_or_default();
+        let running = serde_json::from_slice::<Running>(&said).ok().filter(|one| !one.nats_url.is_empty());
+        Ok(running.map_or_else(|| bus::NATS_URL_DEFAULT.to_owned(), |running| running.nats_url))
+    }
+}
+
+/// `NATS_URL`, when it is set.
+///
+/// # Errors
+/// When it cannot be read, such as from a file that is missing.
+pub(crate) fn nats_url_setting() -> anyhow::Result<Option<String>> {
+    let mut settings = Settings::load(&[SETTINGS]);
+    let url = settings.optional("NATS_URL");
+    if let Some(problem) = settings.problems().iter().find(|problem| problem.name == "NATS_URL") {
+        bail!("{problem}");
+    }
+    Ok(url)
+}
+
+/// Connects for a command that asks and ends.
+///
+/// # Errors
+/// When NATS does not answer soon; the message says what to do.
+pub(crate) async fn connect(url: &str) -> anyhow::Result<Bus> {
+    let options = bus::Options { url: url.to_owned(), name: format!("vigie-{}", std::process::id()) };
+    match tokio::time::timeout(PATIENCE, Bus::connect(options)).await {
+        Ok(Ok(bus)) => Ok(bus),
+        Ok(Err(error @ (ConnectError::Url(_) | ConnectError::TooOld { .. }))) => Err(error.into()),
+        Ok(Err(ConnectError::Unreachable { .. })) | Err(_) => bail!(
+            "no NATS server answers at {}: start Vigie with `vigie up`, or set NATS_URL to where NATS is",
+            without_credentials(url)
+        ),
+    }
+}
+
+/// A URL as it may be shown.
+pub(crate) fn without_credentials(url: &str) -> String {
+    url.split(',')
+        .map(|one| match (one.split_once("://"), one.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            _ => one.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The binary of a service, beside this one.
+///
+/// # Errors
+/// When it is not there.
+pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = folder_of_binaries()?.join(name);
+    if !path.is_file() {
+        bail!("{} is missing: the binaries of Vigie belong into one folder", path.display());
+    }
+    Ok(path)
+}
+
+/// The folder that this binary lies in.
+///
+/// # Errors
+/// When the operating system does not tell.
+pub(crate) fn folder_of_binaries() -> anyhow::Result<PathBuf> {
+    let here = env::current_exe().context("cannot find out where this program lies")?;
+    Ok(here.parent().unwrap_or(Path::new(".")).to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_not_shown() {
+        assert_eq!(without_credentials("nats://a:b@c:4222,nats://d:1"), "nats://c:4222,nats://d:1");
+    }
+}

@@ -1,0 +1,144 @@
+//! Colours and columns of what a person reads.
+
+use std::{env, io::IsTerminal};
+
+/// Colours, where the reader is a terminal whose owner has not switched them off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// For standard output.
+    pub(crate) fn stdout() -> Self {
+        Self(std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+    }
+
+    /// Without colours.
+    #[cfg(test)]
+    pub(crate) const fn plain() -> Self {
+        Self(false)
+    }
+
+    /// It is well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// It is not well.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// It stands out.
+    pub(crate) fn strong(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// It stands back.
+    pub(crate) fn faint(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// One of six colours, the same for the same number.
+    pub(crate) fn numbered(self, number: usize, text: &str) -> String {
+        const CODES: [&str; 6] = ["36", "35", "34", "33", "32", "96"];
+        self.with(CODES[number % CODES.len()], text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// How a cell is coloured, once it is padded: row, column, text.
+pub(crate) type Style<'a> = &'a dyn Fn(usize, usize, String) -> String;
+
+/// Rows with aligned columns, two spaces apart. Columns at the positions in `right` are flush right;
+/// the last column is as long as it likes. The first row is the heading.
+pub(crate) fn table(rows: &[Vec<String>], right: &[usize], style: Style<'_>) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|at| {
+            rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        // Empty cells at the end of a row need no padding.
+        let used = row.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+        for (at, cell) in row.iter().take(used).enumerate() {
+            let width = widths[at];
+            let padded = match (right.contains(&at), at + 1 == used) {
+                (true, _) => format!("{cell:>width$}"),
+                (false, true) => cell.clone(),
+                (false, false) => format!("{cell:<width$}"),
+            };
+            text += if at == 0 { "" } else { "  " };
+            text += &style(number, at, padded);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Text from outside, such as a chat line, made harmless for a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_bidi_control(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Characters that turn the direction of the text around them, and so can disguise it.
+const fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `12 s`, `3 min`, `4 h 5 min`, `6 d 7 h`.
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}
+
+/// `512 B`, `3.4 KiB`, `12.0 MiB`, `1.2 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut unit = 0;
+    // Tenths, so that no floating point is needed.
+    let mut tenths = count * 10 / 1024;
+    while tenths >= 10240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_where_their_text_ends() {
+        let rows = [["name", "size", "note"], ["a", "10", ""], ["bcd", "7", "x"]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
+        insta::assert_snapshot!(table(&rows, &[1], &|_, _, cell| cell), @r"
+        name  size  note
+        a       10
+        bcd      7  x
+        ");
+    }
+
+    #[test]
+    fn durations_and_sizes_are_short() {
+        assert_eq!([0, 61, 3700, 180_000].map(duration), ["0 s", "1 min", "1 h 1 min", "2 d 2 h"]);
+        assert_eq!([9, 1024, 12_700_000, 5 << 40].map(bytes), ["9 B", "1.0 KiB", "12.1 MiB", "5.0 TiB"]);
+    }
+
+    #[test]
+    fn a_chat_line_cannot_move_the_cursor_or_turn_the_text_around() {
+        assert_eq!(harmless("a\x1b[2Jb\u{202e}c\r\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}\u{fffd}");
+    }
+}

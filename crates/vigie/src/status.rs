@@ -1,0 +1,267 @@
+//! `vigie status`: how every service is and how much waits in NATS, as NATS sees it.
+
+mod numbers;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use bus::{Backlog, Bus, DISCOVERY_LIMIT};
+use protocol::ServiceStats;
+use serde_json::json;
+use tokio::signal;
+
+use crate::{
+    cli,
+    find::{self, Which},
+    paint::{self, Paint},
+};
+
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// The stream of dead letters, which should stay empty.
+const DEAD: &str = "DEAD";
+/// Clears the terminal and goes to its top.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Arguments of `vigie status`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Look again every two seconds until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// What NATS sees.
+struct View {
+    url: String,
+    server: String,
+    services: Vec<ServiceStats>,
+    streams: Vec<Backlog>,
+}
+
+/// Prints how everything is; exit code 1 when something is not ready.
+///
+/// # Errors
+/// When NATS cannot be reached.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let url = options.which.nats_url()?;
+    let bus = find::connect(&url).await?;
+    let paint = Paint::stdout();
+    loop {
+        let view = look(&bus, &url).await;
+        let text = if options.json { view.json()? } else { view.render(paint) };
+        let clear = if options.watch && !options.json { CLEAR } else { "" };
+        cli::say(&format!("{clear}{text}"))?;
+        if !options.watch {
+            let ready = view.problems().is_empty();
+            return Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            stopped = signal::ctrl_c() => return stopped.map(|()| ExitCode::SUCCESS).context("cannot wait for Ctrl-C"),
+        }
+    }
+}
+
+async fn look(bus: &Bus, url: &str) -> View {
+    View {
+        url: find::without_credentials(url),
+        server: bus.server_version(),
+        services: bus.stats(DISCOVERY_LIMIT).await,
+        streams: bus::backlogs(bus).await,
+    }
+}
+
+impl View {
+    /// What is not as it should be, for a person.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for name in find::SERVICES {
+            if !self.services.iter().any(|service| service.service == name) {
+                problems.push(format!("no {name} answers: is it running?"));
+            }
+        }
+        for service in self.services.iter().filter(|service| !service.ready) {
+            problems
+                .push(format!("{} {} is not ready: {}", service.service, service.instance, service.reason));
+        }
+        if self.streams.is_empty() {
+            problems.push("NATS has no streams: run `vigie provision`".to_owned());
+        }
+        problems
+    }
+
+    fn dead_letters(&self) -> u64 {
+        self.streams.iter().filter(|one| one.stream == DEAD).map(|one| one.messages).sum()
+    }
+
+    fn json(&self) -> anyhow::Result<String> {
+        let streams: Vec<_> = self
+            .streams
+            .iter()
+            .map(|one| json!({ "stream": one.stream, "messages": one.messages, "bytes": one.bytes }))
+            .collect();
+        let problems = self.problems();
+        let all = json!({
+            "nats": { "url": self.url, "version": self.server },
+            "ready": problems.is_empty(),
+            "problems": problems,
+            "services": self.services,
+            "streams": streams,
+        });
+        Ok(serde_json::to_string(&all)? + "\n")
+    }
+
+    fn render(&self, paint: Paint) -> String {
+        let whose = format!("As seen by NATS {} at {}", self.server, self.url);
+        let build = self.common_build().map(|build| format!(", all of version {build}")).unwrap_or_default();
+        let mut text = format!(
+            "{}\n\n{}\n{}\n",
+            paint.faint(&(whose + &build)),
+            self.services_table(paint),
+            self.streams_table(paint),
+        );
+        let problems = self.problems();
+        if problems.is_empty() {
+            text += &paint.good("Everything is ready.\n");
+        }
+        for problem in problems {
+            text += &paint.bad(&format!("✗ {problem}"));
+            text.push('\n');
+        }
+        let dead = self.dead_letters();
+        if dead > 0 {
+            text +=
+                &paint.bad(&format!("! {dead} dead letters: see {DEAD} above, and the logs of the workers"));
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The build that all services have, unless an update is half done.
+    fn common_build(&self) -> Option<&str> {
+        let first = &self.services.first()?.build;
+        self.services.iter().all(|service| service.build == *first).then_some(first)
+    }
+
+    fn services_table(&self, paint: Paint) -> String {
+        let heading = ["SERVICE", "STATE", "UP", "MEMORY", "INSTANCE", "NUMBERS"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        let mixed = self.common_build().is_none();
+        for service in &self.services {
+            let state = if service.ready { "✓ ready" } else { "✗ not ready" };
+            rows.push(vec![
+                service.service.clone(),
+                state.to_owned(),
+                paint::duration(service.uptime_s),
+                paint::bytes(service.resident_bytes),
+                service.instance.clone(),
+                if mixed {
+                    format!("{}: {}", service.build, numbers::of(service))
+                } else {
+                    numbers::of(service)
+                },
+            ]);
+        }
+        let style = |row: usize, column: usize, cell: String| match (row, column) {
+            (0, _) => paint.faint(&cell),
+            (_, 0) => paint.strong(&cell),
+            (row, 1) if self.services[row - 1].ready => paint.good(&cell),
+            (_, 1) => paint.bad(&cell),
+            (_, 4) => paint.faint(&cell),
+            _ => cell,
+        };
+        paint::table(&rows, &[2, 3], &style)
+    }
+
+    fn streams_table(&self, paint: Paint) -> String {
+        let mut rows = vec![["STREAM", "WAITING", "SIZE"].map(str::to_owned).to_vec()];
+        for one in &self.streams {
+            rows.push(vec![one.stream.to_owned(), one.messages.to_string(), paint::bytes(one.bytes)]);
+        }
+        let style = |row: usize, column: usize, cell: String| match (row, column) {
+            (0, _) => paint.faint(&cell),
+            (_, 0) => paint.strong(&cell),
+            (row, 1) if self.streams[row - 1].stream == DEAD && self.streams[row - 1].messages > 0 => {
+                paint.bad(&cell)
+            }
+            _ => cell,
+        };
+        paint::table(&rows, &[1, 2], &style)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn service(name: &str, reason: &str, metrics: &[(&str, f64)]) -> ServiceStats {
+        ServiceStats {
+            v: protocol::VERSION,
+            service: name.to_owned(),
+            instance: "pi-4711".to_owned(),
+            build: "0.1.0 (abc1234567)".to_owned(),
+            uptime_s: 4000,
+            ready: reason.is_empty(),
+            reason: reason.to_owned(),
+            resident_bytes: 9_700_000,
+            metrics: metrics
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), *value))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn view(twitch: &str, dead: u64) -> View {
+        let discord = [
+            ("shards", 2.0),
+            ("shards_ready", 2.0),
+            ("communities", 1000.0),
+            ("events_total", 123_456.0),
+            ("gateway_latency_ms", 41.7),
+        ];
+        View {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            server: "2.15.1".to_owned(),
+            services: vec![
+                service("command-worker", "", &[("commands_total.ping", 7.0), ("commands_total.help", 5.0)]),
+                service("discord-gateway", "", &discord),
+                service("twitch-gateway", twitch, &[("channels_joined", 1.0)]),
+            ],
+            streams: vec![
+                Backlog { stream: "EVENTS", messages: 3, bytes: 1290 },
+                Backlog { stream: DEAD, messages: dead, bytes: dead * 400 },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_healthy_bot() {
+        let view = view("", 0);
+        assert_eq!(view.problems(), Vec::<String>::new());
+        insta::assert_snapshot!(view.render(Paint::plain()));
+    }
+
+    #[test]
+    fn a_bot_with_troubles() {
+        let mut view = view("twitch: login refused: make a new token and set TWITCH_OAUTH_TOKEN", 2);
+        view.services.remove(0);
+        view.services[0].build = "0.2.0 (def1234567)".to_owned();
+        insta::assert_snapshot!(view.render(Paint::plain()));
+    }
+
+    #[test]
+    fn the_same_for_a_program() {
+        let json: serde_json::Value = serde_json::from_str(&view("", 0).json().unwrap()).unwrap();
+        assert_eq!(json["ready"], true);
+        assert_eq!(json["services"][1]["metrics"]["shards"], 2.0);
+        assert_eq!(json["streams"][0]["messages"], 3);
+    }
+}

@@ -1,0 +1,153 @@
+//! `vigie up`: everything on one machine, without Docker. It starts NATS, (the sandbox,) the gateways
+//! and the workers; starts again what ends; and ends all of it in order, in at most five seconds.
+//!
+//! Invariants: two of them never use one data folder; no process outlives this one, whatever ends it;
+//! nothing is ended by its name.
+
+mod backoff;
+mod child;
+mod data;
+mod nats;
+mod part;
+mod plan;
+mod probe;
+mod report;
+mod stop;
+mod supervise;
+
+pub(crate) use data::free_bytes;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::bail;
+use service::Settings;
+use tokio::{sync::watch, time::Instant};
+
+use self::{
+    data::Data,
+    part::{Part, Stage},
+    plan::Plan,
+    report::{Report, Reporter, State},
+    stop::Stopper,
+    supervise::{Condition, Team},
+};
+use crate::{cli, find, provision, settings};
+
+/// More workers than a machine has use for.
+const MOST_WORKERS: i64 = 64;
+/// After a first part says that its settings cannot be used, the others may say so too.
+const GATHER_BAD_SETTINGS: Duration = Duration::from_millis(500);
+
+/// Arguments of `vigie up`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// Talk to a local Discord and a local Twitch, with a chat page, instead of the real ones
+    #[arg(long)]
+    pub sandbox: bool,
+    /// How many workers share the commands
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MOST_WORKERS))]
+    pub workers: u8,
+    /// Where data is kept
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// Print what happens to the parts as one JSON object a line, and their logs on standard error
+    #[arg(long)]
+    pub json: bool,
+    /// Stop in order when standard input closes, as when the program that started this one is gone
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+}
+
+/// Runs everything until a signal.
+///
+/// # Errors
+/// When something needed is missing or cannot be started; the message says what to do.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let mut stopper = Stopper::new(options.until_stdin_closes)?;
+    let mut settings = Settings::load(&[settings::SETTINGS]);
+    let storage = provision::storage(&mut settings);
+    let nats_url = settings.optional("NATS_URL");
+    let nats_server = settings.optional("NATS_SERVER");
+    if !settings::usable(&settings) {
+        return Ok(cli::bad_settings());
+    }
+    let mut data = Data::open(&options.data, options.sandbox)?;
+    let plan = Plan::make(&options, &data, storage, nats_url, nats_server.as_deref())?;
+    data.tell(&find::Running { pid: std::process::id(), nats_url: plan.nats_url.clone() })?;
+
+    let reporter = Reporter::new(options.json, &plan.names());
+    for note in &plan.notes {
+        reporter.note(note);
+    }
+    let mut team = Team::new(reporter.clone());
+    let started = Instant::now();
+    let outcome = tokio::select! {
+        outcome = work(&mut team, plan, &reporter, started) => outcome,
+        () = stopper.asked() => Ok(()),
+    };
+    let asked = Instant::now();
+    tokio::select! {
+        () = team.stop() => {}
+        () = stopper.asked_again() => team.kill().await,
+    }
+    reporter.report(&Report::new("vigie", State::Stopped).after(asked.elapsed()));
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(reason) if reason.is::<BadSettings>() => {
+            cli::complain(&format!("vigie: {reason:#}"));
+            Ok(cli::bad_settings())
+        }
+        Err(reason) => Err(reason),
+    }
+}
+
+/// Some part cannot use its settings: a restart would not help.
+#[derive(Debug, thiserror::Error)]
+#[error("settings of {0} cannot be used, see above; mend them and start again")]
+struct BadSettings(String);
+
+/// Starts one stage after the other, then watches. Ends only with an error.
+async fn work(team: &mut Team, plan: Plan, reporter: &Reporter, started: Instant) -> anyhow::Result<()> {
+    let url = plan.url.clone();
+    if let Some(bus) = &plan.external_nats {
+        bus.provision().await?;
+    }
+    // What the services connect to is there when they look.
+    let (first, services): (Vec<Part>, Vec<Part>) =
+        plan.parts.into_iter().partition(|part| part.stage <= Stage::Sandbox);
+    for parts in [first, services] {
+        parts.into_iter().for_each(|part| team.start(part));
+        all_ready(team).await?;
+    }
+    let mut ready = Report::new("vigie", State::Ready).after(started.elapsed());
+    ready.url = Some(url);
+    reporter.report(&ready);
+    let mut conditions = team.conditions();
+    loop {
+        stop_for_bad_settings(team, &mut conditions).await?;
+    }
+}
+
+async fn all_ready(team: &Team) -> anyhow::Result<()> {
+    let mut conditions = team.conditions();
+    while conditions.borrow_and_update().iter().any(|(_, condition)| *condition != Condition::Ready) {
+        stop_for_bad_settings(team, &mut conditions).await?;
+    }
+    Ok(())
+}
+
+/// Waits for a change and looks whether some part has given up.
+async fn stop_for_bad_settings(
+    team: &Team,
+    conditions: &mut watch::Receiver<Vec<(String, Condition)>>,
+) -> anyhow::Result<()> {
+    if conditions.changed().await.is_err() {
+        bail!("nothing runs any more");
+    }
+    if !team.any(Condition::GaveUp) {
+        return Ok(());
+    }
+    tokio::time::sleep(GATHER_BAD_SETTINGS).await;
+    let names = team.names_of(Condition::GaveUp);
+    Err(BadSettings(names.join(", ")).into())
+}

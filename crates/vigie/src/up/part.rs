@@ -1,0 +1,62 @@
+//! One process that `vigie up` looks after: what it is, not how it is doing.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use bus::Storage;
+
+/// When a part starts and ends, in the order of starting. They end from the gateways, which are the
+/// mouths of the system, to NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// NATS.
+    Nats,
+    /// The local Discord and Twitch.
+    Sandbox,
+    /// What takes events.
+    Worker,
+    /// What talks to a platform.
+    Gateway,
+}
+
+impl Stage {
+    /// The order of ending.
+    pub(crate) const ENDING: [Self; 4] = [Self::Gateway, Self::Worker, Self::Sandbox, Self::Nats];
+}
+
+/// How to see that a part works.
+#[derive(Clone, Debug)]
+pub(crate) enum Readiness {
+    /// NATS takes requests, and has what the services need.
+    Nats {
+        /// Where it is.
+        url: String,
+        /// Where its streams are kept.
+        storage: Storage,
+    },
+    /// `/readyz` at a fixed address.
+    Http {
+        /// The address.
+        address: String,
+    },
+    /// `/readyz` at a free address, which it is told with each start.
+    OwnHttp,
+}
+
+/// One process.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// What it is called in logs and reports.
+    pub name: String,
+    /// When it starts and ends.
+    pub stage: Stage,
+    /// The binary.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Variables that it gets besides those of this process.
+    pub variables: Vec<(String, String)>,
+    /// How to see that it works.
+    pub readiness: Readiness,
+    /// Lines of its log that say nothing to a person hold this.
+    pub quiet: Option<&'static str>,
+}

@@ -1,0 +1,184 @@
+//! What is to run, where, and with which settings. Nothing is started here.
+
+use std::{env, io, net::TcpListener};
+
+use anyhow::{Context, anyhow};
+use bus::Storage;
+
+use super::{
+    Options,
+    data::Data,
+    nats::{self, ExternalNats},
+    part::{Part, Readiness, Stage},
+};
+use crate::find;
+
+/// Where the sandbox listens when these are free: page, chat, chat over TLS, chat over WebSocket.
+const SANDBOX_PORTS: [u16; 4] = [7700, 7701, 7702, 7703];
+/// Where NATS listens when this is free.
+const NATS_PORT: u16 = 4222;
+
+/// The processes and what they share.
+pub(crate) struct Plan {
+    /// In the order of starting.
+    pub parts: Vec<Part>,
+    /// Where NATS is or will be.
+    pub nats_url: String,
+    /// Somebody else's NATS, when `NATS_URL` is set.
+    pub external_nats: Option<ExternalNats>,
+    /// Where a person looks: the chat page; empty without the sandbox.
+    pub url: String,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// Decides on ports, finds the binaries and writes the configuration of NATS.
+    ///
+    /// # Errors
+    /// When a binary is missing, or no port is free.
+    pub(crate) fn make(
+        options: &Options,
+        data: &Data,
+        storage: Storage,
+        nats_url: Option<String>,
+        nats_server: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let mut plan = Self {
+            parts: Vec::new(),
+            nats_url: String::new(),
+            external_nats: None,
+            url: String::new(),
+            notes: Vec::new(),
+        };
+        if let Some(url) = nats_url {
+            plan.notes.push(format!("NATS_URL is set: using NATS at {}", find::without_credentials(&url)));
+            plan.nats_url.clone_from(&url);
+            plan.external_nats = Some(ExternalNats { url, storage });
+        } else {
+            let port = ports([NATS_PORT])?[0];
+            plan.nats_url = format!("nats://127.0.0.1:{port}");
+            plan.parts.push(nats::part(data.root(), port, storage, nats_server)?);
+        }
+        let mut variables = vec![("NATS_URL".to_owned(), plan.nats_url.clone())];
+        if options.sandbox {
+            variables.extend(plan.add_sandbox()?);
+        }
+        let service = |name: &str, binary: &str, stage| -> anyhow::Result<Part> {
+            Ok(Part {
+                name: name.to_owned(),
+                stage,
+                program: find::binary(binary)?,
+                arguments: Vec::new(),
+                variables: variables.clone(),
+                readiness: Readiness::OwnHttp,
+                quiet: None,
+            })
+        };
+        for number in 1..=options.workers {
+            let name = format!("command-worker-{number}");
+            plan.parts.push(service(&name, "command-worker", Stage::Worker)?);
+        }
+        for name in ["discord-gateway", "twitch-gateway"] {
+            plan.parts.push(service(name, name, Stage::Gateway)?);
+        }
+        Ok(plan)
+    }
+
+    /// What the parts are called, in the order of starting.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.parts.iter().map(|part| part.name.clone()).collect()
+    }
+
+    /// Adds the sandbox, and gives the variables that turn the gateways to it.
+    fn add_sandbox(&mut self) -> anyhow::Result<Vec<(String, String)>> {
+        let [http, irc, irc_tls, irc_ws] = ports(SANDBOX_PORTS)?;
+        let flags = [("--http", http), ("--irc", irc), ("--irc-tls", irc_tls), ("--irc-ws", irc_ws)];
+        let arguments =
+            flags.iter().flat_map(|(flag, port)| [(*flag).into(), format!("127.0.0.1:{port}").into()]);
+        self.parts.push(Part {
+            name: "sandbox".to_owned(),
+            stage: Stage::Sandbox,
+            program: find::binary("sandbox")?,
+            arguments: arguments.collect(),
+            variables: Vec::new(),
+            readiness: Readiness::Http { address: format!("127.0.0.1:{http}") },
+            quiet: None,
+        });
+        self.url = format!("http://127.0.0.1:{http}/");
+        let mut variables = Vec::new();
+        for (name, value) in sandbox_settings(http, irc) {
+            if is_set(name) {
+                self.notes.push(format!("{name} is set: using it instead of the sandbox's own"));
+            } else {
+                variables.push((name.to_owned(), value));
+            }
+        }
+        Ok(variables)
+    }
+}
+
+/// The accounts that the sandbox has from the start, and where it is.
+fn sandbox_settings(http: u16, irc: u16) -> [(&'static str, String); 11] {
+    let base = format!("http://127.0.0.1:{http}");
+    [
+        ("DISCORD_API_URL", base.clone()),
+        ("DISCORD_GATEWAY_URL", format!("ws://127.0.0.1:{http}/gateway")),
+        ("DISCORD_TOKEN", "sandbox-token".to_owned()),
+        ("TWITCH_API_URL", base.clone()),
+        ("TWITCH_AUTH_URL", base),
+        ("TWITCH_IRC_URL", format!("irc://127.0.0.1:{irc}")),
+        ("TWITCH_USERNAME", "vigie_bot".to_owned()),
+        ("TWITCH_OAUTH_TOKEN", "oauth:sandbox-token".to_owned()),
+        ("TWITCH_CLIENT_ID", "sandbox-client".to_owned()),
+        ("TWITCH_CLIENT_SECRET", "sandbox-secret".to_owned()),
+        ("TWITCH_CHANNELS", "vigie_demo,quiet_corner".to_owned()),
+    ]
+}
+
+fn is_set(name: &str) -> bool {
+    let filled = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    filled(name) || filled(&format!("{name}_FILE"))
+}
+
+/// The wanted ports when all of them are free on loopback, else as many free ones.
+fn ports<const N: usize>(wanted: [u16; N]) -> anyhow::Result<[u16; N]> {
+    if wanted.map(bind).iter().all(Result::is_ok) {
+        return Ok(wanted);
+    }
+    // All stay bound until all are known, so that no two are the same.
+    let listeners = wanted.map(|_| bind(0));
+    let mut found = [0; N];
+    for (place, listener) in found.iter_mut().zip(&listeners) {
+        let listener = listener.as_ref().map_err(|error| anyhow!("no port of 127.0.0.1 is free: {error}"))?;
+        *place = listener.local_addr()?.port();
+    }
+    Ok(found)
+}
+
+fn bind(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port))
+}
+
+/// An address of loopback with a port that was free a moment ago.
+///
+/// # Errors
+/// When no port is free.
+pub(crate) fn free_address() -> anyhow::Result<String> {
+    let address =
+        bind(0).and_then(|listener| listener.local_addr()).context("no port of 127.0.0.1 is free")?;
+    Ok(address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_moves_all_of_them() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let found = ports([port, port]).unwrap();
+        assert!(!found.contains(&port) && found[0] != found[1], "{found:?}");
+    }
+}

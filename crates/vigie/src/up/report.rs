@@ -1,0 +1,158 @@
+//! What `vigie up` tells: reports about its parts, and the parts' own log lines under their names.
+//!
+//! For a person both go to standard output. For a program (`--json`) reports are JSON lines on
+//! standard output, and log lines go to standard error.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::paint::Paint;
+
+/// What a part is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// It is going to be started.
+    Planned,
+    /// Its process runs.
+    Starting,
+    /// It does not work yet, or not at the moment.
+    Waiting,
+    /// It works.
+    Ready,
+    /// Its process ended unasked; it is started again.
+    Ended,
+    /// It cannot be started; nobody tries again.
+    Failed,
+    /// It ended because it was asked to.
+    Stopped,
+}
+
+/// What happened to one part, or to `vigie`, the whole.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// Its name.
+    pub part: String,
+    /// What it is now.
+    pub state: State,
+    /// Why, for a person.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Milliseconds since its start; for `stopped`, since it was asked to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u128>,
+    /// Its process, once it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Where it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl Report {
+    /// A report without details.
+    pub(crate) fn new(part: &str, state: State) -> Self {
+        Self { part: part.to_owned(), state, detail: String::new(), after_ms: None, pid: None, url: None }
+    }
+
+    /// Adds the reason.
+    pub(crate) fn because(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// Adds the time.
+    pub(crate) fn after(mut self, time: Duration) -> Self {
+        self.after_ms = Some(time.as_millis());
+        self
+    }
+}
+
+/// Where reports and log lines go; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Reporter(Arc<Inner>);
+
+struct Inner {
+    json: bool,
+    names: Vec<String>,
+    width: usize,
+    paint: Paint,
+}
+
+impl Reporter {
+    /// For parts with these names, which are reported as planned.
+    pub(crate) fn new(json: bool, names: &[String]) -> Self {
+        let width = names.iter().map(String::len).max().unwrap_or(0).max("vigie".len());
+        let reporter = Self(Arc::new(Inner { json, names: names.to_vec(), width, paint: Paint::stdout() }));
+        if json {
+            names.iter().for_each(|name| reporter.report(&Report::new(name, State::Planned)));
+        }
+        reporter
+    }
+
+    /// Reports.
+    pub(crate) fn report(&self, report: &Report) {
+        if self.0.json {
+            // A report is plain data, so that this cannot fail.
+            let line = serde_json::to_string(report).unwrap_or_default();
+            write_line(io::stdout().lock(), &line);
+        } else if let Some(text) = sentence(report) {
+            self.note(&text);
+        }
+    }
+
+    /// Tells a person something.
+    pub(crate) fn note(&self, text: &str) {
+        self.line("vigie", text);
+    }
+
+    /// Passes a line of a part's log on.
+    pub(crate) fn line(&self, part: &str, text: &str) {
+        let Inner { json, names, width, paint } = &*self.0;
+        let name = format!("{part:<width$} |");
+        if *json {
+            write_line(io::stderr().lock(), &format!("{name} {text}"));
+            return;
+        }
+        let name = match names.iter().position(|known| known == part) {
+            Some(number) => paint.numbered(number, &name),
+            None => paint.strong(&name),
+        };
+        write_line(io::stdout().lock(), &format!("{name} {text}"));
+    }
+}
+
+/// A reader that went away must not end what runs.
+fn write_line(mut out: impl Write, line: &str) {
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// What a person is told; nothing of what is merely on its way.
+fn sentence(report: &Report) -> Option<String> {
+    let Report { part, detail, url, .. } = report;
+    let after =
+        report.after_ms.map(|ms| format!(" after {}.{} s", ms / 1000, ms % 1000 / 100)).unwrap_or_default();
+    let whole = part == "vigie";
+    Some(match report.state {
+        State::Planned | State::Starting => return None,
+        State::Waiting => format!("{part} is not ready: {detail}"),
+        State::Ready if whole => match url.as_deref() {
+            Some("") | None => format!("everything is ready{after}"),
+            Some(url) => format!("everything is ready{after}: {url}"),
+        },
+        State::Ready => {
+            let note = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+            let at = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
+            format!("{part} is ready{after}{note}{at}")
+        }
+        State::Ended => format!("{part} ended: {detail}"),
+        State::Failed => format!("{part} cannot start: {detail}"),
+        State::Stopped if whole => format!("everything has ended{after}"),
+        State::Stopped => format!("{part} has ended{after}"),
+    })
+}

@@ -1,0 +1,264 @@
+//! Looking after the parts: each has a task that starts it, watches it, starts it again, and ends it.
+
+use std::{collections::BTreeMap, process::ExitStatus, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    process::Child,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backoff::Backoff,
+    child,
+    part::{Part, Stage},
+    probe::{Answer, Probe},
+    report::{Report, Reporter, State},
+};
+
+/// How often a part is looked at until it is ready, and later on.
+const LOOK_SOON: Duration = Duration::from_millis(50);
+const LOOK_LATER: Duration = Duration::from_secs(2);
+/// A part that answers nothing for so long is stuck, and is killed and started afresh.
+const STUCK: Duration = Duration::from_secs(15);
+/// How long each stage may take to end, in the order of [`Stage::ENDING`]; then it is killed. Less than
+/// five seconds in all.
+const ENDING: [Duration; 4] = [
+    Duration::from_millis(1800),
+    Duration::from_millis(1200),
+    Duration::from_millis(700),
+    Duration::from_millis(900),
+];
+
+/// How a part is doing, for those who wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It is starting, or does not work at the moment.
+    NotReady,
+    /// It works.
+    Ready,
+    /// Its settings cannot be used; it is not started again.
+    GaveUp,
+}
+
+type Conditions = Vec<(String, Condition)>;
+
+/// All parts.
+pub(crate) struct Team {
+    reporter: Reporter,
+    conditions: watch::Sender<Conditions>,
+    stages: BTreeMap<Stage, (CancellationToken, JoinSet<()>)>,
+}
+
+impl Team {
+    /// Without parts.
+    pub(crate) fn new(reporter: Reporter) -> Self {
+        Self { reporter, conditions: watch::Sender::new(Vec::new()), stages: BTreeMap::new() }
+    }
+
+    /// Starts a part and looks after it from now on.
+    pub(crate) fn start(&mut self, part: Part) {
+        let (end, tasks) = self.stages.entry(part.stage).or_default();
+        self.conditions.send_modify(|all| all.push((part.name.clone(), Condition::NotReady)));
+        let keeper = Keeper {
+            limit: limit(part.stage),
+            part,
+            reporter: self.reporter.clone(),
+            conditions: self.conditions.clone(),
+            end: end.clone(),
+        };
+        tasks.spawn(keeper.keep());
+    }
+
+    /// How the parts are doing, and when that changes.
+    pub(crate) fn conditions(&self) -> watch::Receiver<Conditions> {
+        self.conditions.subscribe()
+    }
+
+    /// Whether some part is so.
+    pub(crate) fn any(&self, condition: Condition) -> bool {
+        self.conditions.borrow().iter().any(|(_, one)| *one == condition)
+    }
+
+    /// The parts that are so.
+    pub(crate) fn names_of(&self, condition: Condition) -> Vec<String> {
+        let all = self.conditions.borrow();
+        all.iter().filter(|(_, one)| *one == condition).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Ends all parts in order; one that does not end in its time is killed.
+    pub(crate) async fn stop(&mut self) {
+        for stage in Stage::ENDING {
+            if let Some((end, tasks)) = self.stages.get_mut(&stage) {
+                end.cancel();
+                while tasks.join_next().await.is_some() {}
+            }
+        }
+    }
+
+    /// Ends all parts at once.
+    pub(crate) async fn kill(&mut self) {
+        for (_, tasks) in self.stages.values_mut() {
+            // Dropping a task drops its child, which kills it.
+            tasks.shutdown().await;
+        }
+    }
+}
+
+fn limit(stage: Stage) -> Duration {
+    let place = Stage::ENDING.iter().position(|one| *one == stage).unwrap_or(0);
+    ENDING[place]
+}
+
+/// Why a run of a process is over.
+enum End {
+    Asked,
+    Unasked(String),
+    BadSettings,
+}
+
+/// Looks after one part.
+struct Keeper {
+    part: Part,
+    reporter: Reporter,
+    conditions: watch::Sender<Conditions>,
+    end: CancellationToken,
+    limit: Duration,
+}
+
+impl Keeper {
+    async fn keep(self) {
+        let mut backoff = Backoff::default();
+        while !self.end.is_cancelled() {
+            let since = Instant::now();
+            let end = match self.run().await {
+                Ok(end) => end,
+                Err(reason) => End::Unasked(format!("{reason:#}")),
+            };
+            match end {
+                End::Asked => return,
+                End::BadSettings => {
+                    let why = "its settings cannot be used, see its log";
+                    self.report(State::Failed, |report| report.because(why));
+                    self.set(Condition::GaveUp);
+                    return;
+                }
+                End::Unasked(why) => {
+                    self.set(Condition::NotReady);
+                    let wait = backoff.after(since.elapsed());
+                    let again = format!("{why}; starting it again in {:.1} s", wait.as_secs_f32());
+                    self.report(State::Ended, |report| report.because(again));
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = self.end.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// One process from its start to its end.
+    async fn run(&self) -> anyhow::Result<End> {
+        let probe = Probe::new(&self.part.readiness)?;
+        let mut child = child::spawn(&self.part, &probe, &self.reporter)?;
+        let pid = child.id();
+        self.report(State::Starting, |report| Report { pid, ..report });
+        let stuck = tokio::select! {
+            status = child.wait() => return Ok(over(status?)),
+            () = self.end.cancelled() => false,
+            () = self.watch(probe, pid) => true,
+        };
+        if stuck {
+            child.kill().await?;
+            return Ok(End::Unasked(format!("it did not answer for {} s and was killed", STUCK.as_secs())));
+        }
+        self.stop(&mut child).await?;
+        Ok(End::Asked)
+    }
+
+    /// Follows how the process is doing; returns when it is stuck.
+    async fn watch(&self, mut probe: Probe, pid: Option<u32>) {
+        let (started, mut heard) = (Instant::now(), Instant::now());
+        let mut known: Option<Answer> = None;
+        loop {
+            let answer = probe.look().await;
+            match &answer {
+                Answer::Silent if heard.elapsed() >= STUCK => return,
+                Answer::Silent => {}
+                Answer::Ready(_) | Answer::NotReady(_) => heard = Instant::now(),
+            }
+            if answer != Answer::Silent && known.as_ref() != Some(&answer) {
+                self.tell(&answer, known.is_none(), started, probe.url(), pid);
+                known = Some(answer);
+            }
+            let ready = matches!(known, Some(Answer::Ready(_)));
+            sleep(if ready { LOOK_LATER } else { LOOK_SOON }).await;
+        }
+    }
+
+    fn tell(&self, answer: &Answer, first: bool, started: Instant, url: String, pid: Option<u32>) {
+        match answer {
+            Answer::Ready(note) => {
+                self.set(Condition::Ready);
+                self.report(State::Ready, |report| {
+                    let report = report.because(note.as_str()).after(started.elapsed());
+                    Report { url: Some(url), pid, ..report }
+                });
+            }
+            Answer::NotReady(why) => {
+                self.set(Condition::NotReady);
+                // That a part is not ready at its first breath is no news for a person's log.
+                if !first || started.elapsed() > LOOK_LATER {
+                    self.report(State::Waiting, |report| report.because(why.as_str()));
+                }
+            }
+            Answer::Silent => {}
+        }
+    }
+
+    async fn stop(&self, child: &mut Child) -> anyhow::Result<()> {
+        let asked = Instant::now();
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may be ending by itself at this very moment, which is as good.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let detail = match timeout(self.limit, child.wait()).await {
+            Ok(status) => {
+                status?;
+                String::new()
+            }
+            Err(_) => {
+                child.kill().await?;
+                "killed, since it did not end in time".to_owned()
+            }
+        };
+        self.report(State::Stopped, |report| report.because(detail).after(asked.elapsed()));
+        Ok(())
+    }
+
+    fn report(&self, state: State, more: impl FnOnce(Report) -> Report) {
+        self.reporter.report(&more(Report::new(&self.part.name, state)));
+    }
+
+    fn set(&self, condition: Condition) {
+        self.conditions.send_if_modified(|all| {
+            let Some((_, known)) = all.iter_mut().find(|(name, _)| *name == self.part.name) else {
+                return false;
+            };
+            let changed = *known != condition;
+            *known = condition;
+            changed
+        });
+    }
+}
+
+fn over(status: ExitStatus) -> End {
+    if status.code() == Some(i32::from(service::EXIT_BAD_SETTINGS)) {
+        return End::BadSettings;
+    }
+    End::Unasked(child::reason(status))
+}
