@@ -57,7 +57,7 @@ pub static SETTINGS: &[Setting] = &[
         "messages that Twitch grants the account in 30 s",
     ),
     defaulted("PREFIX", "!", "1 to 8 characters without spaces", "what a chat command starts with"),
-    defaulted("NATS_URL", bus::NATS_URL_DEFAULT, "a nats:// URL", "where NATS is"),
+    defaulted("NATS_URL", bus::NATS_URL_DEFAULT, "a URL such as nats://127.0.0.1:4222", "where NATS is"),
 ];
 
 /// How the service runs.

@@ -16,7 +16,7 @@ use std::{
 use protocol::Event;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
@@ -34,6 +34,8 @@ use crate::{
 const OUT_LINES: usize = 64;
 /// The last line of a connection.
 const QUIT: &str = "QUIT";
+/// How long a goodbye may take.
+const QUIT_WITHIN: Duration = Duration::from_secs(1);
 /// Signals that wait for the slot.
 const SIGNALS: usize = 128;
 
@@ -52,6 +54,8 @@ pub struct Timing {
     pub retry_most: Duration,
     /// How long an old connection is still read after the new one took over.
     pub linger: Duration,
+    /// Between two checks of the token, as Twitch demands.
+    pub check_every: Duration,
 }
 
 impl Default for Timing {
@@ -63,6 +67,7 @@ impl Default for Timing {
             retry_first: Duration::from_secs(1),
             retry_most: Duration::from_secs(120),
             linger: Duration::from_secs(2),
+            check_every: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -154,10 +159,15 @@ impl Connection {
 
     /// Says goodbye, after all that waits to be written.
     pub async fn quit(self) {
-        if self.lines.send(QUIT.to_owned()).await.is_ok()
-            && let Err(error) = self.writing.await
-        {
-            debug!(%error, "the writer was gone before its last line");
+        let Self { number, lines, writing, .. } = self;
+        let goodbye = async {
+            // The writer ends after this line; it may have ended before.
+            if lines.send(QUIT.to_owned()).await.is_ok() {
+                let _ = writing.await;
+            }
+        };
+        if timeout(QUIT_WITHIN, goodbye).await.is_err() {
+            debug!(connection = number, "closed without a goodbye");
         }
     }
 }

@@ -140,12 +140,7 @@ impl Joins {
 pub fn is_refusal(msg_id: &str) -> bool {
     matches!(
         msg_id,
-        "msg_banned"
-            | "msg_channel_suspended"
-            | "msg_channel_blocked"
-            | "msg_room_not_found"
-            | "tos_ban"
-            | "no_permission"
+        "msg_banned" | "msg_channel_suspended" | "msg_channel_blocked" | "tos_ban" | "no_permission"
     )
 }
 

@@ -125,6 +125,14 @@ impl Limiter {
         pause.max(window).saturating_duration_since(now)
     }
 
+    /// Twitch says that the limit is exceeded: nothing more is sent for a whole window.
+    pub fn exhaust(&self) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.sent.clear();
+        state.sent.extend(std::iter::repeat_n(now, self.elevated));
+    }
+
     fn take(&self, channel: &str, standing: Standing) -> Result<(), Instant> {
         let mut state = self.lock();
         let now = Instant::now();

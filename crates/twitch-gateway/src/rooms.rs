@@ -8,7 +8,10 @@ use std::{
 
 use protocol::ChannelId;
 use service::{Component, Gauge};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
 
 use crate::limiter::Standing;
 
@@ -48,6 +51,8 @@ pub struct Rooms {
     /// Why a slot has no connection; `None` when it has one.
     troubles: Mutex<Vec<Option<String>>>,
     links: Vec<watch::Sender<Option<Line>>>,
+    /// Counts changes of the rooms, for those who wait for one.
+    changes: watch::Sender<u64>,
     health: Component,
     joined: Gauge,
     connections: Gauge,
@@ -65,6 +70,7 @@ impl Rooms {
             rooms: Mutex::new(rooms.collect()),
             troubles: Mutex::new(vec![Some("connecting".to_owned()); slots.len()]),
             links: slots.iter().map(|_| watch::Sender::new(None)).collect(),
+            changes: watch::Sender::new(0),
             health,
             joined,
             connections,
@@ -106,6 +112,22 @@ impl Rooms {
     #[must_use]
     pub fn login(&self, id: &ChannelId) -> Option<String> {
         self.lock().iter().find(|(_, room)| room.id.as_ref() == Some(id)).map(|(login, _)| login.clone())
+    }
+
+    /// The same; while channels are still being joined for the first time, waits for them until then.
+    pub async fn find(&self, id: &ChannelId, until: Instant) -> Option<String> {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let found = self.login(id);
+            let may_come = self.lock().values().any(|room| room.id.is_none() && room.state == State::Waiting);
+            if found.is_some() || !may_come {
+                return found;
+            }
+            match timeout_at(until, changes.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return None,
+            }
+        }
     }
 
     /// What the bot is in a channel.
@@ -155,6 +177,7 @@ impl Rooms {
         if let Some(room) = self.lock().get_mut(login) {
             change(room);
         }
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Room>> {

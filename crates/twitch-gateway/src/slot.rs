@@ -104,6 +104,7 @@ impl Slot {
     async fn live(&mut self, mut current: Member, shutdown: &CancellationToken) -> End {
         self.take_over(&current);
         let mut handover = Handover::None;
+        let mut retry = Backoff::new(&self.chat);
         let mut old: Option<(Member, Instant)> = None;
         loop {
             let linger_until = old.as_ref().map(|(_, until)| *until);
@@ -114,7 +115,11 @@ impl Slot {
                 }
                 () = gone(&mut self.validity) => {
                     current.connection.quit().await;
-                    self.chat.rooms.disconnected(self.number, "the token may not be used any more".to_owned());
+                    let trouble = match &*self.validity.borrow() {
+                        Validity::Bad(reason) => reason.clone(),
+                        _ => "the token is being checked".to_owned(),
+                    };
+                    self.chat.rooms.disconnected(self.number, trouble);
                     return End::TokenGone;
                 }
                 step = current.step() => match step {
@@ -140,13 +145,13 @@ impl Slot {
                     Progress::Joined(login) => self.chat.rooms.set_state(&login, State::Joined),
                     Progress::Failed(trouble) => {
                         warn!(slot = self.number, trouble, "the new connection did not come; trying again");
-                        handover = Handover::begin(&self.chat, &self.logins, self.chat.timing.retry_first);
+                        handover = Handover::begin(&self.chat, &self.logins, retry.next());
                     }
                     Progress::Settled(next) => {
                         info!(slot = self.number, "the new connection took over");
                         let until = Instant::now() + self.chat.timing.linger;
                         old = Some((std::mem::replace(&mut current, *next), until));
-                        handover = Handover::None;
+                        (handover, retry) = (Handover::None, Backoff::new(&self.chat));
                         self.take_over(&current);
                     }
                 },

@@ -19,8 +19,6 @@ use crate::{
     config::{Account, App},
 };
 
-/// How often Twitch wants a token to be checked.
-const CHECK_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Between two checks of a token that was not accepted, or could not be checked; doubled each time.
 const CHECK_AGAIN: std::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_secs(120);
 /// What the chat needs.
@@ -126,7 +124,7 @@ impl Watchman {
             let wait = match &found {
                 Validity::Valid(_) => {
                     again = CHECK_AGAIN.start;
-                    CHECK_EVERY
+                    self.chat.timing.check_every
                 }
                 _ => {
                     let wait = again;

@@ -46,9 +46,12 @@ struct Pending {
 }
 
 impl Confirms {
-    /// USERSTATE came. After a JOIN it comes too, then without an id.
+    /// USERSTATE came. After a JOIN it comes too, then with neither nonce nor id.
     pub fn taken(&self, connection: u64, login: &str, nonce: Option<&str>, id: Option<&str>) {
-        let is_for = |pending: &Pending| nonce.is_none_or(|nonce| nonce == pending.nonce);
+        let is_for = |pending: &Pending| match nonce {
+            Some(nonce) => nonce == pending.nonce,
+            None => id.is_some(),
+        };
         self.tell(connection, login, is_for, || Word::Taken(id.and_then(|id| MessageId::new(id).ok())));
     }
 
@@ -145,8 +148,8 @@ fn refusal(msg_id: &str) -> Option<DropReason> {
         | "tos_ban"
         | "msg_requires_verified_phone_number"
         | "msg_verified_email" => DropReason::Forbidden,
-        "msg_channel_suspended" | "msg_room_not_found" => DropReason::NotFound,
-        "msg_bad_characters" | "unrecognized_cmd" | "invalid_parent" => DropReason::Invalid,
+        "msg_channel_suspended" => DropReason::NotFound,
+        "msg_bad_characters" | "unrecognized_cmd" => DropReason::Invalid,
         "msg_duplicate"
         | "msg_slowmode"
         | "msg_subsonly"
@@ -157,8 +160,7 @@ fn refusal(msg_id: &str) -> Option<DropReason> {
         | "msg_r9k"
         | "msg_rejected"
         | "msg_rejected_mandatory"
-        | "msg_channel_blocked"
-        | "msg_facebook" => DropReason::Refused,
+        | "msg_channel_blocked" => DropReason::Refused,
         _ => return None,
     })
 }

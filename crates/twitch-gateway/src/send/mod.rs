@@ -11,7 +11,10 @@ use std::{
 
 use protocol::{Action, ActionBody, ChannelId, Content, Delivery, DropReason, MessageId};
 use secrecy::SecretString;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
@@ -113,7 +116,6 @@ pub struct Memory {
 /// What several parts of one message have in common.
 struct Say<'a> {
     channel: &'a ChannelId,
-    login: Option<String>,
     reply_to: Option<&'a MessageId>,
     until: Instant,
     delivery: Delivery,
@@ -145,9 +147,12 @@ impl Speaker {
         until: Instant,
         errand: &mut (impl Errand + Send),
     ) -> Carried {
-        let channel = &action.channel;
-        let login = self.chat.rooms.login(channel);
-        let say = Say { channel, login, reply_to, until, delivery: action.delivery };
+        let say = Say { channel: &action.channel, reply_to, until, delivery: action.delivery };
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return Carried::Interrupted,
+            () = self.known(&say) => {}
+        }
         let parts = text::render(content);
         let count = parts.len();
         let mut first: Option<Sent> = None;
@@ -187,8 +192,8 @@ impl Speaker {
     ) -> Carried {
         let mut tries = 0;
         loop {
-            let standing =
-                say.login.as_deref().map(|login| self.chat.rooms.standing(login)).unwrap_or_default();
+            let login = self.chat.rooms.login(say.channel);
+            let standing = login.map(|login| self.chat.rooms.standing(&login)).unwrap_or_default();
             let wait = self.limiter.estimate(say.channel.as_str(), standing);
             if wait > NOTICEABLE && is_first && tries == 0 {
                 errand.queued(wait).await;
@@ -206,13 +211,30 @@ impl Speaker {
             }
             tries += 1;
             let text = self.memory.distinct(say.channel, part, standing);
-            match self.send(say, &text).await {
+            let outcome = self.send(say, &text).await;
+            if matches!(&outcome, Err(failure) if failure.reason == DropReason::RateLimited) {
+                // Somebody else speaks for the account too. To go on now could cost it an hour.
+                self.limiter.exhaust();
+            }
+            match outcome {
                 Ok(sent) => return Carried::Done(sent),
                 Err(failure) if tries < TRIES && may_try_again(say, &failure) => {
                     warn!(channel = %say.channel, reason = %failure.reason, detail = failure.detail, "trying again");
                 }
                 Err(failure) => return Carried::Dropped(failure),
             }
+        }
+    }
+
+    /// Waits until the account is known and, where chat is the way, the channel: a service that has
+    /// just started finds actions before it has joined anything.
+    async fn known(&self, say: &Say<'_>) {
+        let mut validity = self.validity.clone();
+        let checked = validity.wait_for(|validity| *validity != Validity::Unknown);
+        // Neither the time that is up nor the end of the checks changes what follows.
+        let _ = timeout_at(say.until, checked).await;
+        if self.helix.is_none() || self.memory.falls_back(say.channel) {
+            self.chat.rooms.find(say.channel, say.until).await;
         }
     }
 
@@ -252,12 +274,13 @@ impl Speaker {
                 }
             }
         }
-        let Some(login) = &say.login else {
-            let detail = not_allowed.unwrap_or_else(|| "the channel is not joined".to_owned());
+        let Some(login) = self.chat.rooms.find(say.channel, say.until).await else {
+            let detail = not_allowed
+                .unwrap_or_else(|| "the channel is not joined: is it in TWITCH_CHANNELS?".to_owned());
             return Err(Failure::new(DropReason::NotFound, detail));
         };
         let span = info_span!("twitch.send", way = "irc", channel = %say.channel);
-        irc::send(&self.chat, login, text, say.reply_to, say.until).instrument(span).await
+        irc::send(&self.chat, &login, text, say.reply_to, say.until).instrument(span).await
     }
 
     async fn delete(

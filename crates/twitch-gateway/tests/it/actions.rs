@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::{ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody};
 use sandbox::people::Person;
 
-use crate::rig::{DEMO, Plan, QUIET, Rig, dropped, message_of, reply, send};
+use crate::rig::{DEMO, Plan, QUIET, Rig, dropped, message_of, reply, send, with_app};
 
 #[tokio::test]
 async fn an_answer_stands_below_its_question() {
@@ -140,5 +140,54 @@ async fn the_same_words_twice_are_not_taken_for_a_repetition() {
         message_of(&rig.outcome_of(&action).await);
     }
     assert_eq!(rig.sandbox.counters().get("twitch.privmsg.refused.msg_duplicate"), 0);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_action_that_waited_for_the_gateway_is_done() {
+    for variables in [Vec::new(), with_app()] {
+        let mut plan = Plan { variables, ..Plan::default() };
+        plan.sandbox.twitch.extra_channels = 30;
+        // The channel is the last to be joined.
+        let names = (0..10).map(|n| format!("channel_{n:04},")).collect::<String>();
+        plan.variables.push(("TWITCH_CHANNELS", format!("{names}{QUIET}")));
+        let mut rig = Rig::start(plan).await;
+        let action = rig.ask(QUIET, send("I was away")).await;
+        message_of(&rig.outcome_of(&action).await);
+        rig.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_is_not_joined_is_not_spoken_in() {
+    let mut rig =
+        Rig::ready(Plan { variables: vec![("TWITCH_CHANNELS", DEMO.to_owned())], ..Plan::default() }).await;
+    let action = rig.ask(QUIET, send("hello?")).await;
+    let outcome = rig.outcome_of(&action).await;
+    let (reason, detail) = dropped(&outcome);
+    assert_eq!(reason, DropReason::NotFound);
+    assert!(detail.contains("TWITCH_CHANNELS"), "{detail}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn when_twitch_says_too_much_nothing_more_is_said_for_a_while() {
+    let mut plan = Plan::default();
+    plan.sandbox.twitch.limits.messages = 1;
+    plan.sandbox.twitch.limits.elevated_messages = 2;
+    let mut rig = Rig::ready(plan).await;
+    for n in 0..2 {
+        let action = rig.ask(DEMO, send(format!("n {n}"))).await;
+        message_of(&rig.outcome_of(&action).await);
+    }
+    for _ in 0..2 {
+        let action = rig.ask_with(DEMO, send("more"), Delivery::AtMostOnce, Duration::from_secs(5)).await;
+        let mut outcome = rig.outcome_of(&action).await;
+        if matches!(outcome, OutcomeBody::Queued { .. }) {
+            outcome = rig.outcome_of(&action).await;
+        }
+        assert_eq!(dropped(&outcome).0, DropReason::RateLimited);
+    }
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in"), 3);
     rig.stop().await;
 }

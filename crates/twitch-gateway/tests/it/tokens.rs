@@ -1,5 +1,7 @@
 //! Tokens that are wrong, and what is said about them.
 
+use std::time::Duration;
+
 use crate::rig::{DEMO, Plan, Rig};
 
 #[tokio::test]
@@ -46,5 +48,17 @@ async fn a_refused_login_says_which_setting_and_heals() {
 async fn chat_goes_on_while_tokens_cannot_be_checked() {
     let variables = vec![("TWITCH_AUTH_URL", format!("http://127.0.0.1:{}", testkit::free_port()))];
     let rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_ends_the_connection() {
+    let mut plan = Plan::default();
+    plan.timing.check_every = Duration::from_millis(100);
+    let rig = Rig::ready(plan).await;
+    assert!(rig.sandbox.twitch().revoke_token("sandbox-token"));
+    rig.count("twitch.irc.disconnect", 1).await;
+    rig.until_reason("twitch: twitch says that TWITCH_OAUTH_TOKEN is not valid").await;
+    assert_eq!(rig.sandbox.counters().get("twitch.irc.login_refused"), 0, "it is not tried again");
     rig.stop().await;
 }
