@@ -124,7 +124,7 @@ impl World {
             "approximate_guild_count": self.guilds.len(), "approximate_user_install_count": 0,
             "approximate_user_authorization_count": 0, "eligible_oauth2_scopes": [],
             "integration_types_config": { "0": {} }, "event_webhooks_status": 1,
-            "storefront_available": false, "install_params": null,
+            "storefront_available": false,
         })
     }
 }
