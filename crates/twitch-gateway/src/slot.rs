@@ -107,7 +107,6 @@ impl Slot {
         let mut retry = Backoff::new(&self.chat);
         let mut old: Option<(Member, Instant)> = None;
         loop {
-            let linger_until = old.as_ref().map(|(_, until)| *until);
             tokio::select! {
                 () = shutdown.cancelled() => {
                     current.connection.quit().await;
@@ -130,15 +129,19 @@ impl Slot {
                         handover = Handover::begin(&self.chat, &self.logins, Duration::ZERO);
                     }
                     Step::Reconnect => {}
-                    Step::Closed(cause) => match handover.take_member() {
+                    Step::Closed(cause) => {
+                        self.chat.rooms.disconnected(self.number, cause.to_string());
+                        let next = tokio::select! {
+                            () = shutdown.cancelled() => return End::Shutdown,
+                            next = std::mem::replace(&mut handover, Handover::None).finish() => next,
+                        };
                         // It may not have joined everything yet; it goes on with that.
-                        Some(next) => {
-                            self.chat.rooms.disconnected(self.number, cause.to_string());
-                            current = next;
-                            self.take_over(&current);
-                        }
-                        None => return End::Lost { cause, lived: current.born.elapsed() },
-                    },
+                        let Some(next) = next else {
+                            return End::Lost { cause, lived: current.born.elapsed() };
+                        };
+                        current = next;
+                        self.take_over(&current);
+                    }
                 },
                 progress = handover.step() => match progress {
                     Progress::Nothing => {}
@@ -156,7 +159,7 @@ impl Slot {
                     }
                 },
                 // Lines that were on their way when the new connection took over.
-                () = linger(&mut old), if linger_until.is_some() => {
+                () = linger(&mut old) => {
                     if let Some((member, _)) = old.take() {
                         member.connection.quit().await;
                     }
@@ -262,6 +265,15 @@ impl Handover {
         match std::mem::replace(self, Self::None) {
             Self::Joining(member) => Some(*member),
             Self::None | Self::Opening(_) => None,
+        }
+    }
+
+    /// The new connection, as far as it has come; waits for one that is being opened.
+    async fn finish(self) -> Option<Member> {
+        match self {
+            Self::None => None,
+            Self::Opening(opening) => opening.await.ok(),
+            Self::Joining(member) => Some(*member),
         }
     }
 

@@ -59,6 +59,19 @@ async fn a_new_connection_has_joined_before_the_old_one_ends() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_at_once_is_replaced_without_a_pause() {
+    let mut plan = Plan::default();
+    plan.sandbox.twitch.reconnect_grace = Duration::ZERO;
+    plan.timing.retry_first = Duration::from_secs(3600);
+    let rig = Rig::ready(plan).await;
+    rig.sandbox.twitch().reconnect_all();
+    rig.count("twitch.irc.joined", 4).await;
+    rig.until_ready().await;
+    is_heard(&rig, "at once").await;
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_that_is_only_half_open_is_found() {
     let rig = Rig::ready(watchful()).await;
     rig.sandbox.twitch().faults().set_silent(true);
