@@ -9,9 +9,11 @@ use clap::Parser;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::{Options, Sandbox};
+use crate::{Options, Sandbox, twitch};
 
 const HTTP_PORT: u16 = 7700;
+/// A rate limit that no load test reaches.
+const BEYOND_ANY_LOAD: u32 = 100_000;
 const LAST_BASE: u16 = u16::MAX - 3;
 
 /// A local Discord and Twitch, with a chat page to try a bot in.
@@ -39,6 +41,15 @@ pub struct Args {
     /// How many quiet Discord guilds there are beside the demo one, for load tests.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     extra_guilds: u32,
+    /// How many quiet Twitch channels there are beside the demo ones, for load tests.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    extra_channels: u32,
+    /// How many shards Discord recommends.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    shards: u32,
+    /// Let bots send as much as they like, for load tests.
+    #[arg(long)]
+    no_limits: bool,
     /// Print the addresses as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -62,6 +73,13 @@ impl Args {
             ..Options::default()
         };
         options.discord.extra_guilds = self.extra_guilds as usize;
+        options.discord.shards = self.shards;
+        options.twitch.extra_channels = self.extra_channels as usize;
+        if self.no_limits {
+            options.discord.requests_per_second = BEYOND_ANY_LOAD;
+            options.discord.bucket_scale = BEYOND_ANY_LOAD;
+            options.twitch.limits = twitch::Limits::none();
+        }
         options
     }
 }

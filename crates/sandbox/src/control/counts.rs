@@ -1,8 +1,14 @@
-//! The counters: all of them, or wait until one gets there.
+//! The counters: all of them, as JSON or for Prometheus, or wait until one gets there.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,11 +23,25 @@ const WAIT_MS: u64 = 10_000;
 const LONGEST_NAME: usize = 120;
 
 pub fn router() -> Router<Control> {
-    Router::new().route("/sandbox/counters", get(all)).route("/sandbox/counters/wait", get(wait))
+    Router::new()
+        .route("/sandbox/counters", get(all))
+        .route("/sandbox/counters/wait", get(wait))
+        .route("/metrics", get(metrics))
 }
 
 async fn all(State(control): State<Control>) -> Json<BTreeMap<String, u64>> {
     Json(control.counters.all())
+}
+
+/// Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+async fn metrics(State(control): State<Control>) -> impl IntoResponse {
+    let mut text =
+        String::from("# HELP sandbox_total What happened, by name.\n# TYPE sandbox_total counter\n");
+    for (name, count) in control.counters.all() {
+        let name = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        text.push_str(&format!("sandbox_total{{name=\"{name}\"}} {count}\n"));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 #[derive(Deserialize)]

@@ -52,3 +52,19 @@ fn file(kind: &'static str, content: &'static str) -> impl IntoResponse {
     ];
     (headers, content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        for folder in ["js", "css"] {
+            let path = format!("{}/src/page/{folder}", env!("CARGO_MANIFEST_DIR"));
+            for file in std::fs::read_dir(path).unwrap() {
+                let path = format!("/page/{}", file.unwrap().file_name().display());
+                assert!(FILES.iter().any(|(served, ..)| *served == path), "{path} is not in FILES");
+            }
+        }
+    }
+}

@@ -156,6 +156,8 @@ async fn a_dropped_bot_is_counted_and_shown_offline() {
     let (counted, _bot) = tokio::join!(wait, Bot::connect(&api.base));
     assert_eq!(counted["value"], 1);
     assert_eq!(api.get("/sandbox/state").await["bots"][0]["online"], true);
+    let metrics = api.http.get(format!("{}/metrics", api.base)).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("sandbox_total{name=\"discord.gateway.identify\"} 1\n"), "{metrics}");
     let mut feed = sandbox.feed().watch();
     api.post("/sandbox/discord/drop", Value::Null).await;
     let offline = async {
