@@ -48,6 +48,9 @@ pub struct Ledger {
     pub remaining: u32,
     /// When the day is over, in Unix milliseconds.
     pub resets_at_ms: u64,
+    /// When the last one was made, in Unix milliseconds: a new process must not come right after it.
+    #[serde(default)]
+    pub last_at_ms: u64,
 }
 
 impl Ledger {
@@ -55,11 +58,13 @@ impl Ledger {
     /// budget is not overdrawn.
     #[must_use]
     pub fn seed(limit: SessionStartLimit, kept: Option<Self>, now_ms: u64) -> Self {
+        let last_at_ms = kept.map_or(0, |kept| kept.last_at_ms);
         let kept = kept.filter(|kept| kept.resets_at_ms > now_ms && kept.total == limit.total);
         Self {
             total: limit.total,
             remaining: kept.map_or(limit.remaining, |kept| kept.remaining.min(limit.remaining)),
             resets_at_ms: now_ms.saturating_add(limit.reset_after),
+            last_at_ms,
         }
     }
 
@@ -111,8 +116,11 @@ impl Identify {
             warn!(%error, "the kept identify budget cannot be read; discord's word is taken");
             None
         });
-        let ledger = Ledger::seed(limit, kept, unix_ms());
-        let keys = (0..limit.max_concurrency.max(1)).map(|_| Arc::new(Turn::new(Instant::now())));
+        let now_ms = unix_ms();
+        let ledger = Ledger::seed(limit, kept, now_ms);
+        let since_last = Duration::from_millis(now_ms.saturating_sub(ledger.last_at_ms));
+        let first = Instant::now() + GAP.saturating_sub(since_last);
+        let keys = (0..limit.max_concurrency.max(1)).map(|_| Arc::new(Turn::new(first)));
         info!(remaining = ledger.remaining, total = ledger.total, "identify budget");
         Self { keys: keys.collect(), ledger: Mutex::new(ledger), kv, key }
     }
@@ -138,8 +146,9 @@ impl Identify {
                 *self.ledger() = Ledger::seed(limit, None, unix_ms());
             }
         }
-        self.save().await;
         sleep_until(*next).await;
+        self.ledger().last_at_ms = unix_ms();
+        self.save().await;
         Permit { next, used: Arc::default(), refund: self.clone() }
     }
 
@@ -226,15 +235,16 @@ mod tests {
 
     #[test]
     fn the_ledger_of_the_same_day_is_gone_on_with() {
-        let kept = Ledger { total: 1000, remaining: 800, resets_at_ms: 500 };
+        let kept = Ledger { total: 1000, remaining: 800, resets_at_ms: 500, last_at_ms: 7 };
         assert_eq!(Ledger::seed(LIMIT, Some(kept), 400).remaining, 800);
         assert_eq!(Ledger::seed(LIMIT, Some(kept), 500).remaining, 900);
-        assert_eq!(Ledger::seed(LIMIT, None, 0), Ledger { total: 1000, remaining: 900, resets_at_ms: 1000 });
+        let fresh = Ledger { total: 1000, remaining: 900, resets_at_ms: 1000, last_at_ms: 0 };
+        assert_eq!(Ledger::seed(LIMIT, None, 0), fresh);
     }
 
     #[test]
     fn a_new_day_gives_a_new_budget() {
-        let mut ledger = Ledger { total: 1000, remaining: 3, resets_at_ms: 500 };
+        let mut ledger = Ledger { total: 1000, remaining: 3, resets_at_ms: 500, last_at_ms: 0 };
         ledger.roll_over(499);
         assert_eq!(ledger.remaining, 3);
         ledger.roll_over(500);

@@ -6,13 +6,13 @@
 //! slow or away, the connection is closed with 4000, which keeps the session, and resumed once there
 //! is room: Discord keeps what is missed for some minutes, this process does not.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use anyhow::bail;
 use futures_util::StreamExt;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -40,8 +40,8 @@ pub const INTENTS: Intents = Intents::GUILDS
 pub const QUEUE: usize = 1024;
 /// After a stop for lack of room, reading goes on when so much of the queue is free.
 const ROOM: usize = QUEUE / 2;
-/// How long a closing handshake may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// Frames that are read past before a connection is left; there is rarely one.
+const MAX_PARTING_FRAMES: usize = 4096;
 /// How often the state of a connection is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a connection may take to become a live session, the wait for heartbeats aside.
@@ -91,7 +91,6 @@ struct Life {
     started: Instant,
     heartbeat: Option<Duration>,
     acknowledged: Instant,
-    closing: Option<(Why, Instant)>,
 }
 
 impl Shard {
@@ -188,7 +187,6 @@ impl Shard {
             started: now,
             heartbeat: None,
             acknowledged: now,
-            closing: None,
         };
         let stats = self.reader.stats().clone();
         stats.connects.with(if life.resuming { "resume" } else { "identify" }).inc();
@@ -197,37 +195,39 @@ impl Shard {
         let shutdown = self.shared.shutdown.clone();
         let mut stop = std::pin::pin!(shutdown.cancelled());
         let why = loop {
-            let deadline = life.closing.as_ref().map(|(_, deadline)| *deadline);
-            tokio::select! {
-                () = &mut stop, if deadline.is_none() => life.close(&connection, Why::Shutdown),
-                () = until(deadline), if deadline.is_some() => break Why::Closed(Some(ABNORMAL)),
-                _ = look.tick() => self.look(&connection, &mut life),
+            let ending = tokio::select! {
+                () = &mut stop => Some(Why::Shutdown),
+                _ = look.tick() => self.look(&connection, &life),
                 message = connection.next() => match message {
-                    Some(Ok(Message::Text(frame))) if life.closing.is_none() => {
-                        self.frame(&frame, &connection, &mut life);
+                    Some(Ok(Message::Text(frame))) => {
+                        let ending = self.frame(&frame, &mut life);
                         if life.live_since.is_some() {
                             permit = None;
                         }
+                        ending
                     }
-                    Some(Ok(Message::Text(_))) => {}
                     Some(Ok(Message::Close(frame))) => break Why::Closed(frame.map(|frame| frame.code)),
+                    None => break Why::Closed(None),
                     Some(Err(error)) => match error.kind() {
                         ReceiveMessageErrorType::Reconnect => break Why::NotConnected(chain(&error)),
                         ReceiveMessageErrorType::Deserializing { .. } => {
                             stats.malformed.inc();
-                            debug!(%error, "a frame cannot be read; passed by");
+                            debug!("a frame cannot be read; passed by");
+                            None
                         }
                         _ => {
                             warn!(error = chain(&error), "the stream cannot be decompressed");
-                            life.close(&connection, Why::Garbled);
+                            Some(Why::Garbled)
                         }
                     },
-                    None => break Why::Closed(None),
                 },
+            };
+            if let Some(why) = ending {
+                part(&mut connection).await;
+                break why;
             }
         };
         drop(permit);
-        let why = life.closing.map_or(why, |(why, _)| why);
         End { why, live: life.live_since.map(|since| since.elapsed()), resuming: life.resuming }
     }
 
@@ -250,10 +250,11 @@ impl Shard {
         builder.build()
     }
 
-    fn frame(&mut self, frame: &str, connection: &Connection<Granted>, life: &mut Life) {
+    /// Takes a frame; says why the connection is to be ended, if it is.
+    fn frame(&mut self, frame: &str, life: &mut Life) -> Option<Why> {
         let Some(header) = Header::read(frame) else {
             self.reader.stats().malformed.inc();
-            return;
+            return None;
         };
         match (header.op, header.sequence, header.name) {
             (0, Some(sequence), Some(name)) => match self.reader.take(frame, sequence, &name, &self.items) {
@@ -264,14 +265,16 @@ impl Shard {
                     info!(shard = self.id.number(), resumed = life.resuming, "session is live");
                 }
                 Taken::Yes => {}
-                Taken::NoRoom => life.close(connection, Why::Full),
-                Taken::Unreadable => life.close(connection, Why::Garbled),
+                Taken::NoRoom => return Some(Why::Full),
+                Taken::Unreadable => return Some(Why::Garbled),
             },
-            // twilight closes the connection itself after these two.
-            (7, ..) => life.expect_close(Why::Asked),
+            (0, ..) => {
+                self.reader.stats().malformed.inc();
+            }
+            (7, ..) => return Some(Why::Asked),
             (9, ..) => {
                 let resumable = frame::data::<bool>(frame).unwrap_or(false);
-                life.expect_close(Why::InvalidSession { resumable });
+                return Some(Why::InvalidSession { resumable });
             }
             (10, ..) => {
                 #[derive(serde::Deserialize)]
@@ -283,50 +286,38 @@ impl Shard {
                 life.acknowledged = Instant::now();
             }
             (11, ..) => life.acknowledged = Instant::now(),
-            (0, ..) => {
-                self.reader.stats().malformed.inc();
-            }
             _ => {}
         }
+        None
     }
 
-    fn look(&self, connection: &Connection<Granted>, life: &mut Life) {
-        let shard = self.id.number();
-        if life.closing.is_some() {
-            return;
-        }
+    /// Looks at the connection as a whole; says why it is to be ended, if it is.
+    fn look(&self, connection: &Connection<Granted>, life: &Life) -> Option<Why> {
         if let Some(last) = connection.latency().recent().first() {
-            self.reader.stats().set_latency(shard, last.as_secs_f64() * 1000.0);
+            self.reader.stats().set_latency(self.id.number(), last.as_secs_f64() * 1000.0);
         }
+        // A first heartbeat comes after up to one interval, its acknowledgement soon after. twilight
+        // takes any event for a sign of life, which a half-dead gateway gives too.
+        let silent = life.heartbeat.is_some_and(|every| life.acknowledged.elapsed() > every * 2 + LOOK);
         let never_live = life.live_since.is_none() && life.started.elapsed() > LIVE_LIMIT;
-        let age = life.acknowledged.elapsed();
-        match life.heartbeat {
-            // A first heartbeat comes after up to one interval, its acknowledgement soon after.
-            Some(every) if age > every * 2 + LOOK => life.close(connection, Why::Zombie),
-            None if never_live => life.close(connection, Why::Zombie),
-            _ => {}
+        (silent || never_live).then_some(Why::Zombie)
+    }
+}
+
+/// Closes with 4000, which keeps the session, and goes. The answer is not waited for: when the other
+/// side hangs up without one, twilight would connect anew at once.
+async fn part(connection: &mut Connection<Granted>) {
+    connection.close(CloseFrame::RESUME);
+    poll_fn(|cx| {
+        for _ in 0..MAX_PARTING_FRAMES {
+            match connection.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(Message::Text(_)))) => {}
+                Poll::Ready(_) | Poll::Pending => break,
+            }
         }
-    }
-}
-
-impl Life {
-    /// Closes with 4000, which keeps the session, and waits a little for the other side.
-    fn close(&mut self, connection: &Connection<Granted>, why: Why) {
-        connection.close(CloseFrame::RESUME);
-        // Without a connection there is no one to wait for.
-        let limit = if self.heartbeat.is_some() { CLOSE_LIMIT } else { Duration::ZERO };
-        self.closing.get_or_insert((why, Instant::now() + limit));
-    }
-
-    fn expect_close(&mut self, why: Why) {
-        self.closing.get_or_insert((why, Instant::now() + CLOSE_LIMIT));
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        sleep_until(deadline).await;
-    }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -95,11 +95,10 @@ impl Budget {
 
     fn with<T>(&self, now_ms: u64, work: impl FnOnce(&mut VecDeque<Slot>) -> T) -> T {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = work(&mut slots);
         while slots.front().is_some_and(|slot| slot.at_ms + SLOT_MS + WINDOW_MS <= now_ms) {
             slots.pop_front();
         }
-        outcome
+        work(&mut slots)
     }
 }
 
@@ -122,7 +121,7 @@ mod tests {
         }
         let until = budget.closed_until_ms(START + 60_002).unwrap();
         assert!((START + WINDOW_MS..=START + WINDOW_MS + SLOT_MS).contains(&until));
-        budget.spent(until);
+        assert_eq!(budget.spent(until - 1), 3);
         assert_eq!(budget.closed_until_ms(until), None);
         assert_eq!(budget.spent(until), 2);
     }

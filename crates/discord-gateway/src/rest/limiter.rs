@@ -266,13 +266,15 @@ impl Window {
         let (Some(limit), Some(remaining), Some(reset)) =
             (limits.limit, limits.remaining, limits.reset_after)
         else {
+            // What Discord's limiter did not see was not counted.
+            self.remaining = self.limit.map_or(0, |limit| limit.min(self.remaining + 1));
             return;
         };
         let resets_at = now + reset + SLACK;
-        // Responses overtake each other; within one window only the smallest number is true.
         let next_window = self.limit.is_none() || self.fresh || resets_at > self.resets_at + SLACK * 5;
         let left = remaining.saturating_sub(others);
-        self.remaining = if next_window { left } else { self.remaining.min(left) };
+        // Responses overtake each other: while others are under way, the smaller number is the safe one.
+        self.remaining = if next_window || others == 0 { left } else { self.remaining.min(left) };
         self.resets_at = if next_window { resets_at } else { self.resets_at.max(resets_at) };
         self.limit = Some(limit.max(1));
         self.fresh = false;

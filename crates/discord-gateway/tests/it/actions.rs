@@ -1,0 +1,223 @@
+//! Actions are carried out once, in order, under the limits, and each has an outcome.
+
+use std::time::Duration;
+
+use bus::{Message, Subscription};
+use protocol::{
+    Action, ActionBody, Button, ButtonStyle, Card, ChannelId, CommunityId, Content, Delivery, DropReason,
+    EventId, MessageId, Outcome, OutcomeBody, Platform, VERSION, subject,
+};
+use sandbox::{discord::RestFault, people::Person};
+use service::clock::{unix_ms, unix_us};
+use tokio::time::timeout;
+
+use crate::rig::{LONG, Rig};
+
+fn action(rig: &Rig, event: &str, n: u32, body: ActionBody) -> Action {
+    let cause = EventId::of_platform(Platform::Discord, event).unwrap();
+    Action {
+        v: VERSION,
+        id: cause.action(n),
+        platform: Platform::Discord,
+        community: CommunityId::new(rig.guild()).unwrap(),
+        channel: ChannelId::new(rig.general()).unwrap(),
+        cause,
+        cause_received_us: unix_us(),
+        expires_at_ms: unix_ms() + 30_000,
+        delivery: Delivery::AtMostOnce,
+        body,
+    }
+}
+
+/// `copy` makes the bus take the same action again, as after a lost acknowledgement.
+async fn publish(rig: &Rig, action: &Action, copy: u32) {
+    let subject = subject::action(Platform::Discord, &action.channel, &action.community);
+    rig.bus.store(&Message::new(subject, format!("{}#{copy}", action.id), action).unwrap()).await.unwrap();
+}
+
+async fn outcome(outcomes: &mut Subscription) -> Outcome {
+    let incoming = timeout(LONG, outcomes.next()).await.expect("an outcome comes").unwrap();
+    incoming.decode().unwrap()
+}
+
+fn say(text: &str) -> ActionBody {
+    ActionBody::Send { content: Content::text(text) }
+}
+
+#[tokio::test]
+async fn a_reply_is_sent_once_even_when_it_is_delivered_twice() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    let asked = rig.sandbox.discord().say(Person::Ines, &rig.general(), "!ping").unwrap();
+    let content = Content {
+        text: "pong @everyone".to_owned(),
+        card: Some(Card { title: "Legs".to_owned(), ..Card::default() }),
+        buttons: vec![Button {
+            id: "ping:again".to_owned(),
+            label: "Again".to_owned(),
+            style: ButtonStyle::Primary,
+        }],
+    };
+    let to = MessageId::new(&asked).unwrap();
+    let reply = action(&rig, &asked, 0, ActionBody::Reply { to, content });
+    publish(&rig, &reply, 0).await;
+    let OutcomeBody::Sent { message: Some(message), platform_us, total_us } =
+        outcome(&mut outcomes).await.body
+    else {
+        panic!("not sent")
+    };
+    assert!(platform_us > 0 && total_us >= platform_us);
+    // This process remembers it; the next one has only the nonce.
+    publish(&rig, &reply, 1).await;
+    gateway.stop().await.unwrap();
+    let gateway = rig.gateway().await;
+    publish(&rig, &reply, 2).await;
+    let OutcomeBody::Sent { message: Some(same), .. } = outcome(&mut outcomes).await.body else {
+        panic!("not sent")
+    };
+    assert_eq!(message, same);
+    let lines = rig.sandbox.discord().history(&rig.general());
+    let answers: Vec<_> =
+        lines.iter().filter(|line| line.reply_to.as_deref() == Some(asked.as_str())).collect();
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].id, message.as_str());
+    assert_eq!(answers[0].embeds[0]["title"], "Legs");
+    assert_eq!(answers[0].components[0]["components"][0]["custom_id"], "ping:again");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_kind_of_action_is_done_in_the_order_of_its_channel() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    for n in 0..8 {
+        publish(&rig, &action(&rig, "1", n, say(&format!("line {n}"))), 0).await;
+    }
+    let mut sent = Vec::new();
+    for _ in 0..8 {
+        let outcome = outcome(&mut outcomes).await;
+        match outcome.body {
+            OutcomeBody::Sent { message, .. } => sent.push(message.unwrap()),
+            OutcomeBody::Queued { wait_ms } => assert!(wait_ms >= 1000),
+            body @ OutcomeBody::Dropped { .. } => panic!("{body:?}"),
+        }
+    }
+    while sent.len() < 8 {
+        if let OutcomeBody::Sent { message, .. } = outcome(&mut outcomes).await.body {
+            sent.push(message.unwrap());
+        }
+    }
+    let lines: Vec<_> =
+        rig.sandbox.discord().history(&rig.general()).into_iter().map(|line| line.text).collect();
+    assert_eq!(lines, (0..8).map(|n| format!("line {n}")).collect::<Vec<_>>());
+    assert_eq!(rig.sandbox.counters().get("discord.rest.429"), 0, "the limits were learned, not run into");
+
+    let bodies = [
+        ActionBody::Edit { message: sent[0].clone(), content: Content::text("edited") },
+        ActionBody::React { message: sent[0].clone(), emoji: "👍".to_owned() },
+        ActionBody::Delete { message: sent[1].clone() },
+        ActionBody::Reply { to: sent[1].clone(), content: Content::text("to nobody") },
+    ];
+    for (n, body) in (8..).zip(bodies) {
+        publish(&rig, &action(&rig, "1", n, body), 0).await;
+    }
+    let mut done = 0;
+    while done < 4 {
+        match outcome(&mut outcomes).await.body {
+            OutcomeBody::Sent { .. } => done += 1,
+            OutcomeBody::Queued { .. } => {}
+            body @ OutcomeBody::Dropped { .. } => panic!("{body:?}"),
+        }
+    }
+    let lines = rig.sandbox.discord().history(&rig.general());
+    assert_eq!(lines[0].text, "edited");
+    assert!(lines.iter().all(|line| line.id != sent[1].as_str()));
+    assert_eq!(lines.last().unwrap().text, "to nobody");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_dropped_with_a_reason() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    let expired = Action { expires_at_ms: unix_ms() - 1, ..action(&rig, "2", 0, say("late")) };
+    let nowhere = Action { channel: ChannelId::from(1), ..action(&rig, "2", 1, say("where?")) };
+    let unreadable = Action { channel: ChannelId::new("abc").unwrap(), ..action(&rig, "2", 2, say("what?")) };
+    for (action, expected) in
+        [(expired, DropReason::Expired), (nowhere, DropReason::NotFound), (unreadable, DropReason::Invalid)]
+    {
+        publish(&rig, &action, 0).await;
+        let OutcomeBody::Dropped { reason, detail } = outcome(&mut outcomes).await.body else { panic!() };
+        assert_eq!(reason, expected, "{detail}");
+    }
+    let fault = RestFault {
+        status: 500,
+        count: 1000,
+        retry_after_ms: 0,
+        global: false,
+        route: "/messages".to_owned(),
+    };
+    rig.sandbox.discord().faults().update(|knobs| knobs.rest_status = Some(fault));
+    let hopeless = Action { expires_at_ms: unix_ms() + 1500, ..action(&rig, "2", 3, say("hello?")) };
+    publish(&rig, &hopeless, 0).await;
+    let OutcomeBody::Dropped { reason, .. } = outcome(&mut outcomes).await.body else { panic!() };
+    assert_eq!(reason, DropReason::Unreachable);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn failures_of_discord_are_survived() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    for (n, status) in [(0, 500), (1, 502), (2, 429)] {
+        let fault = RestFault {
+            status,
+            count: 2,
+            retry_after_ms: 300,
+            global: status == 429,
+            route: "/messages".to_owned(),
+        };
+        rig.sandbox.discord().faults().update(|knobs| knobs.rest_status = Some(fault));
+        publish(&rig, &action(&rig, "3", n, say(&format!("after {status}"))), 0).await;
+        let outcome = outcome(&mut outcomes).await;
+        assert!(matches!(outcome.body, OutcomeBody::Sent { .. }), "{status}: {outcome:?}");
+    }
+    assert_eq!(rig.sandbox.discord().history(&rig.general()).len(), 3);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_channel_does_not_hold_up_another() {
+    let rig = Rig::start().await;
+    let channels = rig.sandbox.discord().channels();
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    // More than one window of the bucket of the first channel, then one line for the second.
+    for n in 0..12 {
+        publish(&rig, &action(&rig, "4", n, say("slow")), 0).await;
+    }
+    let other = ChannelId::new(&channels[1].id).unwrap();
+    let quick = Action { channel: other.clone(), ..action(&rig, "5", 0, say("quick")) };
+    publish(&rig, &quick, 0).await;
+    let mut before = 0;
+    loop {
+        let outcome = outcome(&mut outcomes).await;
+        if let OutcomeBody::Sent { .. } = outcome.body {
+            if outcome.action == quick.id {
+                break;
+            }
+            before += 1;
+        }
+    }
+    assert!(before < 12, "the quick channel was last");
+    timeout(Duration::from_secs(8), gateway.stop()).await.unwrap().unwrap();
+}
