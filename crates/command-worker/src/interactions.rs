@@ -22,6 +22,8 @@ pub const GROUP: &str = "workers";
 const RUNNING: usize = 64;
 /// How long a command may take. The gateway defers by itself after two seconds.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// How long to wait at the end for questions that are on their way.
+const LAST_QUESTIONS: Duration = Duration::from_secs(1);
 
 /// Answers until the shutdown, then what is still asked of this worker.
 pub async fn serve(worker: &Arc<Worker>, mut requests: Requests, shutdown: &CancellationToken) {
@@ -38,7 +40,9 @@ pub async fn serve(worker: &Arc<Worker>, mut requests: Requests, shutdown: &Canc
         }
     }
     requests.stop().await;
-    while let Some(request) = requests.next().await {
+    // What was on its way still comes, unless NATS is away.
+    let limit = tokio::time::Instant::now() + LAST_QUESTIONS;
+    while let Ok(Some(request)) = tokio::time::timeout_at(limit, requests.next()).await {
         running.spawn(answer(Arc::clone(worker), request));
     }
     while running.join_next().await.is_some() {}

@@ -109,3 +109,26 @@ async fn a_worker_without_streams_says_what_to_do() {
     let text = format!("{:#}", started.unwrap().unwrap_err());
     assert!(text.contains("vigie provision"), "{text}");
 }
+
+#[tokio::test]
+async fn the_binary_is_ready_when_it_works_and_ends_well_on_a_signal() {
+    let world = World::start().await;
+    let address = format!("127.0.0.1:{}", testkit::free_port());
+    let binary = || {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_command-worker"));
+        command.env("NATS_URL", world.nats.url()).env("VIGIE_HTTP_ADDR", &address).kill_on_drop(true);
+        command
+    };
+    let mut worker = binary().stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually(SOON, || async {
+        let probe = binary().arg("--probe").output().await.unwrap();
+        if probe.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&probe.stderr).into_owned()) }
+    })
+    .await;
+    world.say(1, "!about").await;
+    assert!(world.heard().await.contains("0.1.0 ("));
+    let pid = worker.id().unwrap().to_string();
+    assert!(tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let status = tokio::time::timeout(SOON, worker.wait()).await.expect("it ends").unwrap();
+    assert!(status.success(), "{status}");
+}
