@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use protocol::{ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody};
+use bus::Stream;
+use protocol::{Action, ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody, subject};
 use sandbox::people::Person;
+use tokio::time::timeout;
 
-use crate::rig::{DEMO, Plan, QUIET, Rig, dropped, message_of, reply, send, with_app};
+use crate::rig::{DEMO, Plan, QUIET, Rig, SOON, dropped, message_of, reply, send, with_app};
 
 #[tokio::test]
 async fn an_answer_stands_below_its_question() {
@@ -190,4 +192,22 @@ async fn when_twitch_says_too_much_nothing_more_is_said_for_a_while() {
     }
     assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in"), 3);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_still_waits_when_the_gateway_stops_is_left_to_the_next_one() {
+    let variables = vec![("TWITCH_MESSAGES_PER_30S", "1".to_owned())];
+    let mut rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
+    let action = rig.ask(QUIET, send("said")).await;
+    message_of(&rig.outcome_of(&action).await);
+    let waiting = rig.ask_with(QUIET, send("unsaid"), Delivery::AtMostOnce, Duration::from_secs(600)).await;
+    assert!(matches!(rig.outcome_of(&waiting).await, OutcomeBody::Queued { .. }));
+    let bus = rig.nats.bus("next").await;
+    rig.ctx.shutdown.cancel();
+    timeout(SOON, &mut rig.gateway).await.unwrap().unwrap().unwrap();
+    let partition = format!("partition-{}", subject::partition(&waiting.channel));
+    let mut left = bus.consume(Stream::ActionsTwitch, partition, 1).await.unwrap();
+    let delivery = timeout(SOON, left.next()).await.unwrap();
+    assert_eq!(delivery.decode::<Action>().unwrap(), waiting);
+    assert_eq!(rig.seen(QUIET), ["said"]);
 }
