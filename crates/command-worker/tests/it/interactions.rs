@@ -22,13 +22,18 @@ async fn a_slash_command_is_answered_at_once() {
     let world = World::start().await;
     let worker = world.worker(commands::ALL).await;
     let options = BTreeMap::from([("text".to_owned(), OptionValue::Text("bonjour".to_owned()))]);
-    let started = Instant::now();
-    let body = world.ask(1, "fr", InteractionBody::Command { name: "echo".to_owned(), options }).await;
-    let took = started.elapsed();
+    let echo = InteractionBody::Command { name: "echo".to_owned(), options };
+    let body = world.ask(1, "fr", echo.clone()).await;
     let ResponseBody::Reply { content, ephemeral: false } = body else { panic!("{body:?}") };
     assert_eq!(content.text, "bonjour");
-    // Far below the two seconds after which a gateway defers, even on a busy machine.
-    assert!(took.as_millis() < 500, "{took:?}");
+    // The best of several, as the machine may be busy with other tests.
+    let mut best = SOON;
+    for n in 2..12 {
+        let started = Instant::now();
+        world.ask(n, "fr", echo.clone()).await;
+        best = best.min(started.elapsed());
+    }
+    assert!(best.as_millis() < 50, "{best:?}");
     worker.stop().await;
 }
 
