@@ -58,6 +58,10 @@ impl Health {
     pub fn readiness(&self) -> Readiness {
         self.with(|states| {
             let mut answer = Readiness { ready: true, alive: true, reason: String::new() };
+            if states.is_empty() {
+                answer.ready = false;
+                "starting".clone_into(&mut answer.reason);
+            }
             for (name, state) in states.iter() {
                 let reason = match &state.condition {
                     Condition::Up => continue,
@@ -139,6 +143,7 @@ mod tests {
     #[test]
     fn ready_when_all_components_are_up_or_off() {
         let health = Health::default();
+        assert!(!health.readiness().ready, "a service that has not said anything is not ready");
         let (nats, discord) = (health.component("nats"), health.component("discord"));
         assert_eq!(health.readiness().reason, "discord: starting; nats: starting");
         nats.up();
