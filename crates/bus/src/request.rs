@@ -124,7 +124,7 @@ impl Requests {
     /// Takes no more questions; those already here are still given by [`next`](Self::next).
     pub async fn stop(&mut self) {
         // An error says that the connection is closed, and then no more questions come either.
-        let _ = self.subscriber.unsubscribe().await;
+        let _ = self.subscriber.drain().await;
     }
 }
 

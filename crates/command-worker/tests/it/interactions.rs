@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use protocol::{InteractionBody, InteractionResponse, OptionValue, ResponseBody, Versioned, subject};
 use serde::{Deserialize, Serialize};
+use testkit::eventually;
 
 use crate::{
     sample,
@@ -100,4 +101,31 @@ async fn an_interaction_of_another_version_gets_an_apology() {
     assert!(note(&answer.body).ends_with("this id: 1a2b3c4d"));
     worker.counts("undecodable_total", 1.0).await;
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_leaves_no_question_unanswered() {
+    let world = World::start().await;
+    let staying = world.worker(sample::COMMANDS).await;
+    for round in 0..5_u64 {
+        let leaving = world.worker(sample::COMMANDS).await;
+        let ask = async {
+            for n in 0..50_u64 {
+                let one = |k| world.ask(round * 1_000 + n * 8 + k, "en-GB", slash("gone"));
+                for body in futures_util::future::join_all((0..8).map(one)).await {
+                    assert!(note(&body).starts_with("I do not have this command"));
+                }
+            }
+        };
+        let stop = async {
+            eventually(SOON, || async {
+                let answered = leaving.number("interactions_total.refused");
+                if answered > 9.0 { Ok(()) } else { Err(answered) }
+            })
+            .await;
+            leaving.stop().await;
+        };
+        tokio::join!(ask, stop);
+    }
+    staying.stop().await;
 }
