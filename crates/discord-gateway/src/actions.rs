@@ -129,7 +129,7 @@ impl Actions {
         let span = info_span!(
             "action.reply",
             otel.kind = "consumer",
-            otel.name = action.body.kind(),
+            otel.name = format!("action.{}", action.body.kind()),
             action_id = action.id.as_str(),
             community = action.community.as_str(),
         );

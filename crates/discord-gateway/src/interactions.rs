@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use protocol::{Choice, Content, Interaction, InteractionResponse, Platform, ResponseBody, subject};
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{Instrument, Span, debug, warn};
 use twilight_http::Client;
@@ -50,6 +50,8 @@ const FIRST_ANSWER: Duration = Duration::from_millis(2900);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer after the first may take to get through.
 const LATER_ANSWER: Duration = Duration::from_secs(15);
+/// How long a shutdown waits for answers.
+const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 /// Discord's limits for proposals.
 const MAX_CHOICES: usize = 25;
 const MAX_CHOICE_CHARS: usize = 100;
@@ -131,21 +133,24 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    /// Answers until `asked` ends and all that was asked is answered.
+    /// Answers until `asked` ends, then finishes what is quick to finish.
     pub async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         let mut working = FuturesUnordered::new();
-        let mut open = true;
-        while open || !working.is_empty() {
+        loop {
             tokio::select! {
-                next = asked.recv(), if open && working.len() < MAX_AT_ONCE => match next {
+                next = asked.recv(), if working.len() < MAX_AT_ONCE => match next {
                     Some(asked) => {
                         let span = asked.span.clone();
                         working.push(Box::pin(self.answer(asked).instrument(span)));
                     }
-                    None => open = false,
+                    None => break,
                 },
                 Some(()) = working.next() => {}
             }
+        }
+        let drained = async { while working.next().await.is_some() {} };
+        if timeout(DRAIN_LIMIT, drained).await.is_err() {
+            warn!("some interactions stay without an answer, because the service stops");
         }
     }
 

@@ -239,7 +239,8 @@ impl Reader {
         Taken::Yes
     }
 
-    /// The author's rank; and what to ask when it is not known.
+    /// The author's rank; and what to ask when it is not known. Only commands ask: chatter of a guild
+    /// that is not known counts as written by everyone.
     fn rank(&self, message: &Message<'_>) -> (protocol::Rank, Option<Unranked>) {
         let (Some(guild), Some(member)) = (message.guild_id, &message.member) else {
             return Default::default();

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use protocol::subject::PARTITIONS;
 use service::{Component, Context};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use twilight_gateway::{ConfigBuilder, ShardId};
 use twilight_http::Client;
@@ -48,6 +48,8 @@ struct Parts {
     rest: Arc<Rest>,
     builder: Arc<Client>,
     stats: Arc<Stats>,
+    /// The tasks that carry out actions.
+    acting: TaskTracker,
 }
 
 /// Runs the gateway until the service is asked to stop.
@@ -70,8 +72,14 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let attached = ctx.health.component("actions");
     let parts = Parts {
         session: bus.bucket(BucketName::Session).await?,
-        rest: Arc::new(Rest::new(&config.api_url, &token, config.requests_per_second)?),
+        rest: Arc::new(Rest::new(
+            &config.api_url,
+            &token,
+            config.requests_per_second,
+            stats.clock_ahead_s.clone(),
+        )?),
         builder: Arc::new(Client::builder().ratelimiter(None).build()),
+        acting: TaskTracker::new(),
         stats,
         ctx,
         bus,
@@ -81,6 +89,10 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
         () = parts.token_refused() => Err(anyhow::anyhow!("{}", crate::rest::RestError::TokenRefused)),
     };
     drop(announcement);
+    // What is being sent is acknowledged before the connection goes.
+    parts.ctx.shutdown.cancel();
+    parts.acting.close();
+    parts.acting.wait().await;
     parts.bus.drain().await;
     outcome
 }
@@ -178,7 +190,8 @@ impl Parts {
         for partition in 0..PARTITIONS {
             let consumer = actions.attach(partition).await?;
             watches.push(consumer.attached());
-            self.ctx.tasks.spawn("actions", actions.clone().run(consumer));
+            let acting = self.acting.track_future(actions.clone().run(consumer));
+            self.ctx.tasks.spawn("actions", acting);
         }
         self.ctx
             .tasks

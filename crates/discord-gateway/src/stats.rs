@@ -37,6 +37,8 @@ pub struct Stats {
     pub connects: CounterVec,
     /// How long Discord took for the last action, in microseconds.
     pub platform_us: Gauge,
+    /// How far this machine's clock is ahead of Discord's, in seconds.
+    pub clock_ahead_s: Gauge,
     shards: Gauge,
     shards_ready: Gauge,
     communities: Gauge,
@@ -86,6 +88,8 @@ impl Stats {
                 "by",
             ),
             platform_us: m.gauge("platform_us", "How long Discord took for the last action, in microseconds"),
+            clock_ahead_s: m
+                .gauge("clock_ahead_seconds", "How far this machine's clock is ahead of Discord's"),
             shards: m.gauge("shards", "Shards owned"),
             shards_ready: m.gauge("shards_ready", "Shards with a live session"),
             communities: m.gauge("communities", "Guilds the bot is in"),

@@ -14,6 +14,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use service::Gauge;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
@@ -27,8 +28,8 @@ use super::{
 };
 
 /// Discord wants to know whom to ask: <https://docs.discord.com/developers/reference#user-agent>.
-const AGENT: &str =
-    concat!("DiscordBot (https://github.com/vigie-bot/vigie, ", env!("CARGO_PKG_VERSION"), ")");
+/// The project has no public address yet, and `.invalid` can never be somebody else's.
+const AGENT: &str = concat!("DiscordBot (https://vigie.invalid, ", env!("CARGO_PKG_VERSION"), ")");
 /// How long one try may take.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may take to come about.
@@ -70,7 +71,8 @@ pub struct Rest {
     limiter: Limiter,
     budget: Budget,
     trouble: watch::Sender<Trouble>,
-    clock_checked: AtomicBool,
+    clock_ahead_s: Gauge,
+    clock_warned: AtomicBool,
 }
 
 /// What one try came to.
@@ -85,11 +87,17 @@ enum Try {
 }
 
 impl Rest {
-    /// A client for the API at `url` (`https://discord.com`).
+    /// A client for the API at `url` (`https://discord.com`). It shows in `clock_ahead_s` how far this
+    /// machine's clock is off.
     ///
     /// # Errors
     /// When the token cannot be a header or TLS cannot be set up.
-    pub fn new(url: &str, token: &SecretString, per_second: u32) -> anyhow::Result<Self> {
+    pub fn new(
+        url: &str,
+        token: &SecretString,
+        per_second: u32,
+        clock_ahead_s: Gauge,
+    ) -> anyhow::Result<Self> {
         let mut token = HeaderValue::from_str(&format!("Bot {}", token.expose_secret()))
             .context("DISCORD_TOKEN: expected a token as the developer portal shows it")?;
         token.set_sensitive(true);
@@ -106,7 +114,8 @@ impl Rest {
             limiter: Limiter::new(per_second),
             budget: Budget::default(),
             trouble: watch::Sender::new(Trouble::None),
-            clock_checked: AtomicBool::new(false),
+            clock_ahead_s,
+            clock_warned: AtomicBool::new(false),
         })
     }
 
@@ -300,7 +309,9 @@ impl Rest {
 
     fn check_clock(&self, headers: &reqwest::header::HeaderMap) {
         let Some(ahead_s) = clock_ahead_s(headers, service::clock::unix_ms()) else { return };
-        if ahead_s.abs() > MAX_CLOCK_SKEW_S && !self.clock_checked.swap(true, Ordering::Relaxed) {
+        #[allow(clippy::cast_precision_loss, reason = "a gauge of seconds")]
+        self.clock_ahead_s.set(ahead_s as f64);
+        if ahead_s.abs() > MAX_CLOCK_SKEW_S && !self.clock_warned.swap(true, Ordering::Relaxed) {
             warn!(
                 ahead_s,
                 "this machine's clock is off against discord's; set it (timedatectl set-ntp true), or \

@@ -195,6 +195,26 @@ async fn failures_of_discord_are_survived() {
 }
 
 #[tokio::test]
+async fn a_token_that_rest_refuses_stops_all_requests() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    let route = "/messages".to_owned();
+    let fault = RestFault { status: 401, count: 100, retry_after_ms: 0, global: false, route };
+    rig.sandbox.discord().faults().update(|knobs| knobs.rest_status = Some(fault));
+    for n in 0..3 {
+        publish(&rig, &action(&rig, "6", n, say("hello?")), 0).await;
+        let OutcomeBody::Dropped { reason, detail } = outcome(&mut outcomes).await.body else { panic!() };
+        assert_eq!(reason, DropReason::Unreachable);
+        assert!(detail.contains("DISCORD_TOKEN"), "{detail}");
+    }
+    gateway.says("no request is sent any more").await;
+    assert_eq!(rig.sandbox.counters().get("discord.rest.401"), 1);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_slow_channel_does_not_hold_up_another() {
     let rig = Rig::start().await;
     let channels = rig.sandbox.discord().channels();

@@ -45,7 +45,7 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().route("/api/v10/{*path}", get(answer)).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Rest::new(&url, &"secret".into(), 50).unwrap()
+        Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap()
     }
 
     fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {

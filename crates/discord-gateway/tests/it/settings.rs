@@ -77,3 +77,21 @@ async fn a_forced_reconnect_resumes() {
     assert_eq!(rig.sandbox.counters().get("discord.gateway.identify"), 1);
     gateway.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_shown() {
+    let rig = Rig::start().await;
+    rig.sandbox.discord().faults().update(|knobs| knobs.clock_skew_ms = -120_000);
+    let gateway = rig.gateway().await;
+    gateway.counted("clock_ahead_seconds", 119.0).await;
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_reset_while_everything_runs_ends_the_process() {
+    let rig = Rig::start().await;
+    let gateway = rig.gateway().await;
+    rig.sandbox.discord().close_all(4004);
+    let error = gateway.ended().await.unwrap_err().to_string();
+    assert!(error.contains("DISCORD_TOKEN"), "{error}");
+}
