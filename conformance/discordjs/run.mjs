@@ -178,8 +178,8 @@ async function membersAndRoles() {
   await noor.roles.add(regulars);
   equal('the role', (await updated)[1].roles.cache.has(regulars.id), true);
   await noor.roles.remove(regulars);
-  await noor.timeout(60_000, 'a test');
-  equal('timed out', noor.isCommunicationDisabled(), true);
+  const timedOut = await noor.timeout(60_000, 'a test');
+  equal('timed out', timedOut.isCommunicationDisabled(), true);
   await noor.timeout(null);
   ok('members are listed, given a role and timed out');
 }

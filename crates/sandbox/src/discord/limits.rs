@@ -13,8 +13,7 @@ use super::{Options, snowflake::now_ms};
 
 /// Buckets that are remembered; those whose window is over are dropped beyond this.
 const MAX_BUCKETS: usize = 20_000;
-/// This many 401, 403 and 429 within [`INVALID_WINDOW`] ban the address for a while.
-const MAX_INVALID: usize = 10_000;
+/// In this time only so many 401, 403 and 429 are endured.
 const INVALID_WINDOW: Duration = Duration::from_secs(600);
 
 /// What a bucket lets through.
@@ -160,20 +159,20 @@ impl Limits {
     }
 
     /// Counts an answer of 401, 403 or 429.
-    pub fn count_invalid(&self) {
+    pub fn count_invalid(&self, options: &Options) {
         let mut state = self.lock();
         while state.invalid.front().is_some_and(|at| at.elapsed() > INVALID_WINDOW) {
             state.invalid.pop_front();
         }
-        if state.invalid.len() < MAX_INVALID {
+        if state.invalid.len() < options.invalid_requests {
             state.invalid.push_back(Instant::now());
         }
     }
 
     /// How long the address is banned, if it is.
-    pub fn banned(&self) -> Option<Duration> {
+    pub fn banned(&self, options: &Options) -> Option<Duration> {
         let state = self.lock();
-        let oldest = state.invalid.front().filter(|_| state.invalid.len() >= MAX_INVALID)?;
+        let oldest = state.invalid.front().filter(|_| state.invalid.len() >= options.invalid_requests)?;
         Some(INVALID_WINDOW.saturating_sub(oldest.elapsed())).filter(|left| !left.is_zero())
     }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub requests_per_second: u32,
     /// Multiplies what each bucket lets through; 1 is as on Discord, more is for load tests.
     pub bucket_scale: u32,
+    /// This many answers of 401, 403 or 429 within ten minutes ban the address; Discord's is 10,000.
+    pub invalid_requests: usize,
     /// The privileged intents that the application was granted, as a bit set.
     pub privileged_intents: u64,
 }
@@ -55,6 +57,7 @@ impl Default for Options {
             interaction_token_life: Duration::from_secs(15 * 60),
             requests_per_second: 50,
             bucket_scale: 1,
+            invalid_requests: 10_000,
             privileged_intents: ALL_PRIVILEGED,
         }
     }

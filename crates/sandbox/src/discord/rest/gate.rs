@@ -76,7 +76,7 @@ fn admit(inner: &Inner, template: &str, route: &str, request: &Request) -> Resul
             status => Stopped::Error(ApiError::plain(status)),
         });
     }
-    if let Some(left) = inner.limits.banned() {
+    if let Some(left) = inner.limits.banned(&inner.options) {
         return Err(Stopped::TooMany(TooMany::ordered(left, true)));
     }
     if needs_token(template) && !authorized(inner, request.headers()) {
@@ -98,7 +98,7 @@ impl Inner {
         }
         if matches!(code, 401 | 403 | 429) {
             self.counters.add("discord.rest.invalid");
-            self.limits.count_invalid();
+            self.limits.count_invalid(&self.options);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::{Path, Query, State};
 
-use super::{Answer, Shared, id, ok};
+use super::{Answer, Shared, flag, id, ok};
 use crate::discord::{error::ApiError, payload::guild::role as role_json};
 
 /// `GET /guilds/{guild.id}`.
@@ -13,7 +13,7 @@ pub async fn get(
     Path(guild): Path<String>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Answer {
-    let with_counts = query.get("with_counts").is_some_and(|value| value == "true");
+    let with_counts = flag(&query, "with_counts");
     let world = inner.world();
     let guild = world.guild(id("guild_id", &guild)?)?;
     ok(&world.guild_value(guild, with_counts))

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use axum::extract::{Path, Query, State};
 use serde_json::{Value, json};
 
-use super::{Answer, Body, Shared, id, no_content, ok};
+use super::{Answer, Body, Shared, flag, id, no_content, ok};
 use crate::discord::{
     Inner,
     error::{ApiError, Problems},
@@ -57,7 +57,7 @@ pub async fn callback(
         asked.messages.extend(message.as_ref().map(|message| message.id));
     }
     inner.counters.add(&format!("discord.interaction.callback.{answer}"));
-    if query.get("with_response").is_none_or(|with| with != "true") {
+    if !flag(&query, "with_response") {
         return no_content();
     }
     ok(&response(&world, &asked, answer, message.as_deref()))

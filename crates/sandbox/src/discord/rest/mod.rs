@@ -14,7 +14,7 @@ pub use reactions::check_emoji;
 mod users;
 mod webhooks;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -156,6 +156,11 @@ fn id(name: &str, text: &str) -> Result<Id, ApiError> {
 
 fn ok(body: &impl Serialize) -> Answer {
     Ok(Json(body).into_response())
+}
+
+/// Whether a flag of the query is set; libraries write `true`, `True` or `1`.
+fn flag(query: &HashMap<String, String>, name: &str) -> bool {
+    query.get(name).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
 }
 
 /// JSON that was written before.
