@@ -7,7 +7,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{doctor, events, provision, settings, status, up};
+use crate::{doctor, env_file, events, provision, settings, status, up};
+
+/// How the names of settings start that belong to a platform.
+const PLATFORMS: &[&str] = &["DISCORD_", "TWITCH_"];
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
@@ -44,6 +47,15 @@ pub fn main() -> ExitCode {
             return if answer.use_stderr() { bad_settings() } else { ExitCode::SUCCESS };
         }
     };
+    let skip = match &cli.command {
+        // The accounts in the file are the real ones, of which the sandbox must not be told.
+        Command::Up(options) if options.sandbox => PLATFORMS,
+        _ => &[],
+    };
+    if let Err(reason) = env_file::load(skip) {
+        complain(&format!("vigie: {reason:#}"));
+        return bad_settings();
+    }
     service::install_crypto();
     // One thread: it is enough, and a child must not outlive the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -14,6 +14,7 @@
 
 mod cli;
 mod doctor;
+mod env_file;
 mod events;
 mod find;
 mod paint;

@@ -2,12 +2,15 @@
 
 use protocol::ServiceStats;
 
+/// How long Discord takes to acknowledge a heartbeat.
+const HEARTBEAT: &str = "gateway_latency_ms";
+
 /// A number worth a look: the service, its metric, one of it, several of it. A metric with a label is
 /// summed up.
 const TELLING: [(&str, &str, &str, &str); 13] = [
     ("discord-gateway", "shards", "shard", "shards"),
     ("discord-gateway", "communities", "community", "communities"),
-    ("discord-gateway", "gateway_latency_ms", "ms heartbeat", "ms heartbeat"),
+    ("discord-gateway", HEARTBEAT, "ms heartbeat", "ms heartbeat"),
     ("discord-gateway", "events_total", "event", "events"),
     ("discord-gateway", "commands_total", "command", "commands"),
     ("discord-gateway", "interactions_total", "interaction", "interactions"),
@@ -27,7 +30,8 @@ pub(super) fn of(service: &ServiceStats) -> String {
         .iter()
         .filter(|(name, ..)| *name == service.service)
         .filter_map(|(_, metric, one, many)| {
-            let value = sum(service, metric)?;
+            // Before the first heartbeat there is nothing to tell.
+            let value = sum(service, metric).filter(|value| *value > 0 || *metric != HEARTBEAT)?;
             Some(format!("{} {}", grouped(value), if value == 1 { one } else { many }))
         })
         .collect();

@@ -135,8 +135,11 @@ fn write_line(mut out: impl Write, line: &str) {
 /// What a person is told; nothing of what is merely on its way.
 fn sentence(report: &Report) -> Option<String> {
     let Report { part, detail, url, .. } = report;
-    let after =
-        report.after_ms.map(|ms| format!(" after {}.{} s", ms / 1000, ms % 1000 / 100)).unwrap_or_default();
+    let after = match report.after_ms {
+        None => String::new(),
+        Some(ms @ 0..1000) => format!(" after {ms} ms"),
+        Some(ms) => format!(" after {}.{} s", ms / 1000, ms % 1000 / 100),
+    };
     let whole = part == "vigie";
     Some(match report.state {
         State::Planned | State::Starting => return None,

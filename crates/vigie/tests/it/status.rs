@@ -87,6 +87,20 @@ fn a_nats_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[test]
+fn settings_are_also_read_from_env_below_the_environment() {
+    let folder = Folder::new();
+    std::fs::write(folder.path().join(".env"), "NATS_URL=nats://127.0.0.1:8 # mine\n").unwrap();
+    let said = |folder: &Folder, variables: &[(&str, &str)]| {
+        let told = folder.vigie(&["status"]).envs(variables.iter().copied()).output().unwrap();
+        String::from_utf8(told.stderr).unwrap()
+    };
+    assert!(said(&folder, &[]).contains("no NATS server answers at nats://127.0.0.1:8:"));
+    assert!(said(&folder, &[("NATS_URL", "nats://127.0.0.1:9")]).contains("at nats://127.0.0.1:9:"));
+    std::fs::write(folder.path().join(".env"), "secret stuff\n").unwrap();
+    assert_eq!(said(&folder, &[]).trim(), "vigie: .env: line 1: expected NAME=value");
+}
+
+#[test]
 fn wrong_arguments_are_64_and_help_is_0() {
     let folder = Folder::new();
     assert_eq!(folder.vigie(&["fly"]).output().unwrap().status.code(), Some(64));

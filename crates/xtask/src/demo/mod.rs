@@ -78,7 +78,7 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
         stack::show_end_of(&log);
     }
     let stopped = tokio::select! {
-        stopped = stop(stack, &mut progress) => stopped,
+        stopped = stop(stack, &mut progress, options.say.is_none()) => stopped,
         _ = interrupt.recv() => bail!("ended at once; what was running ends with it"),
     };
     done.and(stopped)
@@ -125,12 +125,14 @@ async fn watch(stack: &mut Stack, progress: &mut Progress) -> anyhow::Result<()>
     }
 }
 
-async fn stop(mut stack: Stack, progress: &mut Progress) -> anyhow::Result<()> {
+/// Ends everything, and tells each part's end when `each`.
+async fn stop(mut stack: Stack, progress: &mut Progress, each: bool) -> anyhow::Result<()> {
     stack.ask_to_stop();
     let status: ExitStatus = loop {
         match stack.news().await? {
             News::Tick => {}
-            News::Report(report) => progress.tell(&report),
+            News::Report(report) if each || report.part == "vigie" => progress.tell(&report),
+            News::Report(_) => {}
             News::Ended(status) => break status,
         }
     };

@@ -1,7 +1,7 @@
 //! The list of parts that a person watches while they start: redrawn in place on a terminal, one
 //! line per part that is ready elsewhere.
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use super::stack::{Report, State};
 use crate::shell::Paint;
@@ -25,6 +25,8 @@ struct Row {
 /// The list.
 pub struct Progress {
     rows: Vec<Row>,
+    /// Parts that ended and are not ready again.
+    away: BTreeSet<String>,
     paint: Paint,
     frame: usize,
     drawn: usize,
@@ -35,7 +37,7 @@ impl Progress {
     pub fn new() -> Self {
         let paint = Paint::stdout();
         println!("{}", paint.strong("Starting Vigie"));
-        Self { rows: Vec::new(), paint, frame: 0, drawn: 0 }
+        Self { rows: Vec::new(), away: BTreeSet::new(), paint, frame: 0, drawn: 0 }
     }
 
     /// Takes what is reported of one part while everything starts.
@@ -43,12 +45,7 @@ impl Progress {
         if report.part == "vigie" {
             return;
         }
-        let row = Row {
-            name: report.part.clone(),
-            state: report.state,
-            detail: report.detail.clone(),
-            after_ms: report.after_ms,
-        };
+        let row = row(report);
         if !self.paint.live() && matches!(row.state, State::Ready | State::Ended | State::Failed) {
             println!("{}", line(&row, self.paint, FRAMES[0]));
         }
@@ -71,22 +68,29 @@ impl Progress {
         self.drawn = 0;
     }
 
-    /// Tells below the list what happens to a part later on.
-    pub fn tell(&self, report: &Report) {
+    /// Tells below the list what happens to a part later on. What a part goes through while it comes
+    /// back is no news.
+    pub fn tell(&mut self, report: &Report) {
         if report.part == "vigie" {
             if report.state == State::Stopped {
                 println!("Everything has ended{}.", after(report.after_ms));
             }
             return;
         }
-        let row = Row {
-            name: report.part.clone(),
-            state: report.state,
-            detail: report.detail.clone(),
-            after_ms: report.after_ms,
+        let news = match report.state {
+            State::Planned | State::Starting => false,
+            State::Waiting => !self.away.contains(&report.part),
+            State::Ended => {
+                self.away.insert(report.part.clone());
+                true
+            }
+            State::Ready | State::Failed | State::Stopped => {
+                self.away.remove(&report.part);
+                true
+            }
         };
-        if !matches!(row.state, State::Starting | State::Planned) {
-            println!("{}", line(&row, self.paint, FRAMES[0]));
+        if news {
+            println!("{}", line(&row(report), self.paint, FRAMES[0]));
         }
     }
 
@@ -106,6 +110,15 @@ impl Progress {
         let mut out = std::io::stdout();
         // A terminal that went away is noticed by whoever holds it, not here.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn row(report: &Report) -> Row {
+    Row {
+        name: report.part.clone(),
+        state: report.state,
+        detail: report.detail.clone(),
+        after_ms: report.after_ms,
     }
 }
 
@@ -132,6 +145,11 @@ fn line(row: &Row, paint: Paint, frame: &str) -> String {
     }
 }
 
+/// ` after 40 ms`, ` after 1.2 s`.
 fn after(ms: Option<u64>) -> String {
-    ms.map(|ms| format!(" after {}.{} s", ms / 1000, ms % 1000 / 100)).unwrap_or_default()
+    match ms {
+        None => String::new(),
+        Some(ms @ 0..1000) => format!(" after {ms} ms"),
+        Some(ms) => format!(" after {}.{} s", ms / 1000, ms % 1000 / 100),
+    }
 }

@@ -30,6 +30,7 @@ const TABLE: [Row; 12] = [
             "twitch-gateway",
             "command-worker",
             "commands",
+            "testkit",
         ],
     ),
     ("xtask", &["protocol"]),
