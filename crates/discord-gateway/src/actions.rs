@@ -8,7 +8,7 @@ use std::{
 };
 
 use bus::{Bus, Consumer, Delivery, Stream};
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{Action, ChannelId, Outcome, OutcomeBody, Platform, VERSION, subject};
 use service::clock::unix_ms;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -100,8 +100,10 @@ impl Actions {
         if timeout(DRAIN_LIMIT, drained).await.is_err() {
             warn!("some actions were not finished; they are tried again by the next process");
         }
-        for job in lanes.waiting.into_values().flatten() {
-            job.delivery.retry_in(Duration::ZERO).await;
+        let waiting = lanes.waiting.into_values().flatten().map(|job| job.delivery);
+        let fetched = std::iter::from_fn(|| consumer.next().now_or_never()).take(IN_FLIGHT);
+        for delivery in waiting.chain(fetched) {
+            delivery.retry_in(Duration::ZERO).await;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use twilight_model::id::{
 
 use crate::{
     frame::Snowflake,
+    refusals::Refusals,
     render::{nobody, render},
     rest::{Call, Reply, Rest, RestError},
 };
@@ -38,6 +39,7 @@ const REACT: &str = "PUT /channels/{id}/messages/{id}/reactions/{emoji}/@me";
 pub struct Executor {
     rest: Arc<Rest>,
     builder: Arc<Client>,
+    refusals: Refusals,
 }
 
 type Channel = Id<ChannelMarker>;
@@ -46,8 +48,8 @@ type Message = Id<MessageMarker>;
 impl Executor {
     /// An executor that sends by `rest`.
     #[must_use]
-    pub const fn new(rest: Arc<Rest>, builder: Arc<Client>) -> Self {
-        Self { rest, builder }
+    pub fn new(rest: Arc<Rest>, builder: Arc<Client>) -> Self {
+        Self { rest, builder, refusals: Refusals::default() }
     }
 
     /// Carries an action out. `on_wait` is told of every wait for a limit.
@@ -59,7 +61,11 @@ impl Executor {
             return dropped(DropReason::Expired, "its time was over before its turn came");
         };
         let deadline = Instant::now() + Duration::from_millis(left);
-        match self.send(action, deadline, on_wait).await {
+        let outcome = match id(action.channel.as_str()) {
+            Ok(channel) => self.unless_refused(action, channel, deadline, on_wait).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
             Ok(reply) => OutcomeBody::Sent {
                 message: message_of(action, &reply),
                 platform_us: u64::try_from(reply.took.as_micros()).unwrap_or(u64::MAX),
@@ -69,13 +75,30 @@ impl Executor {
         }
     }
 
-    async fn send(
+    async fn unless_refused(
         &self,
         action: &Action,
+        channel: Channel,
         deadline: Instant,
         on_wait: &(dyn Fn(Duration) + Send + Sync),
     ) -> Result<Reply, RestError> {
-        let channel: Channel = id(action.channel.as_str())?;
+        if let Some(refusal) = self.refusals.of(channel.get()) {
+            return Err(refusal);
+        }
+        let outcome = self.send(action, channel, deadline, on_wait).await;
+        if let Err(error) = &outcome {
+            self.refusals.note(channel.get(), error);
+        }
+        outcome
+    }
+
+    async fn send(
+        &self,
+        action: &Action,
+        channel: Channel,
+        deadline: Instant,
+        on_wait: &(dyn Fn(Duration) + Send + Sync),
+    ) -> Result<Reply, RestError> {
         let call = match &action.body {
             ActionBody::Send { content } => self.create(channel, None, content, &action.id)?,
             ActionBody::Reply { to, content } => {

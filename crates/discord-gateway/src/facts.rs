@@ -18,7 +18,7 @@ use twilight_model::id::Id;
 
 use crate::{
     frame::{Guild, Role, Snowflake},
-    rest::{Call, Rest, silently},
+    rest::{Call, Rest, RestError, silently},
 };
 
 /// How many guilds are remembered: 2,500 per shard is Discord's own limit.
@@ -27,6 +27,9 @@ const MAX_GUILDS: usize = 100_000;
 const MAX_ASKING: usize = 256;
 /// How long a command waits for its author's rank.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
+
+/// An id that no account has.
+const NOBODY: Snowflake = Snowflake(0);
 
 const KICK_MEMBERS: u64 = 1 << 1;
 const BAN_MEMBERS: u64 = 1 << 2;
@@ -178,7 +181,13 @@ impl Facts {
         match outcome.await.map(|reply| reply.json::<Guild>().map(|answer| self.learn(&answer))) {
             Ok(Ok(())) => debug!(%guild, "asked for roles"),
             Ok(Err(error)) => warn!(%guild, %error, "a guild has an unexpected shape"),
-            Err(error) => warn!(%guild, %error, "roles cannot be asked for; the author counts as everyone"),
+            Err(error) => {
+                warn!(%guild, %error, "roles cannot be asked for; the author counts as everyone");
+                // Asking again for every command would spend the budget of refused requests.
+                if matches!(error, RestError::Refused { .. }) {
+                    self.learn(&Guild { id: guild, owner_id: Some(NOBODY), roles: Vec::new() });
+                }
+            }
         }
     }
 

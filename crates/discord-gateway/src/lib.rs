@@ -7,7 +7,7 @@
 //! | `frame`, `facts`, `convert`, `reader` | what came in, and what it becomes |
 //! | `publish`, `cursor` | events to JetStream, and from where to resume |
 //! | `interactions` | slash commands, buttons, completions |
-//! | `actions`, `done`, `execute`, `render` | what the bot does |
+//! | `actions`, `done`, `execute`, `refusals`, `render` | what the bot does |
 //! | `slash` | registration of slash commands |
 //! | `rest` | requests, limits, the budget of refused ones |
 //! | `stats` | numbers and health |
@@ -31,6 +31,7 @@ pub mod identify;
 pub mod interactions;
 pub mod publish;
 pub mod reader;
+pub mod refusals;
 pub mod render;
 pub mod rest;
 mod run;

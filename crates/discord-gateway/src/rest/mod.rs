@@ -62,7 +62,10 @@ pub enum RestError {
     #[error("discord refused DISCORD_TOKEN (401); copy it anew from the developer portal, page Bot")]
     TokenRefused,
     /// The budget of invalid requests is spent.
-    #[error("discord refused too many requests within 10 minutes; none is sent before {until_ms}")]
+    #[error(
+        "discord refused too many requests within 10 minutes; none is sent for {} s",
+        until_ms.saturating_sub(service::clock::unix_ms()) / 1000
+    )]
     BudgetSpent {
         /// Until when, in Unix milliseconds.
         until_ms: u64,

@@ -215,6 +215,24 @@ async fn a_token_that_rest_refuses_stops_all_requests() {
 }
 
 #[tokio::test]
+async fn a_channel_that_refuses_is_left_alone_for_a_while() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    let route = "/messages".to_owned();
+    let fault = RestFault { status: 403, count: 100, retry_after_ms: 0, global: false, route };
+    rig.sandbox.discord().faults().update(|knobs| knobs.rest_status = Some(fault));
+    for n in 0..20 {
+        publish(&rig, &action(&rig, "7", n, say("hello?")), 0).await;
+        let OutcomeBody::Dropped { reason, .. } = outcome(&mut outcomes).await.body else { panic!() };
+        assert_eq!(reason, DropReason::Forbidden);
+    }
+    assert_eq!(rig.sandbox.counters().get("discord.rest.403"), 1);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_slow_channel_does_not_hold_up_another() {
     let rig = Rig::start().await;
     let channels = rig.sandbox.discord().channels();

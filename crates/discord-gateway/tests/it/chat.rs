@@ -2,6 +2,7 @@
 
 use protocol::{EventBody, Rank};
 use sandbox::people::Person;
+use serde_json::json;
 
 use crate::rig::{LONG, Rig, next_batch, next_command};
 
@@ -41,6 +42,58 @@ async fn a_line_becomes_an_event_with_the_rank_of_its_author() {
 }
 
 #[tokio::test]
+async fn chatter_travels_in_batches_and_a_command_does_not_wait_for_them() {
+    const LINES: usize = 300;
+    let rig = Rig::start().await;
+    let gateway = rig.gateway().await;
+    let (mut commands, mut chatter) = (rig.commands().await, rig.chatter().await);
+    let discord = rig.sandbox.discord();
+    let general = rig.general();
+    for n in 0..LINES {
+        discord.say(Person::Ines, &general, &format!("line {n}")).unwrap();
+        if n == LINES / 2 {
+            discord.say(Person::Max, &general, "!now").unwrap();
+        }
+    }
+    next_command(&mut commands).await;
+    let (mut heard, mut batches) = (0, 0);
+    while heard < LINES {
+        let batch = next_batch(&mut chatter).await;
+        assert!(batch.events.len() <= discord_gateway::publish::MAX_EVENTS);
+        heard += batch.events.len();
+        batches += 1;
+    }
+    assert_eq!(heard, LINES);
+    assert!(batches <= LINES / 10, "{batches} batches");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn direct_messages_are_heard_and_bots_cannot_command() {
+    let rig = Rig::start().await;
+    let gateway = rig.gateway().await;
+    let (mut commands, mut chatter) = (rig.commands().await, rig.chatter().await);
+    let discord = rig.sandbox.discord();
+    for (id, extra) in [("11", json!({ "bot": true })), ("12", json!({}))] {
+        let mut author = json!({ "id": "77", "username": "other" });
+        author.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let message = json!({
+            "id": id, "channel_id": rig.general(), "guild_id": rig.guild(), "type": 0, "content": "!ping",
+            "author": author, "webhook_id": if id == "12" { json!("5") } else { json!(null) },
+        });
+        discord.dispatch_raw("MESSAGE_CREATE", &message);
+        let batch = next_batch(&mut chatter).await;
+        let EventBody::Message(message) = &batch.events[0].body else { panic!() };
+        assert!(message.author.bot);
+    }
+    let direct = discord.direct_messages(Person::Olive);
+    discord.say(Person::Olive, &direct, "!ping").unwrap();
+    let event = next_command(&mut commands).await;
+    assert_eq!(event.community.as_str(), "dm");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn unknown_and_malformed_frames_are_counted_and_passed_by() {
     let rig = Rig::start().await;
     let gateway = rig.gateway().await;
@@ -49,11 +102,11 @@ async fn unknown_and_malformed_frames_are_counted_and_passed_by() {
     discord.send_raw("{\"op\":42,\"d\":null}");
     discord.send_raw("this is not JSON");
     discord.send_raw("{\"op\":0,\"s\":null,\"t\":null,\"d\":{}}");
-    discord.dispatch_raw("SOMETHING_NEW", &serde_json::json!({ "x": [1, 2, 3] }));
-    discord.dispatch_raw("MESSAGE_CREATE", &serde_json::json!({ "id": "not a number" }));
-    discord.dispatch_raw("GUILD_CREATE", &serde_json::json!([]));
-    discord.dispatch_raw("INTERACTION_CREATE", &serde_json::json!({ "type": 9 }));
-    discord.dispatch_raw("CHANNEL_UPDATE", &serde_json::json!({ "topic": "x".repeat(1 << 20) }));
+    discord.dispatch_raw("SOMETHING_NEW", &json!({ "x": [1, 2, 3] }));
+    discord.dispatch_raw("MESSAGE_CREATE", &json!({ "id": "not a number" }));
+    discord.dispatch_raw("GUILD_CREATE", &json!([]));
+    discord.dispatch_raw("INTERACTION_CREATE", &json!({ "type": 9 }));
+    discord.dispatch_raw("CHANNEL_UPDATE", &json!({ "topic": "x".repeat(1 << 20) }));
     discord.say(Person::Ines, &rig.general(), "!still here").unwrap();
     next_command(&mut commands).await;
     gateway.counted("discord_dispatch_total.unknown", 1.0).await;

@@ -6,6 +6,7 @@ mod actions;
 mod captured;
 mod chat;
 mod fake;
+mod frames;
 mod interactions;
 mod limits;
 mod restart;

@@ -1,5 +1,6 @@
 //! What is said when something is missing or wrong.
 
+use discord_gateway::rest::budget::Slot;
 use sandbox::discord;
 use testkit::Nats;
 
@@ -94,4 +95,16 @@ async fn a_token_that_is_reset_while_everything_runs_ends_the_process() {
     rig.sandbox.discord().close_all(4004);
     let error = gateway.ended().await.unwrap_err().to_string();
     assert!(error.contains("DISCORD_TOKEN"), "{error}");
+}
+
+#[tokio::test]
+async fn a_spent_budget_of_refused_requests_outlives_a_restart() {
+    let rig = Rig::start().await;
+    let kv = rig.bus.bucket(bus::BucketName::Session).await.unwrap();
+    let spent = [Slot { at_ms: service::clock::unix_ms() - 1000, count: 5000 }];
+    kv.put("discord.invalid-requests", &spent).await.unwrap();
+    let gateway = Gateway::start(rig.settings());
+    gateway.says("refused").await;
+    assert!(!rig.sandbox.counters().all().keys().any(|name| name.starts_with("discord.rest.GET")));
+    gateway.stop().await.unwrap();
 }
