@@ -23,6 +23,7 @@ pub struct UserJson<'a> {
     accent_color: Option<()>,
     primary_guild: Option<()>,
     public_flags: u64,
+    flags: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     bot: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +46,7 @@ impl<'a> UserJson<'a> {
             accent_color: None,
             primary_guild: None,
             public_flags: 0,
+            flags: 0,
             bot,
             member: None,
         }

@@ -14,6 +14,9 @@ const TEXT_SELECT: u64 = 3;
 const TEXT_INPUT: u64 = 4;
 const SECTION: u64 = 9;
 const TEXT_DISPLAY: u64 = 10;
+const THUMBNAIL: u64 = 11;
+const FILE: u64 = 13;
+const SEPARATOR: u64 = 14;
 const CONTAINER: u64 = 17;
 const LABEL: u64 = 18;
 
@@ -40,6 +43,42 @@ pub fn read(list: &[Value], path: &str, v2: bool, problems: &mut Problems) -> Ve
 pub fn read_modal(list: &[Value], path: &str, problems: &mut Problems) -> Vec<Value> {
     let mut check = Check { v2: false, modal: true, count: 0, custom_ids: HashSet::new(), problems };
     check.top(list, path)
+}
+
+/// What Discord adds to a component that does not say it.
+fn add_defaults(out: &mut Map<String, Value>) {
+    let defaults = match out.get("type").and_then(Value::as_u64) {
+        Some(TEXT_SELECT | 5..=8) => json!({ "min_values": 1, "max_values": 1 }),
+        Some(THUMBNAIL) => json!({ "description": null, "spoiler": false }),
+        Some(FILE) => json!({ "name": "file", "size": 0, "spoiler": false }),
+        Some(SEPARATOR) => json!({ "spacing": 1, "divider": true }),
+        Some(CONTAINER) => json!({ "accent_color": null, "spoiler": false }),
+        _ => Value::Null,
+    };
+    for (name, value) in defaults.as_object().into_iter().flatten() {
+        out.entry(name).or_insert_with(|| value.clone());
+    }
+    for picture in ["media", "file"] {
+        if let Some(media) = out.get_mut(picture) {
+            complete_media(media);
+        }
+    }
+    for item in out.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(item) = item.as_object_mut() {
+            item.entry("description").or_insert(Value::Null);
+            item.entry("spoiler").or_insert(json!(false));
+        }
+        complete_media(&mut item["media"]);
+    }
+}
+
+/// A file by its address; nothing is fetched.
+fn complete_media(media: &mut Value) {
+    let url = media["url"].clone();
+    if let Some(media) = media.as_object_mut() {
+        media.entry("id").or_insert_with(|| json!("0"));
+        media.entry("proxy_url").or_insert(url);
+    }
 }
 
 struct Check<'p> {
@@ -85,6 +124,7 @@ impl Check<'_> {
         self.count += 1;
         let mut out = map.clone();
         out.entry("id").or_insert_with(|| json!(self.count));
+        add_defaults(&mut out);
         match map.get("type").and_then(Value::as_u64) {
             Some(ROW) => self.children(map, path, &mut out, 1, MAX_BUTTONS),
             Some(SECTION) => {

@@ -2,9 +2,10 @@
 //! Source: <https://docs.discord.com/developers/resources/message#embed-object-embed-limits>.
 
 use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Iso8601};
 
 use super::Fields;
-use crate::discord::error::Problems;
+use crate::discord::{error::Problems, snowflake::Timestamp};
 
 /// Embeds of a message.
 pub const MAX_EMBEDS: usize = 10;
@@ -60,10 +61,16 @@ fn one(map: &Map<String, Value>, path: &str, total: &mut usize, problems: &mut P
         keep("color", json!(color));
     }
     if let Some(at) = fields.text("timestamp", 64) {
-        let known = time::OffsetDateTime::parse(&at, &time::format_description::well_known::Iso8601::DEFAULT);
-        match known {
-            Ok(_) => drop(keep("timestamp", json!(at))),
-            Err(_) => {
+        let known = OffsetDateTime::parse(&at, &Iso8601::DEFAULT);
+        // A date without an offset is one in UTC.
+        let utc = |_| {
+            let plain = PrimitiveDateTime::parse(&at, &Iso8601::DEFAULT);
+            plain.map(PrimitiveDateTime::assume_utc)
+        };
+        let known = known.or_else(utc).map(|at| at.unix_timestamp_nanos() / 1_000_000);
+        match known.map(u64::try_from) {
+            Ok(Ok(ms)) => drop(keep("timestamp", json!(Timestamp(ms)))),
+            _ => {
                 let message = format!("Could not parse {at}. Should be ISO8601.");
                 fields.problems.add(&fields.at("timestamp"), "DATE_TIME_TYPE_PARSE", message);
             }

@@ -178,16 +178,23 @@ async fn embeds_and_buttons_come_back_in_discords_shape() {
     let harbour = Harbour::open().await;
     let button = json!({ "type": 2, "style": 1, "label": "Go", "custom_id": "go" });
     let body = json!({
-        "embeds": [{ "title": "T", "fields": [{ "name": "n", "value": "v" }], "footer": { "text": "f" } }],
+        "embeds": [{ "title": "T", "timestamp": "2026-01-02T03:04:05Z", "fields": [{ "name": "n", "value": "v" }], "footer": { "text": "f" } }],
         "components": [{ "type": 1, "components": [button] }],
     });
     let sent = harbour.send(body).await.body;
     let embed = json!({ "type": "rich", "title": "T", "footer": { "text": "f" },
+        "timestamp": "2026-01-02T03:04:05.000000+00:00",
         "fields": [{ "name": "n", "value": "v", "inline": false }] });
     assert_eq!(sent["embeds"][0], embed);
     assert_eq!(sent["components"][0]["id"], 1);
     assert_eq!(sent["components"][0]["components"][0]["id"], 2);
     assert_eq!(sent["components"][0]["components"][0]["custom_id"], "go");
+    let v2 = json!({ "flags": 1 << 15, "components": [
+        { "type": 17, "components": [{ "type": 10, "content": "hello" }, { "type": 14 }] }] });
+    let sent = harbour.send(v2).await.body;
+    assert_eq!(sent["flags"], 1 << 15);
+    assert_eq!(sent["components"][0]["accent_color"], Value::Null);
+    assert_eq!(sent["components"][0]["components"][1]["divider"], true);
 }
 
 #[tokio::test]
