@@ -11,7 +11,7 @@ use bus::{Bus, Consumer, Delivery, Stream};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{Action, ChannelId, Outcome, OutcomeBody, Platform, VERSION, subject};
 use service::clock::unix_ms;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
@@ -73,7 +73,7 @@ impl Actions {
     pub async fn run(self, mut consumer: Consumer) -> anyhow::Result<()> {
         let mut lanes = Lanes::default();
         let mut running: FuturesUnordered<BoxFuture<'_, ChannelId>> = FuturesUnordered::new();
-        let mut progress = interval(PROGRESS);
+        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -155,7 +155,7 @@ impl Actions {
             waits.send_if_modified(news);
         };
         let mut work = std::pin::pin!(self.executor.execute(action, &on_wait));
-        let mut progress = interval(PROGRESS);
+        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut told = false;
         let body = loop {
             tokio::select! {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long one question may take, retries included.
-const ASK_LIMIT: Duration = Duration::from_secs(20);
+const ASK_LIMIT: Duration = Duration::from_secs(8);
 /// Before a question that had no answer is asked again.
 const RETRY: Duration = Duration::from_secs(5);
 

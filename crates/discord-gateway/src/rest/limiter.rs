@@ -50,7 +50,8 @@ pub struct Limiter {
 
 #[derive(Debug, Default)]
 struct Buckets {
-    names: HashMap<&'static str, Arc<str>>,
+    /// One route can have another bucket in direct messages than in a guild.
+    names: HashMap<Place, Arc<str>>,
     known: HashMap<Key, Arc<Bucket>>,
 }
 
@@ -158,7 +159,7 @@ impl Limiter {
 
     fn bucket(&self, place: Place) -> Arc<Bucket> {
         let mut buckets = self.buckets();
-        let key = match buckets.names.get(place.route) {
+        let key = match buckets.names.get(&place) {
             Some(name) => Key::Learned(name.clone(), place.top),
             None => Key::Unlearned(place),
         };
@@ -167,13 +168,9 @@ impl Limiter {
 
     fn learned(&self, place: Place, name: &str) -> Arc<Bucket> {
         let mut buckets = self.buckets();
-        let name = match buckets.names.get(place.route) {
+        let name = match buckets.names.get(&place) {
             Some(known) if **known == *name => known.clone(),
-            _ => {
-                let name: Arc<str> = name.into();
-                buckets.names.insert(place.route, name.clone());
-                name
-            }
+            _ => buckets.name(place, name),
         };
         buckets.get(Key::Learned(name, place.top))
     }
@@ -184,6 +181,19 @@ impl Limiter {
 }
 
 impl Buckets {
+    fn name(&mut self, place: Place, name: &str) -> Arc<str> {
+        if self.names.len() >= MAX_BUCKETS {
+            let known = &self.known;
+            self.names.retain(|place, name| known.contains_key(&Key::Learned(name.clone(), place.top)));
+        }
+        if self.names.len() >= MAX_BUCKETS {
+            self.names.clear();
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(place, name.clone());
+        name
+    }
+
     fn get(&mut self, key: Key) -> Arc<Bucket> {
         if let Some(bucket) = self.known.get(&key) {
             return bucket.clone();

@@ -35,7 +35,7 @@ async fn a_discord_that_is_away_is_waited_for() {
     settings.retain(|(name, _)| *name != "DISCORD_API_URL");
     settings.push(("DISCORD_API_URL", format!("http://127.0.0.1:{}", testkit::free_port())));
     let gateway = Gateway::start(settings);
-    gateway.says("discord: starting").await;
+    gateway.says("discord cannot be reached").await;
     gateway.stop().await.unwrap();
 }
 
