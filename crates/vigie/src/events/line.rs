@@ -158,7 +158,7 @@ impl Line {
             (Kind::Outcome, _) => paint.good(&what),
             (Kind::Action, _) => what,
         };
-        let place = format!("{:<7} {:<20}", self.platform, self.community);
+        let place = format!("{:<7} {:<19}", self.platform.as_str(), self.community.as_str());
         let trace =
             if self.trace.is_empty() { String::new() } else { paint.faint(&format!("  {}", self.trace)) };
         format!("{}  {what} {place} {}{trace}", paint.faint(&clock(self.at_ms)), paint::harmless(&self.text))

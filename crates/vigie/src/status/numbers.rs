@@ -26,20 +26,17 @@ const TELLING: [(&str, &str, &str, &str); 13] = [
 /// The telling numbers of a service in one line; those of a service that is not known here are left to
 /// `--json`.
 pub(super) fn of(service: &ServiceStats) -> String {
-    let mut parts: Vec<String> = TELLING
-        .iter()
-        .filter(|(name, ..)| *name == service.service)
-        .filter_map(|(_, metric, one, many)| {
-            // Before the first heartbeat there is nothing to tell.
-            let value = sum(service, metric).filter(|value| *value > 0 || *metric != HEARTBEAT)?;
+    // What is switched off is worth a word here, since the service is ready all the same; and then
+    // there is nothing to be told of numbers that stay zero.
+    let off = service.ready && !service.reason.is_empty();
+    let worth = |metric: &str, value: u64| value > 0 || !(off || metric == HEARTBEAT);
+    let numbers =
+        TELLING.iter().filter(|(name, ..)| *name == service.service).filter_map(|(_, metric, one, many)| {
+            let value = sum(service, metric).filter(|value| worth(metric, *value))?;
             Some(format!("{} {}", grouped(value), if value == 1 { one } else { many }))
-        })
-        .collect();
-    // What is merely off is worth a word here, since the service is ready all the same.
-    if service.ready && !service.reason.is_empty() {
-        parts.insert(0, service.reason.clone());
-    }
-    parts.join(", ")
+        });
+    let reason = off.then(|| format!("off: {}", service.reason));
+    reason.into_iter().chain(numbers).collect::<Vec<_>>().join(", ")
 }
 
 /// The value of a metric, or the sum over its label.
@@ -75,6 +72,24 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platform_that_is_off_says_so_and_shows_no_zeros() {
+        let mut service = ServiceStats {
+            v: protocol::VERSION,
+            service: "discord-gateway".to_owned(),
+            instance: String::new(),
+            build: String::new(),
+            uptime_s: 0,
+            ready: true,
+            reason: "discord: DISCORD_TOKEN is not set".to_owned(),
+            resident_bytes: 0,
+            metrics: [("shards".to_owned(), 0.0), (HEARTBEAT.to_owned(), 0.0)].into(),
+        };
+        assert_eq!(of(&service), "off: discord: DISCORD_TOKEN is not set");
+        service.reason.clear();
+        assert_eq!(of(&service), "0 shards");
+    }
 
     #[test]
     fn large_numbers_can_be_read() {
