@@ -14,8 +14,8 @@ use crate::connect::Bus;
 
 /// How long to wait for the answers of services that run well.
 pub const DISCOVERY_LIMIT: Duration = Duration::from_millis(300);
-/// When no further answer came for so long, all who are well have answered.
-const QUIET: Duration = Duration::from_millis(60);
+/// When no further answer came for so long, all who are well have answered, even on a busy Pi.
+const QUIET: Duration = Duration::from_millis(150);
 /// More services than any bot has.
 const MAX_ANSWERS: usize = 512;
 /// The endpoint under which a service tells its numbers.

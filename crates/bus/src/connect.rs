@@ -20,6 +20,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long one request to JetStream may take before it is tried again.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long the end of a service waits for its last words to reach the socket.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// Commands that wait for the socket while NATS is away; more make the caller wait.
 const QUEUED_COMMANDS: usize = 2048;
 /// Messages of one subscription that wait to be read; more are dropped by the client, loudly.
@@ -134,6 +136,12 @@ impl Bus {
 
     /// Sends what is buffered and closes.
     pub async fn drain(&self) {
+        // Draining only asks the client to; acknowledgements given last must be in the socket before
+        // the runtime ends. While NATS is away they cannot be, and their messages come again.
+        let flushed = tokio::time::timeout(FLUSH_LIMIT, self.client.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            warn!("what was told last may not have reached NATS");
+        }
         if let Err(error) = self.client.drain().await {
             warn!(%error, "the NATS connection could not be drained");
         }
@@ -180,7 +188,9 @@ fn notice(event: &Event, report: &watch::Sender<Link>) {
     }
 }
 
-fn without_credentials(url: &str) -> String {
+/// A NATS URL as it may be shown: without user and password.
+#[must_use]
+pub fn without_credentials(url: &str) -> String {
     let one = |one: &str| match (one.find("://"), one.rfind('@')) {
         (Some(scheme), Some(at)) => format!("{}{}", &one[..scheme + 3], &one[at + 1..]),
         _ => one.to_owned(),

@@ -15,8 +15,9 @@ use crate::{connect::Bus, message::trace_of, topology::Stream};
 
 /// How long the server keeps one pull request open.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server says that it is still there.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often the server says that it is still there. Each of the consumers of a gateway has its own
+/// heartbeat, so a short one keeps an idle machine awake; a lost link is noticed by its PING sooner.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Before a pull that failed is tried again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 

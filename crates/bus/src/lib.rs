@@ -28,7 +28,7 @@ pub mod topology;
 
 pub use announce::{Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
-pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options};
+pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options, without_credentials};
 pub use consume::{ConsumeError, Consumer, Delivery};
 pub use message::{Incoming, Message, Subscription};
 pub use once::OnceError;

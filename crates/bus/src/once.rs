@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::{
     HeaderMap, header,
-    jetstream::{context::PublishErrorKind, message::PublishMessage},
+    jetstream::{context::PublishErrorKind, message::PublishMessage, stream::DirectGetErrorKind},
 };
 
 use crate::{connect::Bus, topology};
@@ -46,7 +46,8 @@ impl Bus {
                 match stream.direct_get_last_for_subject(subject).await {
                     Ok(held) => Ok(held.payload.as_ref() == owner.as_bytes()),
                     // It ran out between the two questions; the next who asks will have it.
-                    Err(_) => Ok(false),
+                    Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(false),
+                    Err(error) => Err(failed(error.into())),
                 }
             }
             Err(error) => Err(failed(error.into())),

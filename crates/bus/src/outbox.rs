@@ -15,15 +15,16 @@ use crate::{
     topology::MAX_PAYLOAD_BYTES,
 };
 
-/// After a failed publish, before the whole window is sent again.
-const RESEND_PAUSE: Duration = Duration::from_millis(200);
+/// After a failed publish, before the whole window is sent again; doubled while nothing is acknowledged.
+const RESEND_PAUSES: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_secs(5);
 
 /// Stores messages in the order they are given, a bounded number of them at a time. While NATS is
 /// away it keeps them and makes [`send`](Self::send) wait.
 ///
 /// `on_stored` is called with the token of each message once the server has acknowledged it and all
 /// before it. After an outage everything in flight is sent again in order; the message ids make the
-/// server drop what it already has.
+/// server drop what it already has. Messages that were on their way to a server that died may then be
+/// stored after those that had arrived; a caller who needs more orders by the platform's own ids.
 #[derive(Debug)]
 pub struct Outbox<T> {
     queue: mpsc::Sender<Entry<T>>,
@@ -68,6 +69,7 @@ impl<T: Send + 'static> Outbox<T> {
             capacity: capacity.max(1),
             on_stored,
             pending: pending.clone(),
+            pause: RESEND_PAUSES.start,
         };
         Self { queue, pending, _task: AbortOnDropHandle::new(tokio::spawn(window.run())) }
     }
@@ -107,46 +109,43 @@ struct Window<T, F> {
     capacity: usize,
     on_stored: F,
     pending: Arc<watch::Sender<usize>>,
+    pause: Duration,
 }
 
 impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
     async fn run(mut self) {
+        let link = self.bus.link();
         loop {
-            let room = self.in_flight.len() < self.capacity;
-            let outcome = match self.in_flight.front_mut() {
+            // While the link is down the client would keep what it is given and send it first when the
+            // link is back, before what was lost on the way: out of order.
+            let room = self.in_flight.len() < self.capacity && *link.borrow() == Link::Up;
+            let failed = match self.in_flight.front_mut() {
                 None => match self.entries.recv().await {
-                    Some(entry) => self.publish(entry).await,
+                    Some(entry) => self.publish(entry).await.err(),
                     None => return,
                 },
                 Some((_, ack)) => tokio::select! {
                     biased;
-                    acknowledged = ack => self.settle(acknowledged),
-                    Some(entry) = self.entries.recv(), if room => self.publish(entry).await,
+                    acknowledged = ack => self.settle(acknowledged).err(),
+                    Some(entry) = self.entries.recv(), if room => self.publish(entry).await.err(),
                 },
             };
-            if let Err(error) = outcome {
-                self.resend(error).await;
+            if let Some(error) = failed {
+                self.resend(&error).await;
             }
         }
     }
 
-    /// Keeps the entry in flight even when the client would not take it: `resend` comes next.
+    /// Puts a message in flight, also when the client would not take it: `resend` comes next.
     async fn publish(&mut self, entry: Entry<T>) -> Result<(), PublishError> {
-        match self.bus.send(&entry.message).await {
-            Ok(ack) => {
-                self.in_flight.push_back((entry, ack.into_future()));
-                Ok(())
-            }
-            Err(error) => {
-                self.in_flight.push_back((entry, Box::pin(std::future::pending())));
-                Err(error)
-            }
-        }
+        let (ack, outcome) = send(&self.bus, &entry.message).await;
+        self.in_flight.push_back((entry, ack));
+        outcome
     }
 
     fn settle(&mut self, acknowledged: Result<PublishAck, PublishError>) -> Result<(), PublishError> {
         match acknowledged {
-            Ok(_) => {}
+            Ok(_) => self.pause = RESEND_PAUSES.start,
             Err(error) if is_final(&error) => {
                 if let Some((entry, _)) = self.in_flight.front() {
                     error!(subject = entry.message.subject, id = entry.message.id, %error, "refused for good");
@@ -161,10 +160,14 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
         Ok(())
     }
 
-    async fn resend(&mut self, error: PublishError) {
-        warn!(in_flight = self.in_flight.len(), %error, "not acknowledged; sending again in order");
+    async fn resend(&mut self, error: &PublishError) {
+        // One warning an outage, not one a try: a full disk must not be filled with logs.
+        if self.pause == RESEND_PAUSES.start {
+            warn!(in_flight = self.in_flight.len(), %error, "not acknowledged; sending again in order");
+        }
         loop {
-            tokio::time::sleep(RESEND_PAUSE).await;
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(RESEND_PAUSES.end);
             let mut link = self.bus.link();
             if link.wait_for(|link| *link == Link::Up).await.is_err() {
                 return;
@@ -177,8 +180,22 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
 
     async fn send_all_again(&mut self) -> Result<(), PublishError> {
         for (entry, ack) in &mut self.in_flight {
-            *ack = self.bus.send(&entry.message).await?.into_future();
+            // The old acknowledgement holds one of the client's permits; it must go first.
+            *ack = Box::pin(std::future::pending());
+            let (again, outcome) = send(&self.bus, &entry.message).await;
+            *ack = again;
+            outcome?;
         }
         Ok(())
+    }
+}
+
+/// Sends a message: what to wait for, and whether it was sent. What is refused for good counts as sent;
+/// its acknowledgement is the refusal.
+async fn send(bus: &Bus, message: &Message) -> (Ack, Result<(), PublishError>) {
+    match bus.send(message).await {
+        Ok(ack) => (ack.into_future(), Ok(())),
+        Err(error) if is_final(&error) => (Box::pin(std::future::ready(Err(error))), Ok(())),
+        Err(error) => (Box::pin(std::future::pending()), Err(error)),
     }
 }

@@ -34,6 +34,9 @@ pub(crate) const ONCE_PREFIX: &str = "once";
 /// The stream of dead letters.
 pub(crate) const DEAD_STREAM: &str = "DEAD";
 
+/// How long an action may be worked on before it is given to another gateway, unless it is reported
+/// to be in progress. Well below the life of a reply, so that another can still send it in time.
+pub const ACTION_ACK_WAIT: Duration = Duration::from_secs(8);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What nobody took by then is of no use: chat is about now.
@@ -120,7 +123,7 @@ impl Stream {
                 .map(|partition| Consumer {
                     name: format!("partition-{partition}"),
                     subjects: vec![subject::actions_of(platform, partition)],
-                    ack_wait: Duration::from_secs(30),
+                    ack_wait: ACTION_ACK_WAIT,
                 })
                 .collect()
         };

@@ -2,15 +2,16 @@
 
 use std::{future::Future, time::Duration};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{health::Health, tasks::Tasks};
 
-/// How long a service may drain after it was asked to stop. Docker waits 10 s before it kills.
-const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+/// How long a service may drain after it was asked to stop. Docker waits 10 s before it
+/// kills, and the last spans need some of them.
+const DRAIN_LIMIT: Duration = Duration::from_secs(7);
 /// How often the life of the service is looked at.
 const LIFE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -30,29 +31,27 @@ where
 {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::pin!(work);
-    let early = tokio::select! {
-        outcome = &mut work => Some(outcome),
-        () = tasks.failure() => None,
-        () = not_alive(health) => {
-            let reason = health.readiness().reason;
-            error!(reason, "not alive any more; ending so that the supervisor starts a fresh one");
-            shutdown.cancel();
-            bail!("not alive: {reason}")
+    let mut ended = false;
+    let outcome = tokio::select! {
+        outcome = &mut work => {
+            ended = true;
+            outcome.and_then(|()| Err(anyhow!("the service ended without being asked to")))
         }
-        _ = terminate.recv() => { info!("SIGTERM: draining"); None }
-        _ = interrupt.recv() => { info!("SIGINT: draining"); None }
+        () = tasks.failure() => Err(anyhow!("a task failed, see above")),
+        () = not_alive(health) => Err(anyhow!("not alive any more: {}", health.readiness().reason)),
+        _ = terminate.recv() => { info!("SIGTERM: draining"); Ok(()) }
+        _ = interrupt.recv() => { info!("SIGINT: draining"); Ok(()) }
     };
-    let asked = early.is_none();
+    if let Err(error) = &outcome {
+        error!(error = format!("{error:#}"), "ending, so that the supervisor starts a fresh one");
+    }
     shutdown.cancel();
     let drain = async {
-        let outcome = match early {
-            Some(outcome) => outcome,
-            None => work.await,
-        };
+        let outcome = if ended { Ok(()) } else { work.await };
         tasks.drained().await;
         outcome
     };
-    let outcome = tokio::select! {
+    let drained = tokio::select! {
         outcome = drain => outcome,
         () = tokio::time::sleep(DRAIN_LIMIT) => {
             warn!(limit_s = DRAIN_LIMIT.as_secs(), "draining took too long; what is left will be done again");
@@ -61,12 +60,10 @@ where
         _ = terminate.recv() => { warn!("second signal: ending at once"); Ok(()) }
         _ = interrupt.recv() => { warn!("second signal: ending at once"); Ok(()) }
     };
-    outcome?;
+    // Whatever the drain does, the first reason is the one to report.
+    outcome.and(drained)?;
     if tasks.has_failed() {
         bail!("a task failed, see above");
-    }
-    if !asked {
-        bail!("the service ended without being asked to");
     }
     Ok(())
 }

@@ -69,7 +69,8 @@ where
     R: FnOnce(Context, C) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => serve(info, known, read, work),
         ["--version" | "-V"] => say(&format!("{} {BUILD}", info.name)),

@@ -3,7 +3,7 @@
 //! A crate lists its settings in a static table and reads them into its own `Config`. Every bad value
 //! is remembered, so that all of them are reported at once, by name, before anything starts.
 
-use std::{collections::HashMap, fmt, path::Path, str::FromStr};
+use std::{collections::HashMap, ffi::OsString, fmt, path::Path, str::FromStr};
 
 use config::{Config, Environment, File, FileFormat};
 use secrecy::SecretString;
@@ -87,7 +87,10 @@ impl Settings {
     /// Reads the environment and `vigie.toml` for the settings in `known` and the [`COMMON`] ones.
     #[must_use]
     pub fn load(known: &[&'static [Setting]]) -> Self {
-        let variables = std::env::vars().collect::<HashMap<_, _>>();
+        // A variable that is not UTF-8 is none of ours; reading it as text would end the program.
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let variables = std::env::vars_os().filter_map(text).collect::<HashMap<_, _>>();
         let file = variables.get("VIGIE_CONFIG").cloned();
         Self::from_sources(known, variables, Path::new(file.as_deref().unwrap_or(FILE)), file.is_some())
     }
