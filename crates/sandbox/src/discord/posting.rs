@@ -129,7 +129,7 @@ impl Inner {
     pub fn remove(&self, world: &mut World, message: &Message) {
         let Some(channel) = world.channels.get_mut(&message.channel) else { return };
         channel.forget(message.id);
-        if !message.ephemeral() {
+        if world.bot_hears_of(message) {
             let data = of_message(message);
             let wanted = intents::messages(message.guild.is_some());
             self.dispatch(&Event::new("MESSAGE_DELETE", message.guild, wanted, &data));
@@ -141,9 +141,9 @@ impl Inner {
         });
     }
 
-    /// Gives a message to the sessions; nobody hears of ephemeral ones.
+    /// Gives a message to the sessions.
     fn tell(&self, world: &World, name: &'static str, message: &Message) {
-        if message.ephemeral() {
+        if !world.bot_hears_of(message) {
             return;
         }
         let data = world.message_text(message, View::Gateway);
@@ -183,6 +183,11 @@ impl Inner {
 }
 
 impl World {
+    /// No session hears of ephemeral messages, nor of channels that the bot cannot see.
+    pub fn bot_hears_of(&self, message: &Message) -> bool {
+        !message.ephemeral() && self.bot_sees(message.channel)
+    }
+
     /// A message as the page shows it.
     pub fn line(&self, message: &Message) -> Line {
         let author = self.users.get(&message.author);

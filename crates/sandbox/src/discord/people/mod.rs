@@ -154,6 +154,9 @@ impl Discord {
     pub fn type_in(&self, person: Person, channel_id: &str) -> Result<(), Refusal> {
         let world = self.0.world();
         let channel = open(&world, person, channel_id, SEND_MESSAGES)?;
+        if !world.bot_sees(channel.id) {
+            return Ok(());
+        }
         let user = user_id(person);
         let mut data = json!({ "channel_id": channel.id, "user_id": user, "timestamp": now_ms() / 1000 });
         if let Some(guild) = channel.guild.and_then(|guild| world.guilds.get(&guild)) {

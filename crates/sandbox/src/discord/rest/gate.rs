@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{AUTHORIZATION, DATE},
+        header::{AUTHORIZATION, DATE, RETRY_AFTER, VIA},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -52,6 +52,7 @@ pub async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Res
         }
         Err(Stopped::Error(error)) => error.into_response(),
         Err(Stopped::TooMany(too_many)) => refuse(&too_many, knobs.clock_skew_ms),
+        Err(Stopped::Banned(left)) => ban(left),
     };
     pause(knobs.rest_slow_ms).await;
     inner.account(response.status());
@@ -65,6 +66,7 @@ pub async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Res
 enum Stopped {
     Error(ApiError),
     TooMany(TooMany),
+    Banned(Duration),
 }
 
 fn admit(inner: &Inner, template: &str, route: &str, request: &Request) -> Result<Option<Standing>, Stopped> {
@@ -77,7 +79,7 @@ fn admit(inner: &Inner, template: &str, route: &str, request: &Request) -> Resul
         });
     }
     if let Some(left) = inner.limits.banned(&inner.options) {
-        return Err(Stopped::TooMany(TooMany::ordered(left, true)));
+        return Err(Stopped::Banned(left));
     }
     if needs_token(template) && !authorized(inner, request.headers()) {
         return Err(Stopped::Error(ApiError::UNAUTHORIZED));
@@ -109,7 +111,15 @@ fn refuse(too_many: &TooMany, skew_ms: i64) -> Response {
     let body = json!({ "message": message, "retry_after": retry_after, "global": too_many.global });
     let mut response = (StatusCode::TOO_MANY_REQUESTS, axum::Json(body)).into_response();
     too_many.write(response.headers_mut(), skew_ms);
+    // Libraries tell Discord's own 429 from a ban at the door by this header.
+    response.headers_mut().insert(VIA, HeaderValue::from_static("1.1 google"));
     response
+}
+
+/// What stands before Discord answers by itself, so nothing of it looks like Discord.
+fn ban(left: Duration) -> Response {
+    let retry_after = left.as_secs().max(1).to_string();
+    (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, retry_after)], "error code: 1015").into_response()
 }
 
 /// These carry their own token in the path, or need none.

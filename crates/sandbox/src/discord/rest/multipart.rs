@@ -89,4 +89,12 @@ mod tests {
         assert_eq!(json["attachments"][0]["filename"], "a.txt");
         assert_eq!(json["attachments"][0]["size"], 3);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_can_break_it(body: Vec<u8>, text in "(--x|\\r\\n|[a-z\"=;:]|name=){0,40}") {
+            let _ = read(&body, "x");
+            let _ = read(text.as_bytes(), "x");
+        }
+    }
 }

@@ -145,6 +145,9 @@ impl Inner {
         (name, data): (&'static str, &Value),
     ) {
         self.replace(world, &Arc::new(Message { reactions, ..message.clone() }));
+        if !world.bot_hears_of(message) {
+            return;
+        }
         let wanted = intents::reactions(message.guild.is_some());
         self.dispatch(&Event::new(name, message.guild, wanted, data));
     }

@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     error::ApiError,
-    permissions::{ADMINISTRATOR, ALL},
+    permissions::{ADMINISTRATOR, ALL, VIEW_CHANNEL},
     snowflake::{Id, Snowflakes},
 };
 use crate::people::Person;
@@ -125,6 +125,12 @@ impl World {
         channel.apply_overwrites(base, guild.id, user, &member.roles)
     }
 
+    /// Whether the bot hears of what happens in a channel.
+    pub fn bot_sees(&self, channel: Id) -> bool {
+        let channel = self.channels.get(&channel);
+        channel.is_some_and(|channel| self.permissions_in(APPLICATION, channel) & VIEW_CHANNEL != 0)
+    }
+
     /// A channel that the bot may use with all of `needed`.
     ///
     /// # Errors
@@ -132,7 +138,7 @@ impl World {
     pub fn channel_for_bot(&self, id: Id, needed: u64) -> Result<&Channel, ApiError> {
         let channel = self.channel(id)?;
         let may = self.permissions_in(APPLICATION, channel);
-        if may & super::permissions::VIEW_CHANNEL == 0 {
+        if may & VIEW_CHANNEL == 0 {
             return Err(ApiError::MISSING_ACCESS);
         }
         if may & needed != needed {

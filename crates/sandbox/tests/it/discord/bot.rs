@@ -85,7 +85,9 @@ impl Harbour {
         let reply = request.send().await.unwrap();
         let (status, headers) = (reply.status(), reply.headers().clone());
         let text = reply.text().await.unwrap();
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        // What is no JSON is not Discord's, and shown as it is.
+        let body =
+            if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(json!(text)) };
         Reply { status, headers, body }
     }
 

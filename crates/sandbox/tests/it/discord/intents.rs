@@ -81,3 +81,16 @@ async fn typing_reaches_those_who_want_it() {
     harbour.discord.type_in(Person::Ines, &ids::GENERAL.to_string()).unwrap();
     assert_eq!(bot.dispatch("TYPING_START").await["member"]["user"]["username"], "ines");
 }
+
+#[tokio::test]
+async fn nothing_is_heard_of_channels_that_the_bot_cannot_see() {
+    let harbour = Harbour::open().await;
+    let mut bot = harbour.identified(INTENTS).await;
+    let staff = ids::STAFF.to_string();
+    let hidden = harbour.discord.say(Person::Max, &staff, "among us").unwrap();
+    harbour.discord.react(Person::Max, &staff, &hidden, "👍").unwrap();
+    harbour.discord.delete(Person::Max, &staff, &hidden).unwrap();
+    harbour.discord.type_in(Person::Max, &staff).unwrap();
+    let open = harbour.say("for all");
+    assert_eq!(bot.dispatch("MESSAGE_CREATE").await["id"], open);
+}

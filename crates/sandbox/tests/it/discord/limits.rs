@@ -29,6 +29,7 @@ async fn a_bucket_counts_down_in_its_headers_and_then_says_429() {
     let retry_after = refused.body["retry_after"].as_f64().unwrap();
     assert!(retry_after > 3.0 && retry_after <= 5.0);
     assert_eq!(refused.header("x-ratelimit-scope"), "user");
+    assert_eq!(refused.header("via"), "1.1 google");
     assert_eq!(refused.header("x-ratelimit-remaining"), "0");
     assert_eq!(refused.header("retry-after"), retry_after.ceil().to_string());
     let elsewhere = format!("/channels/{}/messages", ids::BOTS);
@@ -106,6 +107,7 @@ async fn too_many_invalid_requests_ban_the_address() {
         assert_eq!(refused.refusal(), (401, 0));
     }
     let banned = harbour.get("/users/@me").await;
-    assert_eq!((banned.status.as_u16(), &banned.body["global"]), (429, &json!(true)));
+    assert_eq!((banned.status.as_u16(), &banned.body), (429, &json!("error code: 1015")));
+    assert_eq!((banned.header("via"), banned.header("x-ratelimit-scope")), ("", ""));
     assert!(banned.header("retry-after").parse::<u64>().unwrap() > 500);
 }
