@@ -68,10 +68,10 @@ async fn a_slash_command_is_the_same_command() {
 #[test]
 fn an_unknown_slash_command_gets_a_note_in_the_persons_language() {
     for (locale, text) in [
-        ("fr", "je n’ai plus cette commande ; rechargez votre client"),
+        ("fr", "cette commande n’existe plus ; redémarrez Discord"),
         ("en-US", "I do not have this command any more; please reload your client"),
         // Not spoken: the bot's own language.
-        ("de", "je n’ai plus cette commande ; rechargez votre client"),
+        ("de", "cette commande n’existe plus ; redémarrez Discord"),
     ] {
         let asked = engine(Language::Fr).of_interaction(&interaction(locale, slash("gone", &[])));
         let Asked::Answered(response) = asked else { panic!("there is no such command") };

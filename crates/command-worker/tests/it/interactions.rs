@@ -66,7 +66,7 @@ async fn what_goes_wrong_is_a_note_for_the_person() {
     let world = World::start().await;
     let worker = world.worker(sample::COMMANDS).await;
     let body = world.ask(1, "fr", slash("gone")).await;
-    assert_eq!(note(&body), "je n’ai plus cette commande ; rechargez votre client");
+    assert_eq!(note(&body), "cette commande n’existe plus ; redémarrez Discord");
     let body = world.ask(2, "en-US", slash("fail")).await;
     assert!(note(&body).ends_with("this id: 1a2b3c4d"), "{body:?}");
     let ResponseBody::Reply { content, .. } = world.ask(3, "en-US", slash("greet")).await else {

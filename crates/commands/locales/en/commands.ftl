@@ -36,7 +36,7 @@ stats-ready = ready
 stats-not-ready = not ready
 stats-refresh = Refresh
 stats-nobody = no service has answered; please try again
-stats-line = { $shards } shards · { $communities } communities · { $rate } events/s · { $memory } ({ $services })
+stats-line = shards: { $shards } · communities: { $communities } · { $rate } events/s · { $memory } ({ $services })
 
 uptime-description = Tells how long the bot has been running
 uptime-title = Running for

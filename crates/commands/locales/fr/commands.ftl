@@ -10,14 +10,14 @@ about-line = Vigie { $build } · { $instance } · en marche depuis { $uptime }
 
 echo-description = Répète un texte
 echo-option-text = Ce qu’il faut répéter
-echo-nothing = il n’y a rien là-dedans qui puisse être répété
+echo-nothing = il n’y a rien à répéter là-dedans
 
-help-description = Montre ce que le bot sait faire
-help-option-command = Une commande à expliquer
+help-description = Affiche ce que le bot sait faire
+help-option-command = La commande à expliquer
 help-title = Ce que je sais faire
-help-more = Pour en savoir plus sur l’une d’elles : { $usage }
-help-line = { $commands } · pour en savoir plus sur l’une d’elles : { $example }
-help-unknown = il n’y a pas de commande « { $name } »
+help-more = Pour en savoir plus sur l’une d’elles : { $usage }
+help-line = { $commands } · pour en savoir plus sur l’une d’elles : { $example }
+help-unknown = il n’y a pas de commande « { $name } »
 
 ping-description = Dit si le bot est là, et à quelle vitesse il répond
 ping-pong = pong
@@ -26,8 +26,8 @@ ping-bus = passerelle → worker { $time }
 ping-request = dernière requête vers { $platform } { $time }
 ping-total = dernière réponse, en tout { $time }
 
-stats-description = Montre les chiffres de tout le bot
-stats-title = Chiffres
+stats-description = Affiche les statistiques de tout le bot
+stats-title = Statistiques
 stats-shards = Shards
 stats-communities = Communautés
 stats-rate = Événements par seconde
@@ -35,10 +35,10 @@ stats-memory = Mémoire
 stats-ready = prêt
 stats-not-ready = pas prêt
 stats-refresh = Actualiser
-stats-nobody = aucun service n’a répondu ; réessayez dans un instant
-stats-line = { $shards } shards · { $communities } communautés · { $rate } événements/s · { $memory } ({ $services })
+stats-nobody = aucun service n’a répondu ; réessayez dans un instant
+stats-line = shards : { $shards } · communautés : { $communities } · { $rate } événements/s · { $memory } ({ $services })
 
 uptime-description = Dit depuis combien de temps le bot est en marche
 uptime-title = En marche depuis
 uptime-own = en marche depuis { $uptime }
-uptime-youngest = S’il y en a plusieurs, c’est la plus récente qui compte.
+uptime-youngest = Quand un service tourne en plusieurs exemplaires, c’est le plus récent qui compte.
