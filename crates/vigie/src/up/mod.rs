@@ -10,6 +10,7 @@ mod data;
 mod nats;
 mod part;
 mod plan;
+mod ports;
 mod probe;
 mod report;
 mod stop;
@@ -72,9 +73,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(cli::bad_settings());
     }
     let mut data = Data::open(&options.data, options.sandbox)?;
-    let plan = Plan::make(&options, &data, storage, nats_url, nats_server.as_deref())?;
+    let mut plan = Plan::make(&options, &data, storage, nats_url, nats_server.as_deref())?;
     data.tell(&find::Running { pid: std::process::id(), nats_url: plan.nats_url.clone() })?;
 
+    // Kept until everything has ended.
+    let _claims = std::mem::take(&mut plan.claims);
     let reporter = Reporter::new(options.json, &plan.names());
     for note in &plan.notes {
         reporter.note(note);

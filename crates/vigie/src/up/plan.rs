@@ -1,8 +1,7 @@
 //! What is to run, where, and with which settings. Nothing is started here.
 
-use std::{env, io, net::TcpListener};
+use std::env;
 
-use anyhow::{Context, anyhow};
 use bus::Storage;
 
 use super::{
@@ -10,6 +9,7 @@ use super::{
     data::Data,
     nats::{self, ExternalNats},
     part::{Part, Readiness, Stage},
+    ports::{self, Claim},
 };
 use crate::find;
 
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub url: String,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Keeps the ports for as long as the parts run.
+    pub claims: Vec<Claim>,
 }
 
 impl Plan {
@@ -50,13 +52,15 @@ impl Plan {
             external_nats: None,
             url: String::new(),
             notes: Vec::new(),
+            claims: Vec::new(),
         };
         if let Some(url) = nats_url {
             plan.notes.push(format!("NATS_URL is set: using NATS at {}", find::without_credentials(&url)));
             plan.nats_url.clone_from(&url);
             plan.external_nats = Some(ExternalNats { url, storage });
         } else {
-            let port = ports([NATS_PORT])?[0];
+            let ([port], claims) = ports::claim([NATS_PORT])?;
+            plan.claims.extend(claims);
             plan.nats_url = format!("nats://127.0.0.1:{port}");
             plan.parts.push(nats::part(data.root(), port, storage, nats_server)?);
         }
@@ -92,7 +96,8 @@ impl Plan {
 
     /// Adds the sandbox, and gives the variables that turn the gateways to it.
     fn add_sandbox(&mut self) -> anyhow::Result<Vec<(String, String)>> {
-        let [http, irc, irc_tls, irc_ws] = ports(SANDBOX_PORTS)?;
+        let ([http, irc, irc_tls, irc_ws], claims) = ports::claim(SANDBOX_PORTS)?;
+        self.claims.extend(claims);
         let flags = [("--http", http), ("--irc", irc), ("--irc-tls", irc_tls), ("--irc-ws", irc_ws)];
         let arguments =
             flags.iter().flat_map(|(flag, port)| [(*flag).into(), format!("127.0.0.1:{port}").into()]);
@@ -139,46 +144,4 @@ fn sandbox_settings(http: u16, irc: u16) -> [(&'static str, String); 11] {
 fn is_set(name: &str) -> bool {
     let filled = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     filled(name) || filled(&format!("{name}_FILE"))
-}
-
-/// The wanted ports when all of them are free on loopback, else as many free ones.
-fn ports<const N: usize>(wanted: [u16; N]) -> anyhow::Result<[u16; N]> {
-    if wanted.map(bind).iter().all(Result::is_ok) {
-        return Ok(wanted);
-    }
-    // All stay bound until all are known, so that no two are the same.
-    let listeners = wanted.map(|_| bind(0));
-    let mut found = [0; N];
-    for (place, listener) in found.iter_mut().zip(&listeners) {
-        let listener = listener.as_ref().map_err(|error| anyhow!("no port of 127.0.0.1 is free: {error}"))?;
-        *place = listener.local_addr()?.port();
-    }
-    Ok(found)
-}
-
-fn bind(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port))
-}
-
-/// An address of loopback with a port that was free a moment ago.
-///
-/// # Errors
-/// When no port is free.
-pub(crate) fn free_address() -> anyhow::Result<String> {
-    let address =
-        bind(0).and_then(|listener| listener.local_addr()).context("no port of 127.0.0.1 is free")?;
-    Ok(address.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_taken_port_moves_all_of_them() {
-        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let found = ports([port, port]).unwrap();
-        assert!(!found.contains(&port) && found[0] != found[1], "{found:?}");
-    }
 }

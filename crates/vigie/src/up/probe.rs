@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{nats::ExternalNats, part::Readiness, plan};
+use super::{nats::ExternalNats, part::Readiness, ports};
 
 /// A part that works answers within this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ impl Probe {
                 provisioned: false,
             },
             Readiness::Http { address } => Self::Http { address: address.clone() },
-            Readiness::OwnHttp => Self::Http { address: plan::free_address()? },
+            Readiness::OwnHttp => Self::Http { address: ports::free_address()? },
         })
     }
 

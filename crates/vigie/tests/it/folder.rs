@@ -76,7 +76,7 @@ impl Folder {
             .spawn()
             .unwrap();
         let (reports, lines) = (follow(child.stdout.take().unwrap()), follow(child.stderr.take().unwrap()));
-        Up { child, reports, lines, seen: Vec::new() }
+        Up { child, reports, lines, seen: Vec::new(), over: false }
     }
 }
 
@@ -97,12 +97,18 @@ fn follow(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
+/// What came so far or, when nothing more can come, all of it.
+fn lines(from: &Receiver<String>, over: bool) -> Vec<String> {
+    if over { from.iter().collect() } else { from.try_iter().collect() }
+}
+
 /// A running `vigie up`; killed when dropped, and its parts with it.
 pub struct Up {
     child: Child,
     reports: Receiver<String>,
     lines: Receiver<String>,
     seen: Vec<Value>,
+    over: bool,
 }
 
 impl Up {
@@ -146,17 +152,17 @@ impl Up {
         u32::try_from(last["pid"].as_u64().unwrap()).unwrap()
     }
 
-    /// What was reported so far.
+    /// What was reported so far; after [`Up::ended`], all of it.
     pub fn seen(&mut self) -> &[Value] {
-        while let Ok(line) = self.reports.try_recv() {
+        for line in lines(&self.reports, self.over) {
             self.seen.push(serde_json::from_str(&line).unwrap());
         }
         &self.seen
     }
 
-    /// What was logged so far.
+    /// What was logged since the last look; after [`Up::ended`], all of it.
     pub fn log(&self) -> Vec<String> {
-        self.lines.try_iter().collect()
+        lines(&self.lines, self.over)
     }
 
     /// Waits until it has ended.
@@ -164,6 +170,7 @@ impl Up {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.over = true;
                 return status;
             }
             assert!(Instant::now() < deadline, "vigie up did not end; seen {:#?}", self.seen());

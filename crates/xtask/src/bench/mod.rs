@@ -28,6 +28,9 @@ pub struct Options {
     /// How long each load runs, in seconds.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=600))]
     pub seconds: u32,
+    /// Measure what is built already.
+    #[arg(long)]
+    pub no_build: bool,
     /// Write the table into docs/performance.md.
     #[arg(long)]
     pub write: bool,
@@ -39,8 +42,10 @@ pub struct Options {
 /// When something cannot be built or started, or a bot does not answer.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let nats_server = nats::find_or_fetch()?;
-    // In one go: apart, the two would build shared dependencies twice, with different features.
-    shell::cargo(&["build", "--release", "--workspace", "--bins", "--examples"])?;
+    if !options.no_build {
+        shell::cargo(&["build", "--release", "--workspace", "--bins"])?;
+        shell::cargo(&["build", "--release", "--package", "discord-gateway", "--example", "monolith"])?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let samples = runtime.block_on(measure_all(options, &nats_server))?;
     let text = report::tables(&samples, options);

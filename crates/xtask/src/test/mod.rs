@@ -73,7 +73,7 @@ pub fn run() -> anyhow::Result<()> {
                 (paint.bad("failed "), String::new())
             }
         };
-        report.push(format!("  {sign} {name:<12} {took:>8}  {note}"));
+        report.push(format!("  {sign} {name:<12} {took:>8}  {note}").trim_end().to_owned());
         if broken.is_some() {
             break;
         }

@@ -12,11 +12,11 @@ use anyhow::{Context, bail};
 
 use crate::{paths, shell};
 
-/// A tracked, or not yet tracked, text file of the checkout.
+/// A tracked, or not yet tracked, file of the checkout.
 pub(crate) struct Text {
     /// Its path from the top of the checkout.
     pub path: String,
-    /// What it holds.
+    /// What it holds; empty when that is no text.
     pub text: String,
 }
 
@@ -52,7 +52,7 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every text file that git tracks or would track.
+/// Every file that git tracks or would track.
 fn files() -> anyhow::Result<Vec<Text>> {
     let root = paths::root();
     let mut git = Command::new("git");
@@ -61,11 +61,11 @@ fn files() -> anyhow::Result<Vec<Text>> {
     let mut found = Vec::new();
     for path in listed.split('\0').filter(|path| !path.is_empty()) {
         let full: PathBuf = root.join(path);
-        // A file that was deleted but not committed is still listed; pictures are not text.
+        // A file that was deleted but not committed is still listed.
         let Ok(bytes) = fs::read(&full) else { continue };
-        if let Ok(text) = String::from_utf8(bytes) {
-            found.push(Text { path: path.to_owned(), text });
-        }
+        // A picture can be linked to, and holds nothing to be read here.
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        found.push(Text { path: path.to_owned(), text });
     }
     Ok(found)
 }
