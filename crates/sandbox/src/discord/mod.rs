@@ -1,5 +1,9 @@
 //! The local Discord: its handle, and what its parts share. The wire is in `gateway` and `rest`, what
 //! is remembered in `world`, how it looks in `payload`, what is allowed in `validate` and `limits`.
+//!
+//! What it does not have is answered as unknown: threads, forums, voice, stickers, polls, emojis of a
+//! guild, forwarded messages, webhooks of channels, changes to channels, roles and guilds, interactions
+//! over HTTP, and the `etf` encoding.
 
 mod error;
 mod faults;
