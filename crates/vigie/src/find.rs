@@ -1,7 +1,9 @@
 //! Where things are: the binaries of the services, and the NATS server to talk to.
 
 use std::{
-    env, fs,
+    env,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The file that a running `vigie up` holds locked in its data folder.
 pub(crate) const LOCK_FILE: &str = "vigie.lock";
 
+/// A lock file holds one short line, in bytes.
+const MAX_LOCK_BYTES: u64 = 4096;
+
 /// What a running `vigie up` leaves in its lock file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Running {
@@ -27,6 +32,15 @@ pub(crate) struct Running {
     pub pid: u32,
     /// The NATS server that its services use; empty while it starts.
     pub nats_url: String,
+}
+
+impl Running {
+    /// Reads a lock file; `None` when nobody runs there.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        let mut said = Vec::new();
+        File::open(path).ok()?.take(MAX_LOCK_BYTES).read_to_end(&mut said).ok()?;
+        serde_json::from_slice(&said).ok()
+    }
 }
 
 /// Which Vigie a command is about.
@@ -47,8 +61,7 @@ impl Which {
         if let Some(url) = nats_url_setting()? {
             return Ok(url);
         }
-        let said = fs::read(self.data.join(LOCK_FILE)).unwrap_or_default();
-        let running = serde_json::from_slice::<Running>(&said).ok().filter(|one| !one.nats_url.is_empty());
+        let running = Running::read(&self.data.join(LOCK_FILE)).filter(|one| !one.nats_url.is_empty());
         Ok(running.map_or_else(|| bus::NATS_URL_DEFAULT.to_owned(), |running| running.nats_url))
     }
 }

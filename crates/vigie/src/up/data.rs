@@ -70,10 +70,7 @@ impl Data {
         let text = serde_json::to_string(running)? + "\n";
         let write = |lock: &mut File| {
             lock.seek(SeekFrom::Start(0))?;
-            // Nothing but a plain file can be cut, and the lock may be a link to something else.
-            if lock.metadata()?.is_file() {
-                lock.set_len(0)?;
-            }
+            lock.set_len(0)?;
             lock.write_all(text.as_bytes())
         };
         write(&mut self.lock).map_err(|error| advice(error, &self.lock_path))
@@ -89,9 +86,8 @@ impl Drop for Data {
 }
 
 fn taken(folder: &Path, lock: &Path) -> anyhow::Error {
-    let said = fs::read(lock).unwrap_or_default();
-    let who = serde_json::from_slice::<Running>(&said).map_or_else(
-        |_| "another `vigie up`".to_owned(),
+    let who = Running::read(lock).map_or_else(
+        || "another `vigie up`".to_owned(),
         |running| format!("another `vigie up` (process {})", running.pid),
     );
     anyhow!(
@@ -160,10 +156,9 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/dev/full", folder.path().join(LOCK_FILE)).unwrap();
-        let error = Data::open(folder.path(), false).err().unwrap().to_string();
-        assert!(error.contains("is full: free some room"), "{error}");
+        let error = fs::write("/dev/full", "x").unwrap_err();
+        let error = advice(error, Path::new("/data")).to_string();
+        assert!(error.starts_with("the disk that holds /data is full: free some room"), "{error}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn a_nats_that_does_not_answer_is_named() {
 fn a_full_disk_and_a_bad_folder_are_named() {
     let folder = Folder::new();
     fs::create_dir(folder.data()).unwrap();
-    std::os::unix::fs::symlink("/dev/full", folder.data().join("vigie.lock")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.data().join("nats.conf")).unwrap();
     let full = folder.vigie(&["up"]).output().unwrap();
     let said = String::from_utf8(full.stderr).unwrap();
     assert!(said.contains("is full: free some room"), "{said}");
