@@ -18,7 +18,7 @@ const LAST_BASE: u16 = u16::MAX - 3;
 
 /// A local Discord and Twitch, with a chat page to try a bot in.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version = service::BUILD, about)]
 pub struct Args {
     /// First of four ports in a row: http, irc, irc over TLS, irc over WebSocket. 0 takes any free ones.
     #[arg(long, default_value_t = HTTP_PORT, value_parser = clap::value_parser!(u16).range(0..=i64::from(LAST_BASE)))]

@@ -1,6 +1,6 @@
 //! Logs to standard error and, where an OTLP endpoint is set, traces to it.
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -93,7 +93,8 @@ pub(crate) fn start(config: &Config, service: &'static str, instance: &str) -> a
     let ours = |level| OURS.iter().fold(Targets::new(), |targets, name| targets.with_target(*name, level));
     // The span of a task lives as long as the service: as a parent it would make one trace of all.
     let exported = ours(Level::INFO).with_target("service::tasks", LevelFilter::OFF);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people; a file or another program gets plain text.
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         Format::Text => lines.compact().boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
