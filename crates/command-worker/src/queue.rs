@@ -28,7 +28,10 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 /// A question older than this is not answered: the chat has moved on.
 const TOO_OLD: Duration = Duration::from_secs(60);
 /// A late answer is worse than none.
-const ACTION_TTL: Duration = Duration::from_secs(30);
+const ACTION_LIFE: Duration = Duration::from_secs(30);
+/// The message outlives the action, so that a gateway that was away can tell that it came too late;
+/// a message that NATS removes is dropped without a word.
+const ACTION_TTL: Duration = ACTION_LIFE.saturating_add(Duration::from_secs(60));
 /// How often an event is tried before it is put away. A worker that dies of it does so only so often.
 const MAX_ATTEMPTS: u32 = 4;
 /// Before an event whose actions could not be stored is tried again.
@@ -147,7 +150,7 @@ async fn handle(worker: &Worker, job: &Job, trace: &str) {
         job.delivery.ack().await;
         return;
     };
-    let expires_at_ms = service::clock::unix_ms() + millis(ACTION_TTL);
+    let expires_at_ms = service::clock::unix_ms() + millis(ACTION_LIFE);
     let actions = chat_actions(&job.event, &job.channel, &job.message, vec![answer.content], expires_at_ms);
     for action in &actions {
         if let Err(error) = publish(worker, action, trace).await {

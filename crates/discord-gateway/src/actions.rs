@@ -9,7 +9,7 @@ use std::{
 
 use bus::{Bus, Consumer, Delivery, Stream};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use protocol::{Action, ChannelId, Outcome, OutcomeBody, Platform, VERSION, subject};
+use protocol::{Action, ChannelId, DropReason, Outcome, OutcomeBody, Platform, VERSION, subject};
 use service::clock::unix_ms;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +23,16 @@ use crate::{
 
 /// Actions of one partition that were taken and are not done.
 const IN_FLIGHT: usize = 64;
-/// How often the server is told that an action is still worked on; it gives 30 s each time.
-const PROGRESS: Duration = Duration::from_secs(10);
+/// Actions that wait for the one before them in their channel. More would keep the other channels of
+/// the partition out, and would be sent when nobody waits for them any more.
+const MAX_LANE: usize = 16;
+/// How often the server is told that an action is still worked on; it gives
+/// [`bus::topology::ACTION_ACK_WAIT`] each time, and one report may get lost.
+const PROGRESS: Duration = Duration::from_secs(3);
 /// How long a shutdown waits for what is being sent.
-const DRAIN_LIMIT: Duration = Duration::from_secs(4);
+const DRAIN_LIMIT: Duration = Duration::from_millis(2500);
+/// How long giving back may take; while NATS is away it cannot be done.
+const BACK_LIMIT: Duration = Duration::from_millis(500);
 
 /// Carries out the actions of the platform.
 #[derive(Debug, Clone)]
@@ -49,11 +55,26 @@ struct Job {
     action: Action,
 }
 
-/// The actions of one partition, by channel. The first of each channel is being carried out.
+/// The actions of one partition, by channel, each channel with at most one that is carried out.
 #[derive(Default)]
 struct Lanes {
-    waiting: HashMap<ChannelId, VecDeque<Job>>,
+    lanes: HashMap<ChannelId, Lane>,
     count: usize,
+}
+
+struct Lane {
+    running: Arc<Job>,
+    waiting: VecDeque<Job>,
+}
+
+/// What became of a job that was given to its lane.
+enum Placed {
+    /// It is the next to be carried out.
+    First(Arc<Job>),
+    /// It waits.
+    Waits,
+    /// There is no room for it.
+    Full(Job),
 }
 
 impl Actions {
@@ -65,8 +86,8 @@ impl Actions {
         self.bus.consume(Stream::ActionsDiscord, format!("partition-{partition}"), IN_FLIGHT).await
     }
 
-    /// Carries out what comes, until the service stops; then finishes what is being sent, and leaves
-    /// the rest to the next process.
+    /// Carries out what comes, until the service stops; then finishes what is being sent, and gives
+    /// the rest back for the next process.
     ///
     /// # Errors
     /// Never.
@@ -79,8 +100,13 @@ impl Actions {
             tokio::select! {
                 delivery = consumer.next(), if lanes.count < IN_FLIGHT => {
                     let Some(job) = self.admit(delivery).await else { continue };
-                    if let Some(job) = lanes.push(job) {
-                        running.push(Box::pin(self.carry_out(job)));
+                    if lanes.count == 0 {
+                        progress.reset();
+                    }
+                    match lanes.push(job) {
+                        Placed::First(job) => running.push(Box::pin(self.carry_out(job))),
+                        Placed::Waits => {}
+                        Placed::Full(job) => self.turn_away(&job).await,
                     }
                 }
                 Some(channel) = running.next() => {
@@ -88,24 +114,56 @@ impl Actions {
                         running.push(Box::pin(self.carry_out(job)));
                     }
                 }
-                _ = progress.tick() => {
-                    for job in lanes.waiting.values().flatten() {
-                        job.delivery.in_progress().await;
+                // An idle partition is not woken.
+                _ = progress.tick(), if lanes.count > 0 => {
+                    for delivery in lanes.deliveries() {
+                        delivery.in_progress().await;
                     }
                 }
                 () = self.shutdown.cancelled() => break,
             }
         }
-        let drained = async { while running.next().await.is_some() {} };
-        if timeout(DRAIN_LIMIT, drained).await.is_err() {
-            warn!("some actions were not finished; they are tried again by the next process");
-        }
-        let waiting = lanes.waiting.into_values().flatten().map(|job| job.delivery);
+        let mut back = lanes.take_waiting();
         let fetched = std::iter::from_fn(|| consumer.next().now_or_never()).take(IN_FLIGHT);
-        for delivery in waiting.chain(fetched) {
-            delivery.retry_in(Duration::ZERO).await;
+        back.extend(fetched);
+        drop(consumer);
+        let drained = timeout(DRAIN_LIMIT, async {
+            while let Some(channel) = running.next().await {
+                lanes.pop(&channel);
+            }
+        });
+        let (drained, ()) = tokio::join!(drained, self.give_back(back.iter()));
+        if drained.is_err() {
+            warn!("some actions were not finished; they are tried again by the next process");
+            drop(running);
+            // A message has its nonce, and the other kinds may be done twice.
+            self.give_back(lanes.deliveries()).await;
         }
         Ok(())
+    }
+
+    /// Gives deliveries back, once the server knows that this consumer takes nothing any more: it
+    /// would get them again.
+    async fn give_back(&self, deliveries: impl Iterator<Item = &Delivery> + Send) {
+        let told = timeout(BACK_LIMIT, async {
+            let mut deliveries = deliveries.peekable();
+            if deliveries.peek().is_some() {
+                self.bus.round_trip().await;
+            }
+            for delivery in deliveries {
+                delivery.retry_in(Duration::ZERO).await;
+            }
+        });
+        if told.await.is_err() {
+            warn!("NATS does not answer; what was not begun comes again after a while");
+        }
+    }
+
+    /// Drops an action because too many wait for its channel.
+    async fn turn_away(&self, job: &Job) {
+        let detail = format!("{MAX_LANE} actions wait for this channel already");
+        let body = OutcomeBody::Dropped { reason: DropReason::RateLimited, detail };
+        self.settle(&job.delivery, &job.action, body).await;
     }
 
     /// What cannot be read, or was done before, does not get a place.
@@ -126,8 +184,8 @@ impl Actions {
         Some(Job { delivery, action })
     }
 
-    async fn carry_out(&self, job: Job) -> ChannelId {
-        let Job { delivery, action } = job;
+    async fn carry_out(&self, job: Arc<Job>) -> ChannelId {
+        let Job { delivery, action } = &*job;
         let span = info_span!(
             "action.reply",
             otel.kind = "consumer",
@@ -138,8 +196,13 @@ impl Actions {
         if let Some(trace) = &delivery.trace {
             service::trace::join(&span, trace);
         }
-        self.carry_out_in_span(&delivery, &action).instrument(span).await;
-        action.channel
+        if self.done.contains(&action.id) {
+            // It came twice before it was done: the other one was before this in the lane.
+            delivery.ack().await;
+        } else {
+            self.carry_out_in_span(delivery, action).instrument(span).await;
+        }
+        action.channel.clone()
     }
 
     async fn carry_out_in_span(&self, delivery: &Delivery, action: &Action) {
@@ -155,7 +218,6 @@ impl Actions {
             waits.send_if_modified(news);
         };
         let mut work = std::pin::pin!(self.executor.execute(action, &on_wait));
-        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut told = false;
         let body = loop {
             tokio::select! {
@@ -165,39 +227,32 @@ impl Actions {
                     let wait_ms = u64::try_from(waiting.borrow_and_update().as_millis()).unwrap_or(u64::MAX);
                     self.tell(delivery, action, OutcomeBody::Queued { wait_ms }).await;
                 }
-                _ = progress.tick() => delivery.in_progress().await,
             }
         };
+        self.settle(delivery, action, body).await;
+    }
+
+    /// Nothing more is to be done for an action.
+    async fn settle(&self, delivery: &Delivery, action: &Action, body: OutcomeBody) {
         self.done.insert(action.id.clone());
         delivery.ack().await;
-        self.count(action, &body);
+        self.stats.actions.inc();
+        if let OutcomeBody::Dropped { reason, detail } = &body {
+            self.stats.dropped.with(crate::execute::label(*reason)).inc();
+            warn!(
+                action_id = action.id.as_str(),
+                community = action.community.as_str(),
+                channel = action.channel.as_str(),
+                %reason,
+                detail,
+                "dropped"
+            );
+        }
         self.tell(delivery, action, body).await;
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a gauge of microseconds")]
-    fn count(&self, action: &Action, body: &OutcomeBody) {
-        self.stats.actions_all.inc();
-        match body {
-            OutcomeBody::Sent { platform_us, .. } => {
-                self.stats.actions.with("sent").inc();
-                self.stats.platform_us.set(*platform_us as f64);
-            }
-            OutcomeBody::Queued { .. } => {}
-            OutcomeBody::Dropped { reason, detail } => {
-                self.stats.actions.with(crate::execute::label(*reason)).inc();
-                warn!(
-                    action_id = action.id.as_str(),
-                    community = action.community.as_str(),
-                    channel = action.channel.as_str(),
-                    %reason,
-                    detail,
-                    "dropped"
-                );
-            }
-        }
-    }
-
     async fn tell(&self, delivery: &Delivery, action: &Action, body: OutcomeBody) {
+        self.stats.outcome(&body);
         let subject = subject::outcome(Platform::Discord, &action.community);
         let outcome = Outcome {
             v: VERSION,
@@ -214,28 +269,45 @@ impl Actions {
 }
 
 impl Lanes {
-    /// Gives the job back when its channel is idle: it is the next to be carried out.
-    fn push(&mut self, job: Job) -> Option<Job> {
-        self.count += 1;
-        match self.waiting.entry(job.action.channel.clone()) {
+    fn push(&mut self, job: Job) -> Placed {
+        match self.lanes.entry(job.action.channel.clone()) {
             Entry::Vacant(lane) => {
-                lane.insert(VecDeque::new());
-                Some(job)
+                let running = Arc::new(job);
+                lane.insert(Lane { running: running.clone(), waiting: VecDeque::new() });
+                self.count += 1;
+                Placed::First(running)
             }
+            Entry::Occupied(lane) if lane.get().waiting.len() >= MAX_LANE => Placed::Full(job),
             Entry::Occupied(mut lane) => {
-                lane.get_mut().push_back(job);
-                None
+                lane.get_mut().waiting.push_back(job);
+                self.count += 1;
+                Placed::Waits
             }
         }
     }
 
-    /// The job before is done; gives the next one of the channel.
-    fn pop(&mut self, channel: &ChannelId) -> Option<Job> {
+    /// The running job of the channel is done; gives the next one.
+    fn pop(&mut self, channel: &ChannelId) -> Option<Arc<Job>> {
+        let lane = self.lanes.get_mut(channel)?;
         self.count -= 1;
-        let next = self.waiting.get_mut(channel)?.pop_front();
-        if next.is_none() {
-            self.waiting.remove(channel);
-        }
-        next
+        let Some(next) = lane.waiting.pop_front() else {
+            self.lanes.remove(channel);
+            return None;
+        };
+        lane.running = Arc::new(next);
+        Some(lane.running.clone())
+    }
+
+    fn take_waiting(&mut self) -> Vec<Delivery> {
+        let waiting = self.lanes.values_mut().flat_map(|lane| lane.waiting.drain(..));
+        let waiting: Vec<Delivery> = waiting.map(|job| job.delivery).collect();
+        self.count -= waiting.len();
+        waiting
+    }
+
+    fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.lanes.values().flat_map(|lane| {
+            std::iter::once(&lane.running.delivery).chain(lane.waiting.iter().map(|job| &job.delivery))
+        })
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     frame::Snowflake,
     refusals::Refusals,
     render::{nobody, render},
-    rest::{Call, Reply, Rest, RestError},
+    rest::{Call, Place, Reply, Rest, RestError},
 };
 
 /// A wait that a person would not call "at once" any more.
@@ -27,9 +27,12 @@ const NONCE_BYTES: usize = 12;
 /// Discord's words for what matters here.
 const UNKNOWN_MESSAGE: u64 = 10008;
 const INVALID_FORM: u64 = 50035;
+const NO_HISTORY: u64 = 160_002;
 const BLOCKED_BY_AUTOMOD: std::ops::RangeInclusive<u64> = 200_000..=200_001;
 
 const CREATE: &str = "POST /channels/{id}/messages";
+/// The same route; a reply can be refused where a plain message is not.
+const REPLY: &str = "POST /channels/{id}/messages (reply)";
 const EDIT: &str = "PATCH /channels/{id}/messages/{id}";
 const DELETE: &str = "DELETE /channels/{id}/messages/{id}";
 const REACT: &str = "PUT /channels/{id}/messages/{id}/reactions/{emoji}/@me";
@@ -82,12 +85,13 @@ impl Executor {
         deadline: Instant,
         on_wait: &(dyn Fn(Duration) + Send + Sync),
     ) -> Result<Reply, RestError> {
-        if let Some(refusal) = self.refusals.of(channel.get()) {
+        let place = Place { route: route(&action.body), top: channel.get() };
+        if let Some(refusal) = self.refusals.of(place) {
             return Err(refusal);
         }
         let outcome = self.send(action, channel, deadline, on_wait).await;
         if let Err(error) = &outcome {
-            self.refusals.note(channel.get(), error);
+            self.refusals.note(place, error);
         }
         outcome
     }
@@ -103,11 +107,15 @@ impl Executor {
             ActionBody::Send { content } => self.create(channel, None, content, &action.id)?,
             ActionBody::Reply { to, content } => {
                 let to = id(to.as_str())?;
-                let call = self.create(channel, Some(to), content, &action.id)?;
-                match self.rest.call(&call, deadline, on_wait).await {
-                    Err(error) if is_gone(&error) => self.create(channel, None, content, &action.id)?,
-                    outcome => return outcome,
+                let place = Place { route: REPLY, top: channel.get() };
+                if self.refusals.of(place).is_none() {
+                    let call = self.create(channel, Some(to), content, &action.id)?;
+                    match self.rest.call(&call, deadline, on_wait).await {
+                        Err(error) if cannot_be_replied_to(&error) => self.refusals.note(place, &error),
+                        outcome => return outcome,
+                    }
                 }
+                self.create(channel, None, content, &action.id)?
             }
             ActionBody::Edit { message, content } => self.edit(channel, id(message.as_str())?, content)?,
             ActionBody::Delete { message } => {
@@ -208,10 +216,22 @@ fn id<T>(text: &str) -> Result<Id<T>, RestError> {
         .ok_or_else(|| RestError::Invalid { reason: format!("{text} is not a discord id") })
 }
 
-fn is_gone(error: &RestError) -> bool {
+const fn route(body: &ActionBody) -> &'static str {
+    match body {
+        ActionBody::Send { .. } | ActionBody::Reply { .. } => CREATE,
+        ActionBody::Edit { .. } => EDIT,
+        ActionBody::Delete { .. } => DELETE,
+        ActionBody::React { .. } => REACT,
+    }
+}
+
+/// The message is gone, or the bot may not read the channel's history, which replying takes. A plain
+/// message may still be sent.
+fn cannot_be_replied_to(error: &RestError) -> bool {
     match error {
         RestError::Refused { code, message, .. } => {
-            *code == UNKNOWN_MESSAGE || *code == INVALID_FORM && message.contains("message_reference")
+            matches!(*code, UNKNOWN_MESSAGE | NO_HISTORY)
+                || *code == INVALID_FORM && message.contains("message_reference")
         }
         _ => false,
     }
@@ -262,5 +282,12 @@ mod tests {
         let body = with_nonce(br#"{"content":"a}"}"#, &action);
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&body["content"], &body["enforce_nonce"]), (&"a}".into(), &true.into()));
+    }
+
+    #[test]
+    fn without_the_right_to_read_the_history_a_plain_message_is_sent() {
+        let refused = |code| RestError::Refused { status: 403, code, message: String::new() };
+        assert!(cannot_be_replied_to(&refused(160_002)));
+        assert!(!cannot_be_replied_to(&refused(50013)));
     }
 }

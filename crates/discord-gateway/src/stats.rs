@@ -2,13 +2,19 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use protocol::{ServiceStats, VERSION};
-use service::{Component, Context, Counter, CounterVec, Gauge};
+use protocol::{OutcomeBody, ServiceStats, VERSION};
+use service::{Component, Context, Counter, CounterVec, Gauge, Health, Histogram};
 
 use crate::rest::Trouble;
+
+/// Upper bounds of the ranges of Discord's answer times, in seconds.
+const ANSWER_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// A gateway without a live session ends itself when for so long no shard came up. A restart costs
+/// little and helps against what nobody thought of.
+const STUCK_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// The numbers of this service.
 #[derive(Debug)]
@@ -25,18 +31,20 @@ pub struct Stats {
     pub deferred: Counter,
     /// Interactions without an answer, by why.
     pub unanswered: CounterVec,
-    /// Actions carried out or dropped, by outcome.
-    pub actions: CounterVec,
-    /// All actions.
-    pub actions_all: Counter,
+    /// Actions carried out or dropped.
+    pub actions: Counter,
+    /// Dropped ones, by why.
+    pub dropped: CounterVec,
+    /// What was told of actions, by kind.
+    outcomes: CounterVec,
     /// Frames that could not be read.
     pub malformed: Counter,
     /// Events that no message could hold.
     pub unpublishable: Counter,
     /// Connections made to the gateway, by how they began.
     pub connects: CounterVec,
-    /// How long Discord took for the last action, in microseconds.
-    pub platform_us: Gauge,
+    last_platform_us: Gauge,
+    platform_seconds: Histogram,
     /// How far this machine's clock is ahead of Discord's, in seconds.
     pub clock_ahead_s: Gauge,
     shards: Gauge,
@@ -45,18 +53,31 @@ pub struct Stats {
     latency: Gauge,
     board: Mutex<Board>,
     discord: Component,
+    health: Health,
+    stuck_limit: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Board {
     shards: Vec<ShardState>,
     trouble: Option<String>,
+    /// When the platform's component went down; `None` while it is up.
+    down_since: Option<Instant>,
+    /// When a shard came up last, or there was no reason for any to.
+    moved_at: Instant,
+    ready: usize,
+    /// There is one once there are shards.
+    cursor: Option<Component>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct ShardState {
     /// Why it is not ready; empty when it is.
     reason: String,
+    /// A restart would not help: a person, or another service, must do something.
+    waits: bool,
+    /// Why its cursor is not kept; empty when it is.
+    cursor: String,
     guilds: usize,
     latency_ms: f64,
 }
@@ -65,7 +86,11 @@ impl Stats {
     /// Registers everything.
     #[must_use]
     pub fn new(ctx: &Context) -> Self {
-        let m = &ctx.metrics;
+        Self::with_limit(ctx, STUCK_LIMIT)
+    }
+
+    fn with_limit(ctx: &Context, stuck_limit: Duration) -> Self {
+        let (m, now) = (&ctx.metrics, Instant::now());
         Self {
             dispatches: m.counter_vec("discord_dispatch", "Dispatches read, by kind", "kind"),
             events: m.counter("events", "Chat messages and commands read"),
@@ -78,8 +103,9 @@ impl Stats {
                 "Interactions nobody answered, by why",
                 "reason",
             ),
-            actions: m.counter_vec("actions_by_outcome", "Actions, by what became of them", "outcome"),
-            actions_all: m.counter("actions", "Actions carried out or dropped"),
+            actions: m.counter("actions", "Actions carried out or dropped"),
+            dropped: m.counter_vec("actions_dropped", "Actions dropped, by why", "reason"),
+            outcomes: m.counter_vec("outcomes", "What became of actions", "kind"),
             malformed: m.counter("discord_malformed", "Gateway frames that could not be read"),
             unpublishable: m.counter("events_unpublishable", "Events that no message could hold"),
             connects: m.counter_vec(
@@ -87,15 +113,40 @@ impl Stats {
                 "Connections to the gateway, by how they began",
                 "by",
             ),
-            platform_us: m.gauge("platform_us", "How long Discord took for the last action, in microseconds"),
+            last_platform_us: m.gauge("last_platform_us", "Discord's last answer time, in microseconds"),
+            platform_seconds: m.histogram("platform_seconds", "Discord's answer times", ANSWER_SECONDS),
             clock_ahead_s: m
                 .gauge("clock_ahead_seconds", "How far this machine's clock is ahead of Discord's"),
             shards: m.gauge("shards", "Shards owned"),
             shards_ready: m.gauge("shards_ready", "Shards with a live session"),
             communities: m.gauge("communities", "Guilds the bot is in"),
             latency: m.gauge("gateway_latency_ms", "Longest last heartbeat of the shards, in milliseconds"),
-            board: Mutex::default(),
-            discord: ctx.health.component("discord"),
+            board: Mutex::new(Board {
+                shards: Vec::new(),
+                trouble: None,
+                down_since: Some(now),
+                moved_at: now,
+                ready: 0,
+                cursor: None,
+            }),
+            discord: ctx.health.component("discord").fatal_after(stuck_limit),
+            health: ctx.health.clone(),
+            stuck_limit,
+        }
+    }
+
+    /// Counts an outcome.
+    pub fn outcome(&self, outcome: &OutcomeBody) {
+        let kind = match outcome {
+            OutcomeBody::Sent { .. } => "sent",
+            OutcomeBody::Queued { .. } => "queued",
+            OutcomeBody::Dropped { .. } => "dropped",
+        };
+        self.outcomes.with(kind).inc();
+        if let OutcomeBody::Sent { platform_us, .. } = outcome {
+            let seconds = Duration::from_micros(*platform_us).as_secs_f64();
+            self.last_platform_us.set(seconds * 1e6);
+            self.platform_seconds.observe(seconds);
         }
     }
 
@@ -107,19 +158,47 @@ impl Stats {
 
     /// How many shards there will be.
     pub fn set_shards(&self, count: u32) {
-        let state = ShardState { reason: "starting".to_owned(), guilds: 0, latency_ms: 0.0 };
-        self.change(|board| board.shards = (0..count).map(|_| state.clone()).collect());
+        let state = ShardState { reason: "starting".to_owned(), ..ShardState::default() };
+        self.change(|board| {
+            board.shards = (0..count).map(|_| state.clone()).collect();
+            board.cursor.get_or_insert_with(|| self.health.component("cursor"));
+        });
     }
 
     /// A shard has a live session.
     pub fn shard_ready(&self, shard: u32) {
-        self.shard(shard, |state| state.reason.clear());
+        self.shard(shard, |state| {
+            state.reason.clear();
+            state.waits = false;
+        });
     }
 
-    /// A shard has none. `reason` says what a person should know or do.
+    /// A shard has none. `reason` says what a person should know.
     pub fn shard_down(&self, shard: u32, reason: impl Into<String>) {
         let reason = reason.into();
-        self.shard(shard, |state| state.reason = reason);
+        self.shard(shard, |state| {
+            state.reason = reason;
+            state.waits = false;
+        });
+    }
+
+    /// A shard has none, and a restart would not give it one. `reason` says what a person should do.
+    pub fn shard_waits(&self, shard: u32, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.shard(shard, |state| {
+            state.reason = reason;
+            state.waits = true;
+        });
+    }
+
+    /// A shard's cursor is kept.
+    pub fn cursor_kept(&self, shard: u32) {
+        self.shard(shard, |state| state.cursor.clear());
+    }
+
+    /// A shard's cursor has not been kept for long. `reason` says what a person should know.
+    pub fn cursor_lost(&self, shard: u32, reason: String) {
+        self.shard(shard, |state| state.cursor = reason);
     }
 
     /// How many guilds a shard has.
@@ -163,22 +242,52 @@ impl Stats {
     }
 
     fn change(&self, work: impl FnOnce(&mut Board)) {
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut board);
+        let board = &mut *self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        work(board);
         let count = board.shards.len();
         let ready = board.shards.iter().filter(|shard| shard.reason.is_empty()).count();
         self.shards.set(float(count));
         self.shards_ready.set(float(ready));
         self.communities.set(float(board.shards.iter().map(|shard| shard.guilds).sum()));
         self.latency.set(board.shards.iter().map(|shard| shard.latency_ms).fold(0.0, f64::max));
-        match (&board.trouble, board.shards.iter().enumerate().find(|(_, shard)| !shard.reason.is_empty())) {
-            (Some(trouble), _) => self.discord.down(trouble.clone()),
-            (None, Some((shard, state))) => {
-                self.discord.down(format!("shard {shard} ({ready} of {count} ready): {}", state.reason));
+        if let Some(cursor) = &board.cursor {
+            match board.shards.iter().find(|shard| !shard.cursor.is_empty()) {
+                Some(shard) => cursor.down(shard.cursor.clone()),
+                None => cursor.up(),
             }
-            (None, None) if count > 0 => self.discord.up(),
-            (None, None) => {}
         }
+        self.tell(board, ready);
+    }
+
+    fn tell(&self, board: &mut Board, ready: usize) {
+        let (now, count) = (Instant::now(), board.shards.len());
+        let down = board.shards.iter().enumerate().find(|(_, shard)| !shard.reason.is_empty());
+        let reason = match (&board.trouble, down) {
+            (Some(trouble), _) => trouble.clone(),
+            (None, Some((shard, state))) => {
+                format!("shard {shard} ({ready} of {count} ready): {}", state.reason)
+            }
+            (None, None) if count > 0 => {
+                (board.down_since, board.ready) = (None, ready);
+                return self.discord.up();
+            }
+            (None, None) => return,
+        };
+        let down_since = *board.down_since.get_or_insert(now);
+        let waits = board.trouble.is_some() || board.shards.iter().any(|shard| shard.waits);
+        if waits || ready > board.ready || down_since == now {
+            board.moved_at = now;
+        }
+        board.ready = ready;
+        // With many shards a start takes longer than the limit; that is not being stuck.
+        let limit = if waits {
+            Duration::MAX
+        } else {
+            board.moved_at.saturating_duration_since(down_since).saturating_add(self.stuck_limit)
+        };
+        // The component keeps the limit; what is returned is the component again.
+        let _ = self.discord.clone().fatal_after(limit);
+        self.discord.down(reason);
     }
 }
 
@@ -204,4 +313,55 @@ pub fn service_stats(ctx: &Context) -> impl Fn() -> ServiceStats + Send + Sync +
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 const fn float(count: usize) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_is_stuck_ends_itself_but_not_while_a_person_is_waited_for() {
+        let ctx = Context::new("test");
+        let stats = Stats::with_limit(&ctx, Duration::ZERO);
+        stats.set_shards(2);
+        assert!(!ctx.health.readiness().alive);
+        stats.shard_waits(0, "switch on the intent");
+        assert!(ctx.health.readiness().alive);
+        stats.shard_down(0, "the connection broke");
+        assert!(!ctx.health.readiness().alive);
+        stats.set_trouble(Trouble::BudgetSpent { until_ms: 0 });
+        assert!(ctx.health.readiness().alive);
+        stats.set_trouble(Trouble::None);
+        stats.shard_ready(0);
+        stats.shard_ready(1);
+        let readiness = ctx.health.readiness();
+        assert!(readiness.alive && readiness.ready, "{readiness:?}");
+    }
+
+    #[test]
+    fn the_clock_of_a_stuck_gateway_starts_again_with_each_shard_that_comes_up() {
+        let ctx = Context::new("test");
+        let stats = Stats::with_limit(&ctx, Duration::from_secs(60));
+        stats.set_shards(2);
+        let ago = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
+        let moved = |stats: &Stats| stats.board.lock().unwrap().moved_at;
+        stats.change(|board| board.moved_at = ago);
+        assert_eq!(moved(&stats), ago);
+        stats.shard_ready(0);
+        assert!(moved(&stats) > ago);
+    }
+
+    #[test]
+    fn a_cursor_that_is_not_kept_is_shown_until_it_is() {
+        let ctx = Context::new("test");
+        let stats = Stats::new(&ctx);
+        stats.set_shards(2);
+        stats.shard_ready(0);
+        stats.shard_ready(1);
+        stats.cursor_lost(1, "the disk is full".to_owned());
+        stats.cursor_kept(0);
+        assert_eq!(ctx.health.readiness().reason, "cursor: the disk is full");
+        stats.cursor_kept(1);
+        assert!(ctx.health.readiness().ready);
+    }
 }
