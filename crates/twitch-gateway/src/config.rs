@@ -10,8 +10,10 @@ use crate::{connection::Timing, transport::Endpoint};
 const MAX_CHANNELS: usize = 1000;
 /// Longest login on Twitch.
 const MAX_LOGIN_CHARS: usize = 25;
+/// What everybody may send in 30 s (<https://dev.twitch.tv/docs/chat/#rate-limits>).
+pub const GRANTED_TO_ALL: usize = 20;
 /// What a verified bot may send; nobody may send more.
-const MAX_MESSAGES_PER_30S: usize = 7500;
+pub const MAX_MESSAGES_PER_30S: usize = 7500;
 
 const fn plain(name: &'static str, expected: &'static str, help: &'static str) -> Setting {
     Setting { name, default: None, expected, help, secret: false }
@@ -33,8 +35,18 @@ const fn secret(name: &'static str, expected: &'static str, help: &'static str) 
 /// What can be set.
 pub static SETTINGS: &[Setting] = &[
     plain("TWITCH_USERNAME", "a login such as my_bot", "the login of the bot's account"),
-    secret("TWITCH_OAUTH_TOKEN", "a user access token", "token of the bot's account (chat:read, chat:edit)"),
-    plain("TWITCH_CLIENT_ID", "a client id", "id of the application that sends by Twitch's API"),
+    secret(
+        "TWITCH_OAUTH_TOKEN",
+        "a user access token",
+        "token of the bot's account: chat:read, chat:edit; with TWITCH_CLIENT_ID made for that application, and \
+         user:bot, user:write:chat too",
+    ),
+    plain(
+        "TWITCH_CLIENT_ID",
+        "a client id",
+        "id of the application that sends by Twitch's API where the bot is moderator or the broadcaster granted \
+         channel:bot",
+    ),
     secret("TWITCH_CLIENT_SECRET", "a client secret", "secret of that application"),
     plain("TWITCH_CHANNELS", "logins with commas, such as olive,max", "the channels to join"),
     defaulted(
@@ -54,7 +66,8 @@ pub static SETTINGS: &[Setting] = &[
         "TWITCH_MESSAGES_PER_30S",
         "20",
         "a number from 1 to 7500",
-        "messages that Twitch grants the account in 30 s",
+        "messages that Twitch grants the account in 30 s where it is like any viewer: 20, or 7500 when verified; a \
+         moderator's 100 hold by themselves",
     ),
     defaulted("PREFIX", "!", "1 to 8 characters without spaces", "what a chat command starts with"),
     defaulted("NATS_URL", bus::NATS_URL_DEFAULT, "a URL such as nats://127.0.0.1:4222", "where NATS is"),

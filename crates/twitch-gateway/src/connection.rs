@@ -14,12 +14,16 @@ use std::{
 };
 
 use protocol::Event;
+use service::Counter;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::task::AbortOnDropHandle;
-use tracing::debug;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
+use tracing::{debug, warn};
 
 use crate::{
     chat::Chat,
@@ -27,6 +31,7 @@ use crate::{
     joins,
     limiter::Standing,
     login::{LoginError, log_in, pong},
+    mapping::Passed,
     transport::{Reader, Writer},
 };
 
@@ -36,6 +41,9 @@ const OUT_LINES: usize = 64;
 const QUIT: &str = "QUIT";
 /// How long a goodbye may take.
 const QUIT_WITHIN: Duration = Duration::from_secs(1);
+/// How long a connection that was left keeps what it has read while NATS takes nothing: as long as a
+/// command is answered. This bounds how many of them there are, too.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(60);
 /// Signals that wait for the slot.
 const SIGNALS: usize = 128;
 
@@ -102,6 +110,9 @@ pub enum Closed {
     /// No PONG came.
     #[error("twitch did not answer a PING in time; the connection was dead")]
     Silent,
+    /// It was left for another one.
+    #[error("the connection was left")]
+    ByUs,
 }
 
 impl Closed {
@@ -112,6 +123,7 @@ impl Closed {
             Self::ByTwitch => "by_twitch",
             Self::Broken(_) => "broken",
             Self::Silent => "silent",
+            Self::ByUs => "by_us",
         }
     }
 }
@@ -124,7 +136,8 @@ pub struct Connection {
     /// Lines to be written.
     pub lines: mpsc::Sender<String>,
     signals: mpsc::Receiver<Signal>,
-    _reading: AbortOnDropHandle<()>,
+    /// Ends the reading once it has handed over what it has read: other connections take that for told.
+    _reading: DropGuard,
     writing: AbortOnDropHandle<()>,
 }
 
@@ -140,21 +153,26 @@ impl Connection {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (lines, queue) = mpsc::channel(OUT_LINES);
         let (signal, signals) = mpsc::channel(SIGNALS);
+        let stop = CancellationToken::new();
+        let writing = tokio::spawn(write(writer, queue, signal.downgrade()));
         let reading =
-            Reading { chat: chat.clone(), number, reader, lines: lines.clone(), signal: signal.clone() };
+            Reading { chat: chat.clone(), number, reader, lines: lines.clone(), signal, stop: stop.clone() };
+        tokio::spawn(reading.run());
         debug!(connection = number, "logged in");
         Ok(Self {
             number,
             lines,
             signals,
-            _reading: AbortOnDropHandle::new(tokio::spawn(reading.run())),
-            writing: AbortOnDropHandle::new(tokio::spawn(write(writer, queue, signal))),
+            _reading: stop.drop_guard(),
+            writing: AbortOnDropHandle::new(writing),
         })
     }
 
     /// What happens next. Cancel-safe.
     pub async fn signal(&mut self) -> Signal {
-        self.signals.recv().await.unwrap_or(Signal::Closed(Closed::ByTwitch))
+        // Reading tells its end itself, unless it panicked.
+        let unheard = || Signal::Closed(Closed::Broken("reading it ended without a word".to_owned()));
+        self.signals.recv().await.unwrap_or_else(unheard)
     }
 
     /// Says goodbye, after all that waits to be written.
@@ -172,11 +190,13 @@ impl Connection {
     }
 }
 
-async fn write(mut writer: Writer, mut queue: mpsc::Receiver<String>, signal: mpsc::Sender<Signal>) {
+async fn write(mut writer: Writer, mut queue: mpsc::Receiver<String>, signal: mpsc::WeakSender<Signal>) {
     while let Some(line) = queue.recv().await {
         if let Err(error) = writer.line(&line).await {
-            // A full queue of signals has an end to tell already.
-            let _ = signal.try_send(Signal::Closed(Closed::Broken(error.to_string())));
+            if let Some(signal) = signal.upgrade() {
+                // Where signals pile up the watchdog will notice.
+                let _ = signal.try_send(Signal::Closed(Closed::Broken(error.to_string())));
+            }
             return;
         }
         if line == QUIT {
@@ -191,7 +211,9 @@ struct Reading {
     number: u64,
     reader: Reader,
     lines: mpsc::Sender<String>,
+    /// The only one that keeps the signals open: when reading ends, however it ends, its slot hears of it.
     signal: mpsc::Sender<Signal>,
+    stop: CancellationToken,
 }
 
 impl Drop for Reading {
@@ -223,6 +245,7 @@ impl Reading {
         loop {
             tokio::select! {
                 biased;
+                () = self.stop.cancelled() => return Closed::ByUs,
                 filled = self.reader.fill() => match filled {
                     Ok(true) => {}
                     Ok(false) => return Closed::ByTwitch,
@@ -242,11 +265,13 @@ impl Reading {
                 pong_by = None;
             }
             for signal in read.signals {
+                // Nobody listens to a connection that is left; what it read is handed over all the same.
                 if self.signal.send(signal).await.is_err() {
-                    return Closed::ByTwitch;
+                    break;
                 }
             }
-            let stalled = hand_over(&self.chat, read.events).await;
+            let stalled =
+                hand_over(&self.chat.events, &self.chat.stats.stalls, read.events, &self.stop).await;
             // What Twitch said meanwhile lies unread: its silence proves nothing.
             if stalled && pong_by.is_some() {
                 pong_by = Some(Instant::now() + timing.pong_within);
@@ -273,7 +298,13 @@ impl Reading {
         match line.verb() {
             Verb::Privmsg | Verb::UserNotice => match self.chat.event(line, received_us) {
                 Ok(event) => read.events.push(event),
-                Err(passed) => _ = self.chat.stats.passed.with(passed.as_str()).inc(),
+                Err(passed) => {
+                    self.chat.stats.passed.with(passed.as_str()).inc();
+                    // What the API sends is confirmed by no USERSTATE.
+                    if passed == Passed::Own {
+                        self.learn_standing(line);
+                    }
+                }
             },
             // When the queue is full the writer is stuck, and the watchdog will say so.
             Verb::Ping => _ = self.lines.try_send(pong(line)),
@@ -302,6 +333,15 @@ impl Reading {
     }
 
     fn on_user_state(&self, line: &Line<'_>) {
+        self.learn_standing(line);
+        if let Some(login) = line.channel() {
+            let (nonce, id) = (line.raw_tag("client-nonce"), line.raw_tag("id"));
+            self.chat.confirms.taken(self.number, login, nonce, id);
+        }
+    }
+
+    /// What the bot is in a channel stands on its USERSTATE and on its own messages.
+    fn learn_standing(&self, line: &Line<'_>) {
         let Some(login) = line.channel() else { return };
         let elevated = |badge| matches!(badge, "moderator" | "lead_moderator" | "vip" | "broadcaster");
         let standing = match line.flag("mod") || line.badges().any(elevated) {
@@ -309,7 +349,6 @@ impl Reading {
             false => Standing::Normal,
         };
         self.chat.rooms.set_standing(login, standing);
-        self.chat.confirms.taken(self.number, login, line.raw_tag("client-nonce"), line.raw_tag("id"));
     }
 
     fn on_notice(&self, line: &Line<'_>, read: &mut Read) {
@@ -326,18 +365,77 @@ impl Reading {
     }
 }
 
-/// Gives events to the publisher; whether its queue was full.
-async fn hand_over(chat: &Chat, events: Vec<Event>) -> bool {
+/// Gives events to the publisher; whether its queue was full. They count as told from when they were
+/// read, so a connection that is left meanwhile still hands them over, for as long as they are of use.
+async fn hand_over(
+    publisher: &mpsc::Sender<Event>,
+    stalls: &Counter,
+    events: Vec<Event>,
+    stop: &CancellationToken,
+) -> bool {
     let mut stalled = false;
-    for event in events {
-        let Err(full) = chat.events.try_send(event) else { continue };
+    let mut rest = events.into_iter();
+    while let Some(event) = rest.next() {
+        let Err(full) = publisher.try_send(event) else { continue };
         if !stalled {
-            chat.stats.stalls.inc();
+            stalls.inc();
         }
         stalled = true;
-        if chat.events.send(full.into_inner()).await.is_err() {
-            break;
+        let too_late = async {
+            stop.cancelled().await;
+            sleep(HAND_OVER_WITHIN).await;
+        };
+        tokio::select! {
+            biased;
+            sent = publisher.send(full.into_inner()) => if sent.is_err() { break },
+            () = too_late => {
+                warn!(events = rest.len() + 1, "NATS was away for too long; what a left connection read is lost");
+                break;
+            }
         }
     }
     stalled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::Mapper;
+
+    fn events(count: usize) -> Vec<Event> {
+        let mut mapper = Mapper::new("vigie_bot", "!");
+        let event = |n| {
+            let line = format!(
+                "@display-name=Max;id=id-{n};room-id=1;tmi-sent-ts=1;user-id=2 :max!max@max PRIVMSG #olive :hi"
+            );
+            let guarded = Guarded::new(&line).unwrap();
+            mapper.event(&guarded.line().unwrap(), 1).unwrap()
+        };
+        (0..count).map(event).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_left_still_hands_over_what_it_has_read() {
+        let (publisher, mut queue) = mpsc::channel(1);
+        let (stalls, stop) = (Counter::default(), CancellationToken::new());
+        stop.cancel();
+        let read = events(3);
+        let (stalled, ids) = tokio::join!(hand_over(&publisher, &stalls, read.clone(), &stop), async {
+            sleep(HAND_OVER_WITHIN / 2).await;
+            [queue.recv().await, queue.recv().await, queue.recv().await].map(|event| event.unwrap().id)
+        });
+        assert!(stalled);
+        assert_eq!(stalls.get(), 1);
+        assert_eq!(ids.to_vec(), read.into_iter().map(|event| event.id).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_left_does_not_wait_for_ever() {
+        let (publisher, _queue) = mpsc::channel(1);
+        let (stalls, stop) = (Counter::default(), CancellationToken::new());
+        stop.cancel();
+        let begun = Instant::now();
+        hand_over(&publisher, &stalls, events(3), &stop).await;
+        assert_eq!(begun.elapsed(), HAND_OVER_WITHIN);
+    }
 }

@@ -2,16 +2,20 @@
 //!
 //! Lines of chat become events (`irc`, `mapping`, `gifts`, `publish`) on connections that keep
 //! themselves alive (`transport`, `login`, `connection`, `joins`, `slot`, `rooms`); actions become
-//! messages (`actions`, `send`, `text`, `limiter`) with tokens that are checked (`tokens`).
+//! messages (`actions`, `lanes`, `claim`, `send`, `text`, `limiter`, `ledger`) with tokens that are
+//! checked (`tokens`).
 
 mod actions;
 mod chat;
+mod claim;
 mod config;
 mod connection;
 mod framing;
 mod gifts;
 pub mod irc;
 mod joins;
+mod lanes;
+mod ledger;
 pub mod limiter;
 mod login;
 pub mod mapping;

@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
 
 /// The sliding window: Twitch's 30 s and margin.
 pub const WINDOW: Duration = Duration::from_secs(32);
@@ -22,6 +25,8 @@ pub const WINDOW: Duration = Duration::from_secs(32);
 pub const CHANNEL_PAUSE: Duration = Duration::from_millis(1200);
 /// Messages in a window where the bot is moderator, VIP or broadcaster.
 pub const ELEVATED: usize = 100;
+/// A place that was taken longer ago is no use: the window has margin for about that much.
+const FRESH: Duration = Duration::from_secs(1);
 /// Channels whose last message is remembered before the list is swept.
 const SWEEP_AT: usize = 256;
 
@@ -40,6 +45,21 @@ pub enum Standing {
 #[error("twitch's message limit of this account is used up for longer than the message is worth")]
 pub struct Exceeded;
 
+/// A message may be written now, and is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    number: u64,
+    at: Instant,
+}
+
+impl Place {
+    /// Whether the message would still be written in the window in which it is counted.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.at.elapsed() <= FRESH
+    }
+}
+
 /// The limits of one account.
 #[derive(Debug)]
 pub struct Limiter {
@@ -47,10 +67,15 @@ pub struct Limiter {
     elevated: usize,
     state: Mutex<State>,
     lanes: [Lane; 2],
+    /// Up to which place what was sent is on record (see `ledger`).
+    covered: watch::Sender<u64>,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// How many places were taken.
+    taken: u64,
     /// When messages were sent, oldest first, those of the last window only.
     sent: VecDeque<Instant>,
     /// When a channel was last spoken in.
@@ -82,14 +107,32 @@ impl Limiter {
             elevated: per_30s.max(ELEVATED),
             state: Mutex::default(),
             lanes: Default::default(),
+            covered: watch::Sender::new(u64::MAX),
+            changed: Notify::new(),
         }
+    }
+
+    /// The same for an account that spoke before, at the times `sent`. Nothing more is [covered](Self::covered)
+    /// before [`cover`](Self::cover) says so.
+    #[must_use]
+    pub fn resumed(per_30s: usize, mut sent: Vec<Instant>) -> Self {
+        let limiter = Self::new(per_30s);
+        limiter.covered.send_replace(0);
+        sent.sort_unstable();
+        limiter.lock().sent = sent.split_off(sent.len().saturating_sub(limiter.elevated)).into();
+        limiter
     }
 
     /// Waits until a message may be sent to `channel`, and counts it.
     ///
     /// # Errors
     /// [`Exceeded`] as soon as it is known that this will not be before `until`.
-    pub async fn acquire(&self, channel: &str, standing: Standing, until: Instant) -> Result<(), Exceeded> {
+    pub async fn acquire(
+        &self,
+        channel: &str,
+        standing: Standing,
+        until: Instant,
+    ) -> Result<Place, Exceeded> {
         let lane = self.lane(standing);
         lane.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&lane.waiting);
@@ -101,11 +144,36 @@ impl Limiter {
             let _turn = timeout_at(until, lane.turn.lock()).await.map_err(|_elapsed| Exceeded)?;
             while self.channel_free_at(channel, standing).is_none() {
                 match self.take(channel, standing) {
-                    Ok(()) => return Ok(()),
+                    Ok(place) => return Ok(place),
                     Err(at) => wait(at, until).await?,
                 }
             }
         }
+    }
+
+    /// Waits until `place` is on record, so that whoever speaks for the account after a crash counts it;
+    /// `false` when it was not before `until`.
+    pub async fn covered(&self, place: &Place, until: Instant) -> bool {
+        let mut covered = self.covered.subscribe();
+        let recorded = timeout_at(until, covered.wait_for(|covered| *covered >= place.number)).await;
+        matches!(recorded, Ok(Ok(_)))
+    }
+
+    /// Places up to this number are on record.
+    pub fn cover(&self, number: u64) {
+        self.covered.send_replace(number);
+    }
+
+    /// Waits until something was counted since this was last asked.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// How many places were taken, and when those were that still count.
+    #[must_use]
+    pub fn counted(&self) -> (u64, Vec<Instant>) {
+        let (now, state) = (Instant::now(), self.lock());
+        (state.taken, state.sent.iter().copied().filter(|at| *at + WINDOW > now).collect())
     }
 
     /// How long a message to `channel` would have to wait at least, behind those that wait already.
@@ -131,9 +199,11 @@ impl Limiter {
         let now = Instant::now();
         state.sent.clear();
         state.sent.extend(std::iter::repeat_n(now, self.elevated));
+        drop(state);
+        self.changed.notify_one();
     }
 
-    fn take(&self, channel: &str, standing: Standing) -> Result<(), Instant> {
+    fn take(&self, channel: &str, standing: Standing) -> Result<Place, Instant> {
         let mut state = self.lock();
         let now = Instant::now();
         while state.sent.front().is_some_and(|at| *at + WINDOW <= now) {
@@ -151,7 +221,9 @@ impl Limiter {
             state.channels.retain(|_, at| *at + CHANNEL_PAUSE > now);
         }
         state.channels.insert(channel.into(), now);
-        Ok(())
+        state.taken += 1;
+        self.changed.notify_one();
+        Ok(Place { number: state.taken, at: now })
     }
 
     fn channel_free_at(&self, channel: &str, standing: Standing) -> Option<Instant> {

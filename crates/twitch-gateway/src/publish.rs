@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Message, Outbox};
+use bus::{Bus, Message, Outbox, OutboxError};
 use protocol::{Batch, Event, EventBody, Platform, VERSION, subject};
 use tokio::{
     sync::mpsc,
@@ -53,38 +53,38 @@ impl Publisher {
     /// Runs until nobody can give it events any more, then waits for NATS.
     ///
     /// # Errors
-    /// None: what cannot be stored is logged.
+    /// When the outbox ended, which nobody asked it to: nothing could be stored any more.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
         loop {
             let due = self.due;
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => self.take(event).await,
+                    Some(event) => self.take(event).await?,
                     None => break,
                 },
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.flush().await,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.flush().await?,
             }
         }
-        self.flush().await;
+        self.flush().await?;
         if !self.outbox.flush(FLUSH_WITHIN).await {
             warn!(events = self.outbox.pending(), "NATS did not acknowledge the last events in time");
         }
         Ok(())
     }
 
-    async fn take(&mut self, event: Event) {
+    async fn take(&mut self, event: Event) -> Result<(), OutboxError> {
         self.stats.events.inc();
         let EventBody::Message(message) = &event.body else { return self.alone(event).await };
         self.bytes += message.text.len() + message.author.name.len() + EVENT_OVERHEAD_BYTES;
         self.batch.push(event);
         if self.batch.len() >= BATCH_EVENTS || self.bytes >= BATCH_BYTES {
-            self.flush().await;
-        } else if self.due.is_none() {
-            self.due = Some(Instant::now() + BATCH_WITHIN);
+            return self.flush().await;
         }
+        self.due.get_or_insert_with(|| Instant::now() + BATCH_WITHIN);
+        Ok(())
     }
 
-    async fn alone(&mut self, event: Event) {
+    async fn alone(&mut self, event: Event) -> Result<(), OutboxError> {
         let subject = subject::event(Platform::Twitch, &event.community, event.body.kind());
         let message = Message::new(subject, event.id.as_str(), &event);
         let is_command = matches!(event.body, EventBody::Command(_));
@@ -95,28 +95,36 @@ impl Publisher {
         let trace = service::trace::start(&span);
         if is_command {
             self.stats.commands.inc();
-            self.store(message.map(|message| message.trace(trace).ttl(COMMAND_TTL)), span).await;
+            self.store(message.map(|message| message.trace(trace).ttl(COMMAND_TTL)), span).await
         } else {
-            self.store(message.map(|message| message.trace(trace)), span).await;
+            self.store(message.map(|message| message.trace(trace)), span).await
         }
     }
 
-    async fn flush(&mut self) {
+    async fn flush(&mut self) -> Result<(), OutboxError> {
         (self.bytes, self.due) = (0, None);
         let events = std::mem::take(&mut self.batch);
-        let Some(first) = events.first() else { return };
+        let Some(first) = events.first() else { return Ok(()) };
         let id = format!("{}+{}", first.id, events.len());
         let batch = Batch { v: VERSION, platform: Platform::Twitch, events };
-        self.store(Message::new(subject::chatter(Platform::Twitch), id, &batch), Span::none()).await;
+        self.store(Message::new(subject::chatter(Platform::Twitch), id, &batch), Span::none()).await
     }
 
-    async fn store(&self, message: Result<Message, serde_json::Error>, span: Span) {
-        let outcome = match message {
-            Ok(message) => self.outbox.send(message, span).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+    /// What could never be stored is told and left out.
+    async fn store(
+        &self,
+        message: Result<Message, serde_json::Error>,
+        span: Span,
+    ) -> Result<(), OutboxError> {
+        let error = match message {
+            Ok(message) => match self.outbox.send(message, span).await {
+                Ok(()) => return Ok(()),
+                Err(OutboxError::Ended) => return Err(OutboxError::Ended),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
         };
-        if let Err(error) = outcome {
-            error!(error, "an event could not be given to NATS");
-        }
+        error!(error, "an event could not be given to NATS");
+        Ok(())
     }
 }

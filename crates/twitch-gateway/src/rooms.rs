@@ -54,14 +54,24 @@ pub struct Rooms {
     /// Counts changes of the rooms, for those who wait for one.
     changes: watch::Sender<u64>,
     health: Component,
-    joined: Gauge,
-    connections: Gauge,
+    gauges: Gauges,
+}
+
+/// What is told of them in numbers.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    /// Channels that are joined.
+    pub joined: Gauge,
+    /// The same, by the name that all platforms have for it.
+    pub communities: Gauge,
+    /// Connections that are up.
+    pub connections: Gauge,
 }
 
 impl Rooms {
     /// The channels of each slot, none joined yet.
     #[must_use]
-    pub fn new(slots: &[Vec<String>], health: Component, joined: Gauge, connections: Gauge) -> Self {
+    pub fn new(slots: &[Vec<String>], health: Component, gauges: Gauges) -> Self {
         let rooms = slots.iter().enumerate().flat_map(|(slot, logins)| {
             let room = Room { slot, id: None, state: State::Waiting, standing: Standing::Normal };
             logins.iter().map(move |login| (login.clone(), room.clone()))
@@ -72,8 +82,7 @@ impl Rooms {
             links: slots.iter().map(|_| watch::Sender::new(None)).collect(),
             changes: watch::Sender::new(0),
             health,
-            joined,
-            connections,
+            gauges,
         }
     }
 
@@ -150,9 +159,10 @@ impl Rooms {
             joined += u32::from(room.state == State::Joined);
             waiting += u32::from(room.state == State::Waiting);
         }
-        self.joined.set(f64::from(joined));
+        self.gauges.joined.set(f64::from(joined));
+        self.gauges.communities.set(f64::from(joined));
         let connections = self.links.iter().filter(|link| link.borrow().is_some()).count();
-        self.connections.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));
+        self.gauges.connections.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));
         let trouble =
             self.troubles.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten().next().cloned();
         match (trouble, waiting) {

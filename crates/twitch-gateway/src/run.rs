@@ -3,17 +3,19 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::Context as _;
-use bus::{Bus, Link};
+use bus::{BucketName, Bus, Link};
 use service::{Component, Context};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 
 use crate::{
     actions::Actions,
     chat::Chat,
-    config::{Account, Config},
+    config::{Account, Config, GRANTED_TO_ALL, MAX_MESSAGES_PER_30S},
     joins::{JOIN_WINDOW, JOINS, PER_CONNECTION},
-    limiter::{Limiter, Window},
+    ledger::Ledger,
+    limiter::Window,
     mapping::Mapper,
     publish::{Publisher, QUEUED_EVENTS},
     rooms::Rooms,
@@ -63,6 +65,9 @@ async fn chat(
     twitch: Component,
     actions: Component,
 ) -> anyhow::Result<()> {
+    warn_of_limit(config.messages_per_30s);
+    let session = bus.bucket(BucketName::Session).await?;
+    let (ledger, limiter) = Ledger::open(session, &account.login, config.messages_per_30s).await;
     let http = helix::client().context("no HTTP client: are there trusted certificates on this system?")?;
     let slots: Vec<Vec<String>> = config.channels.chunks(PER_CONNECTION).map(<[String]>::to_vec).collect();
     let (events, queue) = mpsc::channel(QUEUED_EVENTS);
@@ -71,7 +76,7 @@ async fn chat(
         token: account.token.clone(),
         endpoint: config.irc.clone(),
         timing: config.timing,
-        rooms: Rooms::new(&slots, twitch.clone(), stats.channels_joined.clone(), stats.connections.clone()),
+        rooms: Rooms::new(&slots, twitch.clone(), stats.rooms.clone()),
         events,
         logins: Window::new(JOINS, JOIN_WINDOW),
         joins: Window::new(JOINS, JOIN_WINDOW),
@@ -88,7 +93,7 @@ async fn chat(
             app: AppToken::new(app, &config.auth_url, http.clone()),
             http: http.clone(),
         }),
-        limiter: Limiter::new(config.messages_per_30s),
+        limiter,
         http: http.clone(),
         api_url: config.api_url.clone(),
         token: account.token.clone(),
@@ -105,6 +110,8 @@ async fn chat(
         let running = connections.track_future(slot.run(leave.clone()));
         ctx.tasks.spawn("slot", running);
     }
+    let recording = connections.track_future(ledger.run(leave.clone()));
+    ctx.tasks.spawn("ledger", recording);
     connections.close();
     let watchman = Watchman {
         auth_url: config.auth_url.clone(),
@@ -129,6 +136,18 @@ async fn chat(
     drop(chat);
     publishing.wait().await;
     outcome
+}
+
+/// Between what Twitch grants everybody and what it grants verified bots there is nothing.
+fn warn_of_limit(per_30s: usize) {
+    if (GRANTED_TO_ALL + 1..MAX_MESSAGES_PER_30S).contains(&per_30s) {
+        warn!(
+            TWITCH_MESSAGES_PER_30S = per_30s,
+            "Twitch grants {GRANTED_TO_ALL} messages in 30 s, or {MAX_MESSAGES_PER_30S} to a verified bot; where the \
+             bot is moderator its 100 hold by themselves. Too high a number costs an hour of silence: leave it \
+             out unless the bot is verified"
+        );
+    }
 }
 
 async fn follow_link(

@@ -3,6 +3,8 @@
 use protocol::{OutcomeBody, ServiceStats, VERSION};
 use service::{Context, Counter, CounterVec, Gauge, Histogram};
 
+use crate::rooms::Gauges;
+
 /// Upper bounds of the ranges of Twitch's answer times, in seconds.
 const ANSWER_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
@@ -23,10 +25,8 @@ pub struct Stats {
     pub disconnects: CounterVec,
     /// Times that reading waited for NATS.
     pub stalls: Counter,
-    /// Connections that are up.
-    pub connections: Gauge,
-    /// Channels that are joined.
-    pub channels_joined: Gauge,
+    /// What stands now.
+    pub rooms: Gauges,
     /// Actions taken from NATS.
     pub actions: Counter,
     /// Their outcomes, by kind.
@@ -49,8 +49,11 @@ impl Stats {
             cleared: metrics.counter("messages_cleared", "Lines by which moderators removed messages"),
             disconnects: metrics.counter_vec("disconnects", "Connections to Twitch that ended", "cause"),
             stalls: metrics.counter("intake_stalls", "Times that reading chat waited for NATS"),
-            connections: metrics.gauge("connections", "Connections to Twitch that are up"),
-            channels_joined: metrics.gauge("channels_joined", "Channels that are joined"),
+            rooms: Gauges {
+                joined: metrics.gauge("channels_joined", "Channels that are joined"),
+                communities: metrics.gauge("communities", "Channels that the bot is in"),
+                connections: metrics.gauge("connections", "Connections to Twitch that are up"),
+            },
             actions: metrics.counter("actions", "Actions taken from NATS"),
             outcomes: metrics.counter_vec("outcomes", "What became of actions", "kind"),
             last_platform_us: metrics.gauge("last_platform_us", "Twitch's last answer time, in microseconds"),

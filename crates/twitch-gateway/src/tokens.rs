@@ -9,7 +9,7 @@ use serde::Deserialize;
 use service::Component;
 use tokio::{
     sync::{Mutex, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -21,6 +21,8 @@ use crate::{
 
 /// Between two checks of a token that was not accepted, or could not be checked; doubled each time.
 const CHECK_AGAIN: std::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_secs(120);
+/// Before the application's token is asked for again when Twitch could not be asked.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// What the chat needs.
 const CHAT_SCOPES: [&str; 2] = ["chat:read", "chat:edit"];
 /// What an application needs of the bot's account to speak in its name.
@@ -92,6 +94,9 @@ pub enum TokenError {
     /// Twitch answered something unexpected.
     #[error("TWITCH_AUTH_URL: twitch answered with status {0}")]
     Status(u16),
+    /// A moment ago Twitch could not be asked, and it is not asked again yet.
+    #[error("TWITCH_AUTH_URL: twitch could not be asked a moment ago")]
+    Lately,
 }
 
 /// Checks the bot's token until `shutdown`, and tells of every change.
@@ -120,7 +125,10 @@ impl Watchman {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut again = CHECK_AGAIN.start;
         loop {
-            let found = self.check().await;
+            let found = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                found = self.check() => found,
+            };
             let wait = match &found {
                 Validity::Valid(_) => {
                     again = CHECK_AGAIN.start;
@@ -238,14 +246,21 @@ pub struct AppToken {
     app: App,
     auth_url: String,
     http: reqwest::Client,
-    token: Mutex<Option<SecretString>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    token: Option<SecretString>,
+    /// Twitch could not be asked; it is not asked again before then.
+    ask_at: Option<Instant>,
 }
 
 impl AppToken {
     /// Nothing is asked for yet.
     #[must_use]
     pub fn new(app: App, auth_url: &str, http: reqwest::Client) -> Self {
-        Self { app, auth_url: auth_url.to_owned(), http, token: Mutex::default() }
+        Self { app, auth_url: auth_url.to_owned(), http, held: Mutex::default() }
     }
 
     /// The application.
@@ -259,14 +274,21 @@ impl AppToken {
     /// # Errors
     /// [`TokenError`].
     pub async fn get(&self, refused: Option<&SecretString>) -> Result<SecretString, TokenError> {
-        let mut held = self.token.lock().await;
-        if let Some(token) = held.as_ref()
+        let mut held = self.held.lock().await;
+        if let Some(token) = held.token.as_ref()
             && refused.is_none_or(|refused| refused.expose_secret() != token.expose_secret())
         {
             return Ok(token.clone());
         }
-        let token = self.ask().await?;
-        *held = Some(token.clone());
+        if held.ask_at.is_some_and(|at| Instant::now() < at) {
+            return Err(TokenError::Lately);
+        }
+        let asked = self.ask().await;
+        // A message that waits for chat instead should not wait for this too.
+        let unknown = matches!(asked, Err(TokenError::Unreachable(_) | TokenError::Status(_)));
+        held.ask_at = unknown.then(|| Instant::now() + ASK_AGAIN);
+        let token = asked?;
+        held.token = Some(token.clone());
         Ok(token)
     }
 

@@ -6,10 +6,9 @@ use std::{fmt::Display, time::Duration};
 use protocol::{ChannelId, DropReason, MessageId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep_until};
-use tracing::debug;
+use tokio::time::Instant;
 
-use crate::tokens::{AppToken, Identity, TokenError, chain, words};
+use crate::tokens::{AppToken, Identity, chain, words};
 
 use super::{Failure, Sent};
 
@@ -17,6 +16,8 @@ use super::{Failure, Sent};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Before a request that was not done is sent again, when Twitch names no time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest time that Twitch can name; no action lives longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// A client that waits no longer than that.
 ///
@@ -33,12 +34,15 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
 /// What Twitch's API says.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The message was not and will not be sent.
+    /// The message was not sent, or perhaps not.
     Failed(Failure),
-    /// The application may not speak in this channel, or not at all; chat may do.
+    /// Twitch does not take the application's token, or the bot's account did not grant it to speak.
+    Token {
+        /// Twitch's words.
+        words: String,
+    },
+    /// The application may not speak in this channel; chat may do.
     NotAllowed {
-        /// For all channels, not only for this.
-        everywhere: bool,
         /// Twitch's words.
         words: String,
     },
@@ -89,18 +93,18 @@ struct Dropped {
 }
 
 impl Helix {
-    /// Sends one message to a channel, as an answer to `reply_to`
+    /// Sends one message to a channel at once, as an answer to `reply_to`
     /// (<https://dev.twitch.tv/docs/api/reference/#send-chat-message>).
     ///
     /// # Errors
-    /// [`Refusal`]; a drop is `Uncertain` when no answer came.
+    /// [`Refusal`]; a failure is `Uncertain` when no answer came, and `unsent` when it may come again.
     pub async fn send(
         &self,
         channel: &ChannelId,
         sender: &str,
+        token: &SecretString,
         text: &str,
         reply_to: Option<&MessageId>,
-        until: Instant,
     ) -> Result<Sent, Refusal> {
         let request = Request {
             broadcaster_id: channel.as_str(),
@@ -108,44 +112,22 @@ impl Helix {
             message: text,
             reply_parent_message_id: reply_to.map(MessageId::as_str),
         };
-        let mut refused: Option<SecretString> = None;
-        loop {
-            let token = self.app.get(refused.as_ref()).await.map_err(|error| no_token(&error))?;
-            let started = Instant::now();
-            let sent = self
-                .http
-                .post(format!("{}/helix/chat/messages", self.api_url))
-                .header("Client-Id", self.app.client_id())
-                .bearer_auth(token.expose_secret())
-                .json(&request)
-                .send()
-                .await;
-            let again_at = match sent {
-                Ok(answer) => match answer.status().as_u16() {
-                    200 => return taken(answer, started).await.map_err(Refusal::Failed),
-                    401 if refused.is_none() => {
-                        debug!("Twitch refused the application's token; asking for another");
-                        refused = Some(token);
-                        continue;
-                    }
-                    // Neither was done, so both may be done again.
-                    status @ (429 | 503) => match wait_until(&answer) {
-                        at if at < until => at,
-                        _ if status == 429 => {
-                            return Err(dropped(
-                                DropReason::RateLimited,
-                                "twitch's API asks to wait for longer",
-                            ));
-                        }
-                        _ => return Err(dropped(DropReason::Unreachable, "twitch's API is not available")),
-                    },
-                    status => return Err(refusal(status, reply_to.is_some(), words(answer).await)),
-                },
-                // No connection: nothing was asked for yet.
-                Err(error) if error.is_connect() && Instant::now() + PAUSE < until => Instant::now() + PAUSE,
-                Err(error) => return Err(Refusal::Failed(no_answer(error))),
-            };
-            sleep_until(again_at).await;
+        let started = Instant::now();
+        let answer = self
+            .http
+            .post(format!("{}/helix/chat/messages", self.api_url))
+            .header("Client-Id", self.app.client_id())
+            .bearer_auth(token.expose_secret())
+            .json(&request)
+            .send()
+            .await
+            .map_err(|error| Refusal::Failed(no_answer(error)))?;
+        match answer.status().as_u16() {
+            200 => taken(answer, started).await.map_err(Refusal::Failed),
+            // Neither was done, so both may be done again.
+            429 => Err(later(DropReason::RateLimited, "twitch's API asks to wait for longer", &answer)),
+            503 => Err(later(DropReason::Unreachable, "twitch's API is not available", &answer)),
+            status => Err(refusal(status, reply_to.is_some(), words(answer).await)),
         }
     }
 }
@@ -209,22 +191,22 @@ async fn taken(answer: reqwest::Response, started: Instant) -> Result<Sent, Fail
 
 fn refusal(status: u16, is_reply: bool, words: String) -> Refusal {
     match status {
-        401 => Refusal::NotAllowed { everywhere: true, words },
-        403 => Refusal::NotAllowed { everywhere: false, words },
+        401 => Refusal::Token { words },
+        403 => Refusal::NotAllowed { words },
         400 | 404 if is_reply => Refusal::NoParent,
         400 | 404 | 422 => dropped(DropReason::Invalid, words),
         _ => dropped(DropReason::Unreachable, format!("twitch's API failed with status {status}: {words}")),
     }
 }
 
-fn no_token(error: &TokenError) -> Refusal {
-    Refusal::NotAllowed { everywhere: true, words: chain(error) }
-}
-
-/// It is not known whether the request was done.
+/// Without a connection nothing was asked for; otherwise it is not known whether the request was done.
 fn no_answer(error: reqwest::Error) -> Failure {
-    let reason = if error.is_connect() { DropReason::Unreachable } else { DropReason::Uncertain };
-    Failure::new(reason, format!("TWITCH_API_URL: no answer: {}", chain(&error.without_url())))
+    let is_connect = error.is_connect();
+    let detail = format!("TWITCH_API_URL: no answer: {}", chain(&error.without_url()));
+    match is_connect {
+        true => Failure::unsent(DropReason::Unreachable, detail, PAUSE),
+        false => Failure::new(DropReason::Uncertain, detail),
+    }
 }
 
 fn dropped(reason: DropReason, detail: impl Display) -> Refusal {
@@ -232,10 +214,11 @@ fn dropped(reason: DropReason, detail: impl Display) -> Refusal {
 }
 
 /// Twitch names the second in which a new window begins (<https://dev.twitch.tv/docs/api/guide/#twitch-rate-limits>).
-fn wait_until(answer: &reqwest::Response) -> Instant {
+fn later(reason: DropReason, detail: &str, answer: &reqwest::Response) -> Refusal {
     let reset =
         answer.headers().get("Ratelimit-Reset").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let now_s = service::clock::unix_ms() / 1000;
     let wait = reset.map_or(PAUSE, |reset| Duration::from_secs(reset.saturating_sub(now_s)));
-    Instant::now() + wait.max(PAUSE)
+    // No answer makes anybody wait for ever.
+    Refusal::Failed(Failure::unsent(reason, detail, wait.clamp(PAUSE, LONGEST_PAUSE)))
 }

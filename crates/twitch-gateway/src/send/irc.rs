@@ -16,12 +16,15 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{chat::Chat, irc::escape};
+use crate::{chat::Chat, irc::escape, rooms::Line};
 
-use super::{Failure, Sent};
+use super::{Failure, PAUSE, Sent};
 
 /// How long Twitch may take to confirm a message.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+/// Lines that may stand before a message in its connection's queue.
+const AHEAD: usize = 16;
 
 /// What Twitch said of a message.
 #[derive(Debug)]
@@ -91,37 +94,47 @@ impl Confirms {
     }
 }
 
-/// Sends one message to a channel, as an answer to `reply_to`, and waits for Twitch's word.
+/// The connection on which a channel is read; waits for one.
 ///
 /// # Errors
-/// [`Failure`]; its reason is `Uncertain` when no word came.
+/// [`Failure`] when there is none before `until`.
+pub async fn line(chat: &Chat, login: &str, until: Instant) -> Result<Line, Failure> {
+    let none = || Failure::new(DropReason::NotFound, format!("{login} is none of TWITCH_CHANNELS"));
+    let unreachable =
+        || Failure::new(DropReason::Unreachable, "not connected to Twitch for longer than this may wait");
+    let mut link = chat.rooms.link(login).ok_or_else(none)?;
+    let open = |link: &Option<Line>| link.as_ref().is_some_and(|line| !line.lines.is_closed());
+    match timeout_at(until, link.wait_for(open)).await {
+        Ok(Ok(link)) => link.clone().ok_or_else(unreachable),
+        _ => Err(unreachable()),
+    }
+}
+
+/// Sends one message to a channel at once, as an answer to `reply_to`, and waits for Twitch's word.
+///
+/// # Errors
+/// [`Failure`]; its reason is `Uncertain` when no word came, and it is `unsent` when the connection
+/// did not take it at once.
 pub async fn send(
     chat: &Chat,
     login: &str,
+    line: &Line,
     text: &str,
     reply_to: Option<&MessageId>,
-    until: Instant,
 ) -> Result<Sent, Failure> {
-    let unreachable =
-        || Failure::new(DropReason::Unreachable, "not connected to Twitch for longer than this may wait");
-    let mut link = chat
-        .rooms
-        .link(login)
-        .ok_or_else(|| Failure::new(DropReason::NotFound, format!("{login} is none of TWITCH_CHANNELS")))?;
-    let line = match timeout_at(until, link.wait_for(Option::is_some)).await {
-        Ok(Ok(link)) => link.clone().ok_or_else(unreachable)?,
-        _ => return Err(unreachable()),
-    };
+    let unsent = |detail: &str| Failure::unsent(DropReason::Unreachable, detail, PAUSE);
+    // What waits behind others is written later than it is counted.
+    if line.lines.max_capacity() - line.lines.capacity() > AHEAD {
+        return Err(unsent("the connection does not keep up"));
+    }
     let (nonce, word) = chat.confirms.expect(line.connection, login);
     let parent =
         reply_to.map(|id| format!(";reply-parent-msg-id={}", escape(id.as_str()))).unwrap_or_default();
     let message = format!("@client-nonce={nonce}{parent} PRIVMSG #{login} :{text}");
     let started = Instant::now();
-    if line.lines.send(message).await.is_err() {
-        return Err(Failure::new(
-            DropReason::Unreachable,
-            "the connection ended before the message was written",
-        ));
+    if line.lines.try_send(message).is_err() {
+        chat.confirms.lock().remove(login);
+        return Err(unsent("the connection ended before the message was written"));
     }
     match timeout(CONFIRM_WITHIN, word).await {
         Ok(Ok(Word::Taken(message))) => Ok(Sent { message, took: started.elapsed() }),

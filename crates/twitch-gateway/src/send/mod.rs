@@ -2,38 +2,33 @@
 
 pub mod helix;
 pub mod irc;
+mod memory;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use protocol::{Action, ActionBody, ChannelId, Content, Delivery, DropReason, MessageId};
 use secrecy::SecretString;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info_span, warn};
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
     chat::Chat,
-    limiter::{Limiter, Standing},
+    limiter::{Limiter, Place, Standing},
+    rooms::Line,
     text,
-    tokens::Validity,
+    tokens::{TokenError, Validity, chain},
 };
 use helix::{Helix, Refusal};
+pub use memory::Memory;
 
 /// A wait that a person would not call "at once" any more.
 const NOTICEABLE: Duration = Duration::from_secs(2);
-/// How long chat is used after the API said that the application may not speak.
-const FALL_BACK_FOR: Duration = Duration::from_secs(10 * 60);
-/// How long Twitch takes a text for a repetition of the one before it: 30 s, with margin.
-const REPETITION: Duration = Duration::from_secs(32);
-/// Channels whose last text, or whose way, is remembered before the list is swept.
-const SWEEP_AT: usize = 256;
+/// Before a message that was certainly not sent is tried again, where nothing else says when.
+const PAUSE: Duration = Duration::from_millis(250);
 /// How often a message that may be sent twice is tried when it is not known whether it was sent.
 const TRIES: u32 = 3;
 
@@ -53,13 +48,21 @@ pub struct Failure {
     pub reason: DropReason,
     /// Twitch's words, or what a person should know.
     pub detail: String,
+    /// It was certainly not sent, and may be tried again from then on.
+    pub unsent: Option<Instant>,
 }
 
 impl Failure {
-    /// A failure.
+    /// A failure that is final, or after which nobody knows.
     #[must_use]
     pub fn new(reason: DropReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), unsent: None }
+    }
+
+    /// Nothing was sent; it may be tried again after `pause`.
+    #[must_use]
+    pub fn unsent(reason: DropReason, detail: impl Into<String>, pause: Duration) -> Self {
+        Self { unsent: Some(Instant::now() + pause), ..Self::new(reason, detail) }
     }
 }
 
@@ -70,14 +73,25 @@ pub enum Carried {
     Done(Sent),
     /// It was not done and will not be.
     Dropped(Failure),
+    /// It may be somebody else's by now: it is left to them.
+    Left,
     /// The service stops before anything was done: somebody else may do it.
     Interrupted,
 }
 
+/// Why an action may not be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uncommitted {
+    /// It may be somebody else's by now.
+    Left,
+    /// It is too late, or not known whose it is.
+    Dropped(Failure),
+}
+
 /// What an action needs of those who gave it.
-pub trait Errand {
+pub trait Errand: Send + Sync {
     /// The action is about to be done. What may be done once only must not come again from here on.
-    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn commit(&mut self) -> impl Future<Output = Result<(), Uncommitted>> + Send;
     /// It waits, for at least so long.
     fn queued(&self, wait: Duration) -> impl Future<Output = ()> + Send;
 }
@@ -90,7 +104,7 @@ pub struct Speaker {
     /// The application that speaks in its name, if there is one.
     pub helix: Option<Helix>,
     /// The account's limits.
-    pub limiter: Limiter,
+    pub limiter: Arc<Limiter>,
     /// How HTTP is spoken.
     pub http: reqwest::Client,
     /// Twitch's API, without a slash at the end.
@@ -105,14 +119,6 @@ pub struct Speaker {
     pub shutdown: CancellationToken,
 }
 
-/// What is remembered of channels.
-#[derive(Debug, Default)]
-pub struct Memory {
-    last_said: Mutex<HashMap<ChannelId, (Instant, String)>>,
-    /// Until when chat is used; `None` stands for all channels.
-    fall_back: Mutex<HashMap<Option<ChannelId>, Instant>>,
-}
-
 /// What several parts of one message have in common.
 struct Say<'a> {
     channel: &'a ChannelId,
@@ -121,19 +127,35 @@ struct Say<'a> {
     delivery: Delivery,
 }
 
+/// How far one part has come.
+#[derive(Default)]
+struct Progress {
+    /// How often it was perhaps sent.
+    tries: u32,
+    /// The words that were chosen for this try.
+    text: Option<String>,
+    /// Whether it was told that it waits.
+    told: bool,
+    /// A token that Twitch did not take.
+    refused: Option<SecretString>,
+    /// Why the API could not be used.
+    trouble: Option<String>,
+}
+
+/// By which way a message can be sent at once.
+enum Way<'a> {
+    Helix { helix: &'a Helix, sender: &'a str, token: SecretString },
+    Chat { login: String, line: Line },
+}
+
 impl Speaker {
     /// Does what an action says, before `until`.
-    pub async fn carry_out(
-        &self,
-        action: &Action,
-        until: Instant,
-        errand: &mut (impl Errand + Send),
-    ) -> Carried {
+    pub async fn carry_out(&self, action: &Action, until: Instant, errand: &mut impl Errand) -> Carried {
         let unsupported = |what: &str| Carried::Dropped(Failure::new(DropReason::Unsupported, what));
         match &action.body {
             ActionBody::Reply { to, content } => self.say(action, content, Some(to), until, errand).await,
             ActionBody::Send { content } => self.say(action, content, None, until, errand).await,
-            ActionBody::Delete { message } => self.delete(action, message, errand).await,
+            ActionBody::Delete { message } => self.delete(action, message, until, errand).await,
             ActionBody::Edit { .. } => unsupported("a Twitch message cannot be changed"),
             ActionBody::React { .. } => unsupported("Twitch has no reactions"),
         }
@@ -145,19 +167,15 @@ impl Speaker {
         content: &Content,
         reply_to: Option<&MessageId>,
         until: Instant,
-        errand: &mut (impl Errand + Send),
+        errand: &mut impl Errand,
     ) -> Carried {
-        let say = Say { channel: &action.channel, reply_to, until, delivery: action.delivery };
-        tokio::select! {
-            biased;
-            () = self.shutdown.cancelled() => return Carried::Interrupted,
-            () = self.known(&say) => {}
-        }
+        let mut say = Say { channel: &action.channel, reply_to, until, delivery: action.delivery };
         let parts = text::render(content);
         let count = parts.len();
         let mut first: Option<Sent> = None;
         for (index, part) in parts.into_iter().enumerate() {
-            match self.part(&say, &part, index == 0, errand).await {
+            let mut progress = Progress { told: index > 0, ..Progress::default() };
+            match self.part(&mut say, &part, &mut progress, errand).await {
                 Carried::Done(sent) => {
                     let whole = first.get_or_insert_with(|| Sent { took: Duration::ZERO, ..sent.clone() });
                     whole.took += sent.took;
@@ -168,11 +186,11 @@ impl Speaker {
                     }
                     return Carried::Dropped(failure);
                 }
-                Carried::Interrupted if index == 0 => return Carried::Interrupted,
-                Carried::Interrupted => {
+                Carried::Interrupted if index > 0 => {
                     let detail = format!("the gateway stopped after {index} of {count} parts");
                     return Carried::Dropped(Failure::new(DropReason::Uncertain, detail));
                 }
+                other => return other,
             }
         }
         match first {
@@ -183,112 +201,213 @@ impl Speaker {
         }
     }
 
+    /// Sends one part. All that may take time comes first, then the account's limit, then the word that
+    /// it comes only once; after that nothing waits any more.
     async fn part(
         &self,
-        say: &Say<'_>,
+        say: &mut Say<'_>,
         part: &str,
-        is_first: bool,
-        errand: &mut (impl Errand + Send),
+        progress: &mut Progress,
+        errand: &mut impl Errand,
     ) -> Carried {
-        let mut tries = 0;
         loop {
-            let login = self.chat.rooms.login(say.channel);
-            let standing = login.map(|login| self.chat.rooms.standing(&login)).unwrap_or_default();
-            let wait = self.limiter.estimate(say.channel.as_str(), standing);
-            if wait > NOTICEABLE && is_first && tries == 0 {
+            let prepared = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Carried::Interrupted,
+                prepared = self.prepare(say, progress, errand) => prepared,
+            };
+            let (way, place) = match prepared {
+                Ok(prepared) => prepared,
+                Err(failure) => return Carried::Dropped(failure),
+            };
+            match errand.commit().await {
+                Ok(()) => {}
+                Err(Uncommitted::Left) => return Carried::Left,
+                Err(Uncommitted::Dropped(failure)) => return Carried::Dropped(failure),
+            }
+            if !place.is_fresh() {
+                continue;
+            }
+            let standing = self.standing(say.channel);
+            let text = progress
+                .text
+                .get_or_insert_with(|| self.memory.distinct(say.channel, part, standing))
+                .clone();
+            let failure = match self.send(say, way, &text, progress).await {
+                Ok(sent) => return Carried::Done(sent),
+                Err(failure) => failure,
+            };
+            if failure.reason == DropReason::RateLimited {
+                self.too_much(say.channel, &failure);
+            }
+            match failure.unsent {
+                Some(at) if at < say.until => {
+                    debug!(channel = %say.channel, detail = failure.detail, "not sent; trying again");
+                    tokio::select! {
+                        () = self.shutdown.cancelled() => return Carried::Interrupted,
+                        () = sleep_until(at) => {}
+                    }
+                }
+                None if progress.tries < TRIES && may_try_again(say, &failure) => {
+                    warn!(channel = %say.channel, reason = %failure.reason, detail = failure.detail, "trying again");
+                    progress.text = None;
+                }
+                _ => return Carried::Dropped(failure),
+            }
+        }
+    }
+
+    /// Waits until there is a way, and a place in the account's limit that is on record.
+    async fn prepare(
+        &self,
+        say: &Say<'_>,
+        progress: &mut Progress,
+        errand: &impl Errand,
+    ) -> Result<(Way<'_>, Place), Failure> {
+        loop {
+            let way = self.way(say, progress).await?;
+            let (channel, standing) = (say.channel.as_str(), self.standing(say.channel));
+            let wait = self.limiter.estimate(channel, standing);
+            if wait > NOTICEABLE && !std::mem::replace(&mut progress.told, true) {
                 errand.queued(wait).await;
             }
-            let allowed = tokio::select! {
-                biased;
-                allowed = self.limiter.acquire(say.channel.as_str(), standing, say.until) => allowed,
-                () = self.shutdown.cancelled() => return Carried::Interrupted,
-            };
-            if let Err(exceeded) = allowed {
-                return Carried::Dropped(Failure::new(DropReason::RateLimited, exceeded.to_string()));
+            let place = self
+                .limiter
+                .acquire(channel, standing, say.until)
+                .await
+                .map_err(|exceeded| Failure::new(DropReason::RateLimited, exceeded.to_string()))?;
+            if !self.limiter.covered(&place, say.until).await {
+                let detail = "NATS did not record in time that this is sent";
+                return Err(Failure::new(DropReason::Expired, detail));
             }
-            if let Err(failure) = errand.commit().await {
-                return Carried::Dropped(failure);
-            }
-            tries += 1;
-            let text = self.memory.distinct(say.channel, part, standing);
-            let outcome = self.send(say, &text).await;
-            if matches!(&outcome, Err(failure) if failure.reason == DropReason::RateLimited) {
-                // Somebody else speaks for the account too. To go on now could cost it an hour.
-                self.limiter.exhaust();
-            }
-            match outcome {
-                Ok(sent) => return Carried::Done(sent),
-                Err(failure) if tries < TRIES && may_try_again(say, &failure) => {
-                    warn!(channel = %say.channel, reason = %failure.reason, detail = failure.detail, "trying again");
-                }
-                Err(failure) => return Carried::Dropped(failure),
+            // While it waited for its turn the connection may have ended.
+            if way.is_open() {
+                return Ok((way, place));
             }
         }
     }
 
-    /// Waits until the account is known and, where chat is the way, the channel: a service that has
-    /// just started finds actions before it has joined anything.
-    async fn known(&self, say: &Say<'_>) {
-        let mut validity = self.validity.clone();
-        let checked = validity.wait_for(|validity| *validity != Validity::Unknown);
-        // Neither the time that is up nor the end of the checks changes what follows.
-        let _ = timeout_at(say.until, checked).await;
-        if self.helix.is_none() || self.memory.falls_back(say.channel) {
-            self.chat.rooms.find(say.channel, say.until).await;
-        }
+    fn standing(&self, channel: &ChannelId) -> Standing {
+        let login = self.chat.rooms.login(channel);
+        login.map(|login| self.chat.rooms.standing(&login)).unwrap_or_default()
     }
 
-    /// By the API when it may be used here, else by chat.
-    async fn send(&self, say: &Say<'_>, text: &str) -> Result<Sent, Failure> {
-        let mut not_allowed = None;
+    /// By the API when it may be used here, else by chat: a service that has just started finds actions
+    /// before it knows itself and has joined anything.
+    async fn way(&self, say: &Say<'_>, progress: &mut Progress) -> Result<Way<'_>, Failure> {
+        self.checked(say.until).await;
         if let (Some(helix), Some(sender)) = (&self.helix, self.chat.own_id.get())
             && !self.memory.falls_back(say.channel)
         {
-            let span = info_span!("twitch.send", way = "helix", channel = %say.channel);
-            let send = |reply_to| {
-                helix.send(say.channel, sender, text, reply_to, say.until).instrument(span.clone())
-            };
-            let outcome = match send(say.reply_to).await {
-                // The message that it answers is gone: said plainly it is still worth reading.
-                Err(Refusal::NoParent) => send(None).await,
-                other => other,
-            };
-            match outcome {
-                Ok(sent) => return Ok(sent),
-                Err(Refusal::Failed(failure)) => return Err(failure),
-                Err(Refusal::NoParent) => {
-                    return Err(Failure::new(
-                        DropReason::Invalid,
-                        "twitch's API takes the message for wrong",
-                    ));
+            match helix.app.get(progress.refused.as_ref()).await {
+                Ok(token) => return Ok(Way::Helix { helix, sender, token }),
+                Err(error @ TokenError::Refused { .. }) => {
+                    self.not_allowed(say.channel, true, chain(&error), progress);
                 }
-                Err(Refusal::NotAllowed { everywhere, words }) => {
-                    self.memory.fall_back(say.channel, everywhere);
-                    warn!(
-                        channel = %say.channel,
-                        reason = words,
-                        "the application may not speak here: the bot's account must grant it user:bot and \
-                         user:write:chat, and the broadcaster channel:bot or moderator; using chat for 10 min"
-                    );
-                    not_allowed = Some(words);
+                Err(error) => {
+                    let trouble = chain(&error);
+                    warn!(channel = %say.channel, trouble, "using chat for this message");
+                    progress.trouble = Some(trouble);
                 }
             }
         }
         let Some(login) = self.chat.rooms.find(say.channel, say.until).await else {
-            let detail = not_allowed
-                .unwrap_or_else(|| "the channel is not joined: is it in TWITCH_CHANNELS?".to_owned());
+            let detail = progress.trouble.take();
+            let detail =
+                detail.unwrap_or_else(|| "the channel is not joined: is it in TWITCH_CHANNELS?".to_owned());
             return Err(Failure::new(DropReason::NotFound, detail));
         };
-        let span = info_span!("twitch.send", way = "irc", channel = %say.channel);
-        irc::send(&self.chat, &login, text, say.reply_to, say.until).instrument(span).await
+        let line = irc::line(&self.chat, &login, say.until).await?;
+        Ok(Way::Chat { login, line })
+    }
+
+    /// Waits until the account's token was checked. Neither the time that is up nor the end of the checks
+    /// changes what follows.
+    async fn checked(&self, until: Instant) {
+        let mut validity = self.validity.clone();
+        let checked = validity.wait_for(|validity| *validity != Validity::Unknown);
+        let _ = timeout_at(until, checked).await;
+    }
+
+    async fn send(
+        &self,
+        say: &mut Say<'_>,
+        way: Way<'_>,
+        text: &str,
+        progress: &mut Progress,
+    ) -> Result<Sent, Failure> {
+        let (helix, sender, token) = match way {
+            Way::Helix { helix, sender, token } => (helix, sender, token),
+            Way::Chat { login, line } => {
+                let span = info_span!("twitch.send", way = "irc", channel = %say.channel);
+                let sent = irc::send(&self.chat, &login, &line, text, say.reply_to).instrument(span).await;
+                progress.tries += u32::from(!matches!(&sent, Err(Failure { unsent: Some(_), .. })));
+                return sent;
+            }
+        };
+        let span = info_span!("twitch.send", way = "helix", channel = %say.channel);
+        let sent = helix.send(say.channel, sender, &token, text, say.reply_to).instrument(span).await;
+        let unsent = |words: String| Failure::unsent(DropReason::Forbidden, words, Duration::ZERO);
+        match sent {
+            Ok(sent) => Ok(sent),
+            Err(Refusal::Failed(failure)) => {
+                progress.tries += u32::from(failure.unsent.is_none());
+                Err(failure)
+            }
+            // The message that it answers is gone: said plainly it is still worth reading.
+            Err(Refusal::NoParent) => {
+                say.reply_to = None;
+                Err(unsent("the message that it answers is gone".to_owned()))
+            }
+            Err(Refusal::Token { words }) => {
+                // The first time another token may be enough.
+                if progress.refused.replace(token).is_some() {
+                    self.not_allowed(say.channel, true, words.clone(), progress);
+                }
+                Err(unsent(words))
+            }
+            Err(Refusal::NotAllowed { words }) => {
+                self.not_allowed(say.channel, false, words.clone(), progress);
+                Err(unsent(words))
+            }
+        }
+    }
+
+    fn not_allowed(&self, channel: &ChannelId, everywhere: bool, words: String, progress: &mut Progress) {
+        self.memory.fall_back(channel, everywhere);
+        warn!(
+            %channel,
+            reason = words,
+            "the application may not speak here: the bot's account must grant it user:bot and \
+             user:write:chat, and the broadcaster channel:bot or moderator; using chat for 10 min"
+        );
+        progress.trouble = Some(words);
+    }
+
+    /// Twitch says that too much was said: the bot is not what it was taken for, or somebody else speaks
+    /// for the account too. To go on now could cost it an hour.
+    fn too_much(&self, channel: &ChannelId, failure: &Failure) {
+        if let Some(login) = self.chat.rooms.login(channel) {
+            self.chat.rooms.set_standing(&login, Standing::Normal);
+        }
+        // What was not sent exceeded the API's own limit, not that of messages.
+        if failure.unsent.is_none() {
+            self.limiter.exhaust();
+        }
     }
 
     async fn delete(
         &self,
         action: &Action,
         message: &MessageId,
-        errand: &mut (impl Errand + Send),
+        until: Instant,
+        errand: &mut impl Errand,
     ) -> Carried {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return Carried::Interrupted,
+            () = self.checked(until) => {}
+        }
         let identity = match &*self.validity.borrow() {
             Validity::Valid(identity) if identity.may_delete() => identity.clone(),
             _ => {
@@ -296,8 +415,10 @@ impl Speaker {
                 return Carried::Dropped(Failure::new(DropReason::Unsupported, detail));
             }
         };
-        if let Err(failure) = errand.commit().await {
-            return Carried::Dropped(failure);
+        match errand.commit().await {
+            Ok(()) => {}
+            Err(Uncommitted::Left) => return Carried::Left,
+            Err(Uncommitted::Dropped(failure)) => return Carried::Dropped(failure),
         }
         let span = info_span!("twitch.send", way = "helix", channel = %action.channel);
         let delete =
@@ -309,60 +430,17 @@ impl Speaker {
     }
 }
 
+impl Way<'_> {
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Helix { .. } => true,
+            Self::Chat { line, .. } => !line.lines.is_closed(),
+        }
+    }
+}
+
 fn may_try_again(say: &Say<'_>, failure: &Failure) -> bool {
     say.delivery == Delivery::AtLeastOnce
         && matches!(failure.reason, DropReason::Uncertain | DropReason::Unreachable)
         && Instant::now() < say.until
-}
-
-impl Memory {
-    /// The text, or one that looks the same when it was the last one here a moment ago. Moderators and
-    /// VIPs may repeat themselves.
-    fn distinct(&self, channel: &ChannelId, text: &str, standing: Standing) -> String {
-        let now = Instant::now();
-        let mut last_said = self.last_said.lock().unwrap_or_else(PoisonError::into_inner);
-        let repeated = standing == Standing::Normal
-            && last_said.get(channel).is_some_and(|(at, said)| said == text && *at + REPETITION > now);
-        let text = if repeated { text::differing(text) } else { text.to_owned() };
-        if last_said.len() >= SWEEP_AT {
-            last_said.retain(|_, (at, _)| *at + REPETITION > now);
-        }
-        last_said.insert(channel.clone(), (now, text.clone()));
-        text
-    }
-
-    fn falls_back(&self, channel: &ChannelId) -> bool {
-        let now = Instant::now();
-        let fall_back = self.fall_back.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_on = |key: &Option<ChannelId>| fall_back.get(key).is_some_and(|until| *until > now);
-        is_on(&None) || is_on(&Some(channel.clone()))
-    }
-
-    fn fall_back(&self, channel: &ChannelId, everywhere: bool) {
-        let now = Instant::now();
-        let mut fall_back = self.fall_back.lock().unwrap_or_else(PoisonError::into_inner);
-        if fall_back.len() >= SWEEP_AT {
-            fall_back.retain(|_, until| *until > now);
-        }
-        fall_back.insert((!everywhere).then(|| channel.clone()), now + FALL_BACK_FOR);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_repeated_text_differs_unless_the_bot_may_repeat_itself() {
-        let (memory, channel) = (Memory::default(), ChannelId::from(1));
-        let say = |standing| memory.distinct(&channel, "pong", standing);
-        assert_eq!(say(Standing::Normal), "pong");
-        let second = say(Standing::Normal);
-        assert_ne!(second, "pong");
-        assert_eq!(text::without_difference(&second), "pong");
-        assert_eq!(say(Standing::Normal), "pong");
-        assert_eq!(say(Standing::Elevated), "pong");
-        tokio::time::advance(REPETITION).await;
-        assert_eq!(say(Standing::Normal), "pong");
-    }
 }

@@ -1,6 +1,6 @@
 //! Actions that become messages, by chat.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bus::Stream;
 use protocol::{Action, ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody, subject};
@@ -210,4 +210,59 @@ async fn what_still_waits_when_the_gateway_stops_is_left_to_the_next_one() {
     let delivery = timeout(SOON, left.next()).await.unwrap();
     assert_eq!(delivery.decode::<Action>().unwrap(), waiting);
     assert_eq!(rig.seen(QUIET), ["said"]);
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_crash_still_counts() {
+    let variables = vec![("TWITCH_MESSAGES_PER_30S", "1".to_owned())];
+    let mut rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
+    let action = rig.ask(QUIET, send("said")).await;
+    message_of(&rig.outcome_of(&action).await);
+    rig.kill_and_start().await;
+    let action = rig.ask_with(QUIET, send("too soon"), Delivery::AtMostOnce, Duration::from_secs(5)).await;
+    assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Queued { .. }));
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::RateLimited);
+    assert_eq!(rig.seen(QUIET), ["said"]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_was_certainly_not_sent_waits_for_the_next_connection() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    rig.sandbox.twitch().faults().refuse_logins(2);
+    rig.sandbox.twitch().drop_connections();
+    rig.until_reason("refuses the login").await;
+    let action = rig.ask(DEMO, send("still said")).await;
+    message_of(&rig.outcome_of(&action).await);
+    assert_eq!(rig.seen(DEMO), ["still said"]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_only_fetched_when_the_gateway_stops_is_given_back_at_once() {
+    const ASKED: usize = 300;
+    let variables = vec![("TWITCH_MESSAGES_PER_30S", "1".to_owned())];
+    let mut rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
+    let mut channel = None;
+    for n in 0..ASKED {
+        let lives = Duration::from_secs(600);
+        channel =
+            Some(rig.ask_with(QUIET, send(format!("n {n}")), Delivery::AtMostOnce, lives).await.channel);
+    }
+    // More is not held at a time; the rest lies fetched.
+    rig.until_counted("actions_total", 241.0).await;
+    let bus = rig.nats.bus("next").await;
+    rig.ctx.shutdown.cancel();
+    timeout(SOON, &mut rig.gateway).await.unwrap().unwrap().unwrap();
+    let partition = format!("partition-{}", subject::partition(&channel.unwrap()));
+    let mut left = bus.consume(Stream::ActionsTwitch, partition, ASKED).await.unwrap();
+    let all = async {
+        let mut ids = HashSet::new();
+        while ids.len() < ASKED - 1 {
+            ids.insert(left.next().await.decode::<Action>().unwrap().id);
+        }
+    };
+    // Much sooner than NATS would give it to somebody else by itself.
+    timeout(bus::topology::ACTION_ACK_WAIT / 2, all).await.unwrap();
+    assert_eq!(rig.seen(QUIET), ["n 0"]);
 }

@@ -1,11 +1,11 @@
 //! Actions that become messages, by Twitch's API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{Delivery, DropReason};
 use sandbox::{people::Person, twitch::Change};
 
-use crate::rig::{DEMO, Plan, QUIET, Rig, dropped, message_of, reply, send, with_app};
+use crate::rig::{DEMO, Plan, QUIET, Rig, SOON, dropped, message_of, reply, send, with_app};
 
 async fn ready() -> Rig {
     Rig::ready(Plan { variables: with_app(), ..Plan::default() }).await
@@ -88,4 +88,46 @@ async fn what_the_api_did_not_do_is_done_again_and_what_is_uncertain_is_not() {
     message_of(&rig.outcome_of(&action).await);
     assert_eq!(rig.seen(DEMO), ["after a while", "thanks"]);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_what_is_gone_is_said_plainly() {
+    let mut rig = ready().await;
+    let action = rig.ask(DEMO, reply("00000000-0000-4000-8000-000000000000", "pong")).await;
+    message_of(&rig.outcome_of(&action).await);
+    assert_eq!(rig.seen(DEMO), ["pong"]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn own_messages_tell_what_the_bot_is_here() {
+    let mut rig = ready().await;
+    // After this it counts as an ordinary viewer, until its own message says that it is moderator; no
+    // USERSTATE confirms what the API sends.
+    rig.sandbox.twitch().faults().fail_helix(429, 1);
+    let action = rig.ask(DEMO, send("who am I")).await;
+    message_of(&rig.outcome_of(&action).await);
+    rig.until_counted("lines_passed_total.own", 1.0).await;
+    let begun = Instant::now();
+    // Viewers have to wait for a second between two of them.
+    for n in 0..5 {
+        let action = rig.ask(DEMO, send(format!("quick {n}"))).await;
+        message_of(&rig.outcome_of(&action).await);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_does_not_keep_the_gateway() {
+    let mut rig = ready().await;
+    let hang = Change { helix_slow_ms: Some(60_000), ..Change::default() };
+    rig.sandbox.twitch().faults().set(hang);
+    let action = rig.ask(DEMO, send("perhaps")).await;
+    rig.count("twitch.helix.POST /chat/messages", 1).await;
+    let begun = Instant::now();
+    rig.ctx.shutdown.cancel();
+    tokio::time::timeout(SOON, &mut rig.gateway).await.unwrap().unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Uncertain);
 }

@@ -48,6 +48,7 @@ pub struct Rig {
     pub sandbox: Sandbox,
     pub ctx: Context,
     pub gateway: JoinHandle<anyhow::Result<()>>,
+    config: Config,
     outcomes: bus::Subscription,
     actions: u32,
 }
@@ -99,8 +100,19 @@ impl Rig {
         config.timing = plan.timing;
         let outcomes = bus.subscribe("outcome.>").await.unwrap();
         let ctx = Context::new("twitch-gateway");
-        let gateway = tokio::spawn(twitch_gateway::run(ctx.clone(), config));
-        Self { nats, bus, sandbox, ctx, gateway, outcomes, actions: 0 }
+        let gateway = tokio::spawn(twitch_gateway::run(ctx.clone(), config.clone()));
+        Self { nats, bus, sandbox, ctx, gateway, config, outcomes, actions: 0 }
+    }
+
+    /// Kills the gateway as SIGKILL does, and starts another.
+    pub async fn kill_and_start(&mut self) {
+        self.gateway.abort();
+        let _ = (&mut self.gateway).await;
+        // What it had spawned ends with its runtime; here its token is all that it leaves.
+        self.ctx.shutdown.cancel();
+        self.ctx = Context::new("twitch-gateway");
+        self.gateway = tokio::spawn(twitch_gateway::run(self.ctx.clone(), self.config.clone()));
+        self.until_ready().await;
     }
 
     pub async fn until_ready(&self) {
