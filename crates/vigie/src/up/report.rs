@@ -3,14 +3,11 @@
 //! For a person both go to standard output. For a program (`--json`) reports are JSON lines on
 //! standard output, and log lines go to standard error.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
+use super::writer::{Writer, write_line};
 use crate::paint::Paint;
 
 /// What a part is now.
@@ -78,7 +75,10 @@ impl Report {
 pub(crate) struct Reporter(Arc<Inner>);
 
 struct Inner {
-    json: bool,
+    /// Standard output.
+    out: Writer,
+    /// Standard error, which has the log lines when reports are for a program.
+    log: Option<Writer>,
     names: Vec<String>,
     width: usize,
     paint: Paint,
@@ -86,21 +86,32 @@ struct Inner {
 
 impl Reporter {
     /// For parts with these names, which are reported as planned.
-    pub(crate) fn new(json: bool, names: &[String]) -> Self {
+    ///
+    /// # Errors
+    /// When the operating system gives no thread to write on.
+    pub(crate) fn new(json: bool, names: &[String]) -> io::Result<Self> {
         let width = names.iter().map(String::len).max().unwrap_or(0).max("vigie".len());
-        let reporter = Self(Arc::new(Inner { json, names: names.to_vec(), width, paint: Paint::stdout() }));
+        let (out, log) = if json {
+            let log = Writer::start(io::stderr(), |out, lost| write_line(out, &gap(lost)))?;
+            let told = log.clone();
+            (Writer::start(io::stdout(), move |_, lost| told.push(gap(lost)))?, Some(log))
+        } else {
+            (Writer::start(io::stdout(), |out, lost| write_line(out, &gap(lost)))?, None)
+        };
+        let inner = Inner { out, log, names: names.to_vec(), width, paint: Paint::stdout() };
+        let reporter = Self(Arc::new(inner));
         if json {
             names.iter().for_each(|name| reporter.report(&Report::new(name, State::Planned)));
         }
-        reporter
+        Ok(reporter)
     }
 
     /// Reports.
     pub(crate) fn report(&self, report: &Report) {
-        if self.0.json {
+        if self.0.log.is_some() {
             // A report is plain data, so that this cannot fail.
             let line = serde_json::to_string(report).unwrap_or_default();
-            write_line(io::stdout().lock(), &line);
+            self.0.out.push(line);
         } else if let Some(text) = sentence(report) {
             self.note(&text);
         }
@@ -113,23 +124,32 @@ impl Reporter {
 
     /// Passes a line of a part's log on.
     pub(crate) fn line(&self, part: &str, text: &str) {
-        let Inner { json, names, width, paint } = &*self.0;
+        let Inner { out, log, names, width, paint } = &*self.0;
         let name = format!("{part:<width$} |");
-        if *json {
-            write_line(io::stderr().lock(), &format!("{name} {text}"));
+        if let Some(log) = log {
+            log.push(format!("{name} {text}"));
             return;
         }
         let name = match names.iter().position(|known| known == part) {
             Some(number) => paint.numbered(number, &name),
             None => paint.strong(&name),
         };
-        write_line(io::stdout().lock(), &format!("{name} {text}"));
+        out.push(format!("{name} {text}"));
+    }
+
+    /// Waits, not for long, until the last line is written.
+    pub(crate) async fn finish(&self) {
+        self.0.out.finish().await;
+        if let Some(log) = &self.0.log {
+            log.finish().await;
+        }
     }
 }
 
-/// A reader that went away must not end what runs.
-fn write_line(mut out: impl Write, line: &str) {
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+/// What is said in the place of lines that nobody read in time.
+fn gap(lost: u64) -> String {
+    let lines = if lost == 1 { "1 line is".to_owned() } else { format!("{lost} lines are") };
+    format!("vigie: {lines} missing near here, since nobody read this in time")
 }
 
 /// What a person is told; nothing of what is merely on its way.
