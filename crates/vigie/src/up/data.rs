@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +16,9 @@ use crate::{
 
 /// With less room NATS would soon refuse to store anything, in bytes.
 const LEAST_ROOM: u64 = 64 << 20;
+
+/// Only this user reads the lock file: a URL in it may hold a password.
+const PRIVATE: u32 = 0o600;
 
 /// An open data folder, locked until this is dropped or the process ends, however it ends.
 pub(crate) struct Data {
@@ -38,6 +42,7 @@ impl Data {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(PRIVATE)
             .open(&lock_path)
             .map_err(|error| advice(error, &folder))?;
         match lock.try_lock() {
@@ -45,6 +50,7 @@ impl Data {
             Err(TryLockError::WouldBlock) => return Err(taken(&folder, &lock_path)),
             Err(TryLockError::Error(error)) => return Err(advice(error, &folder)),
         }
+        keep_private(&lock).map_err(|error| advice(error, &lock_path))?;
         has_room(&folder)?;
         let root = if sandbox { folder.join("sandbox") } else { folder };
         if sandbox && root.exists() {
@@ -83,6 +89,15 @@ impl Drop for Data {
         // could take it from under somebody who waits for the lock.
         let _ = self.lock.set_len(0);
     }
+}
+
+/// A lock file that was there already keeps the mode it was made with.
+fn keep_private(lock: &File) -> io::Result<()> {
+    let found = lock.metadata()?;
+    if found.is_file() && found.permissions().mode() & 0o777 != PRIVATE {
+        lock.set_permissions(fs::Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(())
 }
 
 fn taken(folder: &Path, lock: &Path) -> anyhow::Error {
@@ -152,6 +167,18 @@ mod tests {
         assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
         drop(first);
         Data::open(folder.path(), false).unwrap();
+    }
+
+    #[test]
+    fn only_this_user_reads_the_lock_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join(LOCK_FILE);
+        let mode = || fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
+        drop(Data::open(folder.path(), false).unwrap());
+        assert_eq!(mode(), PRIVATE);
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        let _data = Data::open(folder.path(), false).unwrap();
+        assert_eq!(mode(), PRIVATE);
     }
 
     #[test]
