@@ -21,6 +21,8 @@ use super::{
 
 /// How often a part is looked at until it is ready, and later on.
 const LOOK_SOON: Duration = Duration::from_millis(50);
+/// A part that is not ready so long after its start waits for something that takes its time.
+const SOON_FOR: Duration = Duration::from_secs(30);
 const LOOK_LATER: Duration = Duration::from_secs(2);
 /// A part that answers nothing for so long is stuck, and is killed and started afresh.
 const STUCK: Duration = Duration::from_secs(15);
@@ -195,7 +197,7 @@ impl Keeper {
                 known = Some(answer);
             }
             let ready = matches!(known, Some(Answer::Ready(_)));
-            sleep(if ready { LOOK_LATER } else { LOOK_SOON }).await;
+            sleep(pause(ready, started.elapsed())).await;
         }
     }
 
@@ -256,9 +258,26 @@ impl Keeper {
     }
 }
 
+/// Until the next look at a part of this age.
+fn pause(ready: bool, age: Duration) -> Duration {
+    if ready || age >= SOON_FOR { LOOK_LATER } else { LOOK_SOON }
+}
+
 fn over(status: ExitStatus) -> End {
     if status.code() == Some(i32::from(service::EXIT_BAD_SETTINGS)) {
         return End::BadSettings;
     }
     End::Unasked(child::reason(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_stays_unready_is_looked_at_less_often() {
+        assert_eq!(pause(false, Duration::from_secs(29)), LOOK_SOON);
+        assert_eq!(pause(false, SOON_FOR), LOOK_LATER);
+        assert_eq!(pause(true, Duration::ZERO), LOOK_LATER);
+    }
 }
