@@ -1,11 +1,12 @@
 //! `vigie status`: how every service is and how much waits in NATS, as NATS sees it.
 
+mod asking;
 mod numbers;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use bus::{Backlog, Bus, DISCOVERY_LIMIT};
+use bus::{Backlog, Bus};
 use protocol::ServiceStats;
 use serde_json::json;
 use tokio::signal;
@@ -70,9 +71,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 async fn look(bus: &Bus, url: &str) -> View {
     View {
-        url: find::without_credentials(url),
+        url: bus::without_credentials(url),
         server: bus.server_version(),
-        services: bus.stats(DISCOVERY_LIMIT).await,
+        services: asking::services(bus).await,
         streams: bus::backlogs(bus).await,
     }
 }
