@@ -9,9 +9,6 @@ use clap::{Parser, Subcommand};
 
 use crate::{doctor, env_file, events, provision, settings, status, up};
 
-/// How the names of settings start that belong to a platform.
-const PLATFORMS: &[&str] = &["DISCORD_", "TWITCH_"];
-
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
 #[command(name = "vigie", version = service::BUILD, disable_help_subcommand = true)]
@@ -25,7 +22,7 @@ enum Command {
     /// Run everything on this machine, and start again what ends
     Up(up::Options),
     /// Create streams, consumers and buckets in NATS
-    Provision,
+    Provision(provision::Options),
     /// Say how every service is
     Status(status::Options),
     /// Follow what passes over the bus
@@ -49,7 +46,7 @@ pub fn main() -> ExitCode {
     };
     let skip = match &cli.command {
         // The accounts in the file are the real ones, of which the sandbox must not be told.
-        Command::Up(options) if options.sandbox => PLATFORMS,
+        Command::Up(options) if options.sandbox => settings::PLATFORMS,
         _ => &[],
     };
     if let Err(reason) = env_file::load(skip) {
@@ -77,7 +74,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(options) => up::run(options).await,
-        Command::Provision => provision::run().await,
+        Command::Provision(options) => provision::run(&options).await,
         Command::Status(options) => status::run(&options).await,
         Command::Events(options) => events::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,

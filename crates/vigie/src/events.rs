@@ -61,7 +61,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     );
     // The server knows of the subscriptions once something came back from it.
     bus.round_trip().await;
-    cli::complain(&format!("following NATS at {} until Ctrl-C", find::without_credentials(&url)));
+    cli::complain(&format!("following NATS at {} until Ctrl-C", bus::without_credentials(&url)));
     let paint = Paint::stdout();
     loop {
         let incoming = tokio::select! {

@@ -90,20 +90,9 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<Bus> {
         Ok(Err(error @ (ConnectError::Url(_) | ConnectError::TooOld { .. }))) => Err(error.into()),
         Ok(Err(ConnectError::Unreachable { .. })) | Err(_) => bail!(
             "no NATS server answers at {}: start Vigie with `vigie up`, or set NATS_URL to where NATS is",
-            without_credentials(url)
+            bus::without_credentials(url)
         ),
     }
-}
-
-/// A URL as it may be shown.
-pub(crate) fn without_credentials(url: &str) -> String {
-    url.split(',')
-        .map(|one| match (one.split_once("://"), one.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-            _ => one.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join(",")
 }
 
 /// The binary of a service, beside this one.
@@ -125,14 +114,4 @@ pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
 pub(crate) fn folder_of_binaries() -> anyhow::Result<PathBuf> {
     let here = env::current_exe().context("cannot find out where this program lies")?;
     Ok(here.parent().unwrap_or(Path::new(".")).to_path_buf())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_are_not_shown() {
-        assert_eq!(without_credentials("nats://a:b@c:4222,nats://d:1"), "nats://c:4222,nats://d:1");
-    }
 }

@@ -3,7 +3,7 @@
 //! | command | what it does |
 //! |---|---|
 //! | `vigie up` | runs everything on this machine, and starts again what ends ([`up`]) |
-//! | `vigie provision` | creates streams, consumers and buckets |
+//! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
 //! | `vigie status` | how every service is, asked over NATS |
 //! | `vigie events` | what passes over the bus, live |
 //! | `vigie doctor` | what is wrong, and how to mend it |

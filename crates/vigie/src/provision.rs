@@ -1,46 +1,154 @@
-//! `vigie provision`: creates what the services only look up. Compose runs it before them; `vigie up`
-//! does it itself.
+//! `vigie provision`: creates what the services only look up. Compose runs it beside them (`--stay`),
+//! since a NATS that keeps its streams in memory comes back without them; `vigie up` does it itself.
 
-use std::process::ExitCode;
+use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use bus::{Bus, Storage};
+use bus::{BucketName, Bus, Link, Storage, Stream};
 use service::Settings;
+use tokio::{sync::watch, time::sleep};
 
-use crate::{cli, find, settings};
+use crate::{cli, find, settings, up::Stopper};
+
+/// What to look at when NATS refuses.
+const ADVICE: &str =
+    "NATS refused to create what Vigie needs; it must run with JetStream and have room on its disk";
+/// Until the next try, when a NATS that came back refuses: it may not have started all of itself.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Arguments of `vigie provision`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// Stay, and create them again whenever NATS comes back, until SIGTERM
+    #[arg(long)]
+    stay: bool,
+    /// Create nothing; say by the exit code whether everything is there
+    #[arg(long, conflicts_with = "stay")]
+    check: bool,
+}
 
 /// Creates streams, consumers and buckets, and says which there are.
 ///
 /// # Errors
 /// When NATS cannot be reached or refuses.
-pub(crate) async fn run() -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(&[settings::SETTINGS]);
     let storage = storage(&mut settings);
     let url = settings.optional("NATS_URL").unwrap_or_else(|| bus::NATS_URL_DEFAULT.to_owned());
     if !settings::usable(&settings) {
         return Ok(cli::bad_settings());
     }
-    let options = bus::Options { url: url.clone(), name: format!("provision-{}", std::process::id()) };
+    if options.check {
+        return check(&url).await;
+    }
+    if !options.stay {
+        create(&url, storage).await?.end().await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut stopper = Stopper::new(false)?;
+    tokio::select! {
+        outcome = stay(&url, storage) => match outcome? {},
+        () = stopper.asked() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn stay(url: &str, storage: Storage) -> anyhow::Result<Infallible> {
+    create(url, storage).await?.go_on(cli::complain).await
+}
+
+/// Creates everything for the first time.
+async fn create(url: &str, storage: Storage) -> anyhow::Result<Upkeep> {
+    let options = bus::Options { url: url.to_owned(), name: format!("provision-{}", std::process::id()) };
     // Compose starts this together with NATS, so it is as patient as a service.
     let bus = Bus::connect(options).await?;
-    bus::provision(&bus, storage).await.context(ADVICE)?;
-    let streams: Vec<&str> = bus::backlogs(&bus).await.iter().map(|backlog| backlog.stream).collect();
-    let buckets = bus::BucketName::ALL.map(bus::BucketName::name);
+    let upkeep = Upkeep::begin(bus, storage).await?;
+    let streams: Vec<&str> = bus::backlogs(&upkeep.bus).await.iter().map(|backlog| backlog.stream).collect();
+    let buckets = BucketName::ALL.map(BucketName::name);
     let kept = if storage == Storage::Memory { "in memory" } else { "on disk" };
     cli::say(&format!(
         "NATS {} at {} holds what Vigie needs, {kept}:\n  streams  {}\n  buckets  {}\n",
-        bus.server_version(),
-        find::without_credentials(&url),
+        upkeep.bus.server_version(),
+        bus::without_credentials(url),
         streams.join(", "),
         buckets.join(", "),
     ))?;
-    bus.drain().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(upkeep)
 }
 
-/// What to look at when NATS refuses.
-pub(crate) const ADVICE: &str =
-    "NATS refused to create what Vigie needs; it must run with JetStream and have room on its disk";
+async fn check(url: &str) -> anyhow::Result<ExitCode> {
+    let bus = find::connect(url).await?;
+    let streams = bus::backlogs(&bus).await;
+    let there = |name: &&str| streams.iter().any(|one| one.stream == *name);
+    let mut missing: Vec<&str> =
+        Stream::ALL.map(Stream::name).into_iter().filter(|name| !there(name)).collect();
+    // They are created last: where they are, everything else has been created once.
+    for bucket in BucketName::ALL {
+        if bus.bucket(bucket).await.is_err() {
+            missing.push(bucket.name());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let whose = bus::without_credentials(url);
+    cli::complain(&format!("NATS at {whose} lacks {}: run `vigie provision`", missing.join(", ")));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Keeps everything there for as long as NATS may come back without it.
+pub(crate) struct Upkeep {
+    bus: Bus,
+    link: watch::Receiver<Link>,
+    storage: Storage,
+}
+
+impl Upkeep {
+    /// Creates everything for the first time.
+    ///
+    /// # Errors
+    /// When NATS refuses.
+    pub(crate) async fn begin(bus: Bus, storage: Storage) -> anyhow::Result<Self> {
+        let mut link = bus.link();
+        // From here on; a loss while the lines below run is seen by `go_on`.
+        link.mark_unchanged();
+        bus::provision(&bus, storage).await.context(ADVICE)?;
+        Ok(Self { bus, link, storage })
+    }
+
+    /// Creates everything again whenever the link comes back, for ever, and tells a person how that went.
+    ///
+    /// # Errors
+    /// When the connection is closed for good.
+    pub(crate) async fn go_on(mut self, tell: impl Fn(&str)) -> anyhow::Result<Infallible> {
+        let mut refused = false;
+        loop {
+            tokio::select! {
+                changed = self.link.changed() => changed.context("the connection to NATS is closed")?,
+                () = sleep(PAUSE), if refused => {}
+            }
+            if *self.link.borrow_and_update() == Link::Down {
+                refused = false;
+                continue;
+            }
+            match bus::provision(&self.bus, self.storage).await.context(ADVICE) {
+                Ok(()) => {
+                    refused = false;
+                    tell("NATS is back, and holds what Vigie needs");
+                }
+                Err(_) if refused => {}
+                Err(reason) => {
+                    refused = true;
+                    tell(&format!("{reason:#}; trying again until it does not"));
+                }
+            }
+        }
+    }
+
+    /// Ends without doing it again.
+    pub(crate) async fn end(self) {
+        self.bus.drain().await;
+    }
+}
 
 /// Reads `NATS_STORAGE`.
 pub(crate) fn storage(settings: &mut Settings) -> Storage {

@@ -19,6 +19,9 @@ const fn plain(name: &'static str, expected: &'static str, help: &'static str) -
     Setting { name, default: None, expected, help, secret: false }
 }
 
+/// How the names of settings start that belong to a platform.
+pub(crate) const PLATFORMS: &[&str] = &["DISCORD_", "TWITCH_"];
+
 /// Every setting that this crate reads for itself.
 pub(crate) static SETTINGS: &[Setting] = &[
     plain(

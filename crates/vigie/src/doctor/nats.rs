@@ -20,7 +20,7 @@ pub(crate) async fn look(which: &Which) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::good(
         "nats",
-        format!("NATS {} answers at {}", bus.server_version(), find::without_credentials(&url)),
+        format!("NATS {} answers at {}", bus.server_version(), bus::without_credentials(&url)),
     )];
     let streams = bus::backlogs(&bus).await;
     let missing: Vec<&str> = Stream::ALL

@@ -1,6 +1,10 @@
 //! One process: how it is started so that it cannot outlive this one, and how its log is read.
 
-use std::process::{ExitStatus, Stdio};
+use std::{
+    env,
+    ffi::OsString,
+    process::{ExitStatus, Stdio},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -21,8 +25,6 @@ pub(crate) fn spawn(part: &Part, probe: &Probe, reporter: &Reporter) -> anyhow::
     let mut command = Command::new(&part.program);
     command
         .args(&part.arguments)
-        .envs(part.variables.iter().map(|(name, value)| (name, value)))
-        .env_remove("VIGIE_HTTP_ADDR_FILE")
         // Its log goes through this process, which paints the names.
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
@@ -31,14 +33,30 @@ pub(crate) fn spawn(part: &Part, probe: &Probe, reporter: &Reporter) -> anyhow::
         // A Ctrl-C in the terminal reaches this process alone, which then stops the parts in order.
         .process_group(0)
         .kill_on_drop(true);
-    if let Some(address) = probe.address() {
-        command.env("VIGIE_HTTP_ADDR", address);
-    }
+    tell(&mut command, part, probe.address(), env::vars_os().map(|(name, _)| name));
     die_with_this_process(&mut command);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", part.program.display()))?;
     pass_on(part, child.stdout.take(), reporter);
     pass_on(part, child.stderr.take(), reporter);
     Ok(child)
+}
+
+/// Takes what is not for this part out of the variables that it would inherit, and adds its own.
+fn tell(
+    command: &mut Command,
+    part: &Part,
+    address: Option<&str>,
+    inherited: impl Iterator<Item = OsString>,
+) {
+    for name in inherited.filter(|name| !part.may_know(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    let own = part.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let address = address.map(|address| ("VIGIE_HTTP_ADDR", address));
+    for (name, value) in own.chain(address).filter(|(name, _)| part.may_know(name)) {
+        // A service takes either of the two, never both.
+        command.env(name, value).env_remove(format!("{name}_FILE"));
+    }
 }
 
 /// Makes the kernel kill the child when this process dies, even by `kill -9`. All state that matters
@@ -98,5 +116,57 @@ pub(crate) fn reason(status: ExitStatus) -> String {
         (None, Some(9)) => "killed (signal 9)".to_owned(),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "for an unknown reason".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf};
+
+    use super::{
+        super::part::{Readiness, Stage},
+        *,
+    };
+
+    /// What a part is told and, with `None`, what it is not.
+    fn told(platform: Option<&'static str>) -> BTreeMap<String, Option<String>> {
+        let variables = [("NATS_URL", "nats://x"), ("TWITCH_API_URL", "http://y")];
+        let part = Part {
+            name: "part".to_owned(),
+            stage: Stage::Worker,
+            program: PathBuf::from("part"),
+            arguments: Vec::new(),
+            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            platform,
+            readiness: Readiness::OwnHttp,
+            quiet: None,
+        };
+        let mut command = Command::new("part");
+        let inherited = ["DISCORD_TOKEN", "TWITCH_OAUTH_TOKEN_FILE", "PREFIX"];
+        tell(&mut command, &part, Some("127.0.0.1:1"), inherited.map(OsString::from).into_iter());
+        let text = |text: &std::ffi::OsStr| text.to_str().unwrap().to_owned();
+        command.as_std().get_envs().map(|(name, value)| (text(name), value.map(text))).collect()
+    }
+
+    #[test]
+    fn only_its_gateway_is_told_the_accounts_of_a_platform() {
+        let names = ["DISCORD_TOKEN", "TWITCH_OAUTH_TOKEN_FILE", "PREFIX"];
+        let removed = |platform| {
+            let told = told(platform);
+            names.map(|name| told.get(name).is_some_and(Option::is_none))
+        };
+        assert_eq!(removed(None), [true, true, false]);
+        assert_eq!(removed(Some("DISCORD_")), [false, true, false]);
+        assert_eq!(removed(Some("TWITCH_")), [true, false, false]);
+        assert_eq!(told(None).get("TWITCH_API_URL"), None);
+        assert_eq!(told(Some("TWITCH_"))["TWITCH_API_URL"].as_deref(), Some("http://y"));
+    }
+
+    #[test]
+    fn a_value_that_is_told_takes_the_place_of_one_in_a_file() {
+        let told = told(None);
+        assert_eq!(told["NATS_URL"].as_deref(), Some("nats://x"));
+        assert_eq!(told["NATS_URL_FILE"], None);
+        assert_eq!(told["VIGIE_HTTP_ADDR_FILE"], None);
     }
 }

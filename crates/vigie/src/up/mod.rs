@@ -15,10 +15,12 @@ mod probe;
 mod report;
 mod stop;
 mod supervise;
+mod writer;
 
 pub(crate) use data::free_bytes;
+pub(crate) use stop::Stopper;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{convert::Infallible, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use service::Settings;
@@ -29,10 +31,13 @@ use self::{
     part::{Part, Stage},
     plan::Plan,
     report::{Report, Reporter, State},
-    stop::Stopper,
     supervise::{Condition, Team},
 };
-use crate::{cli, find, provision, settings};
+use crate::{
+    cli, find,
+    provision::{self, Upkeep},
+    settings,
+};
 
 /// More workers than a machine has use for.
 const MOST_WORKERS: i64 = 64;
@@ -78,7 +83,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
     // Kept until everything has ended.
     let _claims = std::mem::take(&mut plan.claims);
-    let reporter = Reporter::new(options.json, &plan.names());
+    let reporter = Reporter::new(options.json, &plan.names())?;
     for note in &plan.notes {
         reporter.note(note);
     }
@@ -94,6 +99,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         () = stopper.asked_again() => team.kill().await,
     }
     reporter.report(&Report::new("vigie", State::Stopped).after(asked.elapsed()));
+    reporter.finish().await;
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(reason) if reason.is::<BadSettings>() => {
@@ -109,12 +115,29 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 #[error("settings of {0} cannot be used, see above; mend them and start again")]
 struct BadSettings(String);
 
-/// Starts one stage after the other, then watches. Ends only with an error.
-async fn work(team: &mut Team, plan: Plan, reporter: &Reporter, started: Instant) -> anyhow::Result<()> {
-    let url = plan.url.clone();
-    if let Some(bus) = &plan.external_nats {
-        bus.provision().await?;
+/// Runs the parts, and keeps what they need in a NATS that somebody else runs. Ends only with an error.
+async fn work(team: &mut Team, mut plan: Plan, reporter: &Reporter, started: Instant) -> anyhow::Result<()> {
+    let upkeep = match plan.external_nats.take() {
+        Some(nats) => Some(nats.open().await?),
+        None => None,
+    };
+    tokio::select! {
+        outcome = run_parts(team, plan, reporter, started) => outcome,
+        outcome = keep(upkeep, reporter) => outcome.map(|never| match never {}),
     }
+}
+
+/// The NATS of this process needs none of this: it is provisioned at each of its starts.
+async fn keep(upkeep: Option<Upkeep>, reporter: &Reporter) -> anyhow::Result<Infallible> {
+    match upkeep {
+        Some(upkeep) => upkeep.go_on(|text| reporter.note(text)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Starts one stage after the other, then watches. Ends only with an error.
+async fn run_parts(team: &mut Team, plan: Plan, reporter: &Reporter, started: Instant) -> anyhow::Result<()> {
+    let url = plan.url.clone();
     // What the services connect to is there when they look.
     let (first, services): (Vec<Part>, Vec<Part>) =
         plan.parts.into_iter().partition(|part| part.stage <= Stage::Sandbox);

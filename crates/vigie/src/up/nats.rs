@@ -13,7 +13,7 @@ use super::{
     data,
     part::{Part, Readiness, Stage},
 };
-use crate::{find, provision};
+use crate::{find, provision::Upkeep};
 
 /// The oldest server that keeps the promises Vigie relies on.
 const OLDEST: (u32, u32) = (2, 14);
@@ -27,15 +27,21 @@ pub(crate) struct ExternalNats {
 }
 
 impl ExternalNats {
-    /// Creates what the services need.
+    /// Creates what the services need, once.
     ///
     /// # Errors
     /// When it does not answer, or refuses.
     pub(crate) async fn provision(&self) -> anyhow::Result<()> {
-        let bus = find::connect(&self.url).await?;
-        bus::provision(&bus, self.storage).await.context(provision::ADVICE)?;
-        bus.drain().await;
+        self.open().await?.end().await;
         Ok(())
+    }
+
+    /// Creates what the services need, and stays connected for doing it again.
+    ///
+    /// # Errors
+    /// As [`Self::provision`].
+    pub(crate) async fn open(&self) -> anyhow::Result<Upkeep> {
+        Upkeep::begin(find::connect(&self.url).await?, self.storage).await
     }
 }
 
@@ -53,6 +59,7 @@ pub(crate) fn part(root: &Path, port: u16, storage: Storage, server: Option<&str
         program,
         arguments: vec!["--config".into(), path.into()],
         variables: Vec::new(),
+        platform: None,
         readiness: Readiness::Nats { url: format!("nats://127.0.0.1:{port}"), storage },
         quiet: Some("[INF]"),
     })

@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use bus::Storage;
 
+use crate::settings::PLATFORMS;
+
 /// When a part starts and ends, in the order of starting. They end from the gateways, which are the
 /// mouths of the system, to NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +57,18 @@ pub(crate) struct Part {
     pub arguments: Vec<OsString>,
     /// Variables that it gets besides those of this process.
     pub variables: Vec<(String, String)>,
+    /// The platform that it talks to, as one of [`PLATFORMS`].
+    pub platform: Option<&'static str>,
     /// How to see that it works.
     pub readiness: Readiness,
     /// Lines of its log that say nothing to a person hold this.
     pub quiet: Option<&'static str>,
+}
+
+impl Part {
+    /// Whether it may be told this variable: the accounts of a platform are for its gateway alone.
+    pub(crate) fn may_know(&self, variable: &str) -> bool {
+        let of = PLATFORMS.iter().find(|start| variable.starts_with(**start));
+        of.is_none_or(|start| self.platform == Some(*start))
+    }
 }

@@ -55,7 +55,7 @@ impl Plan {
             claims: Vec::new(),
         };
         if let Some(url) = nats_url {
-            plan.notes.push(format!("NATS_URL is set: using NATS at {}", find::without_credentials(&url)));
+            plan.notes.push(format!("NATS_URL is set: using NATS at {}", bus::without_credentials(&url)));
             plan.nats_url.clone_from(&url);
             plan.external_nats = Some(ExternalNats { url, storage });
         } else {
@@ -68,23 +68,24 @@ impl Plan {
         if options.sandbox {
             variables.extend(plan.add_sandbox()?);
         }
-        let service = |name: &str, binary: &str, stage| -> anyhow::Result<Part> {
+        let service = |name: &str, binary: &str, stage, platform| -> anyhow::Result<Part> {
             Ok(Part {
                 name: name.to_owned(),
                 stage,
                 program: find::binary(binary)?,
                 arguments: Vec::new(),
                 variables: variables.clone(),
+                platform,
                 readiness: Readiness::OwnHttp,
                 quiet: None,
             })
         };
         for number in 1..=options.workers {
             let name = format!("command-worker-{number}");
-            plan.parts.push(service(&name, "command-worker", Stage::Worker)?);
+            plan.parts.push(service(&name, "command-worker", Stage::Worker, None)?);
         }
-        for name in ["discord-gateway", "twitch-gateway"] {
-            plan.parts.push(service(name, name, Stage::Gateway)?);
+        for (name, platform) in [("discord-gateway", "DISCORD_"), ("twitch-gateway", "TWITCH_")] {
+            plan.parts.push(service(name, name, Stage::Gateway, Some(platform))?);
         }
         Ok(plan)
     }
@@ -107,6 +108,7 @@ impl Plan {
             program: find::binary("sandbox")?,
             arguments: arguments.collect(),
             variables: Vec::new(),
+            platform: None,
             readiness: Readiness::Http { address: format!("127.0.0.1:{http}") },
             quiet: None,
         });

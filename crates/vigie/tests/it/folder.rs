@@ -81,7 +81,7 @@ impl Folder {
 }
 
 /// The server that the checkout fetched, when none is named.
-fn nats_server() -> PathBuf {
+pub fn nats_server() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server")
 }
 

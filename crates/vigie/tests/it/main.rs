@@ -5,6 +5,7 @@
 
 mod doctor;
 mod folder;
+mod provision;
 mod status;
 mod tail;
 mod up;
