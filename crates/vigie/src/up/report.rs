@@ -139,10 +139,12 @@ impl Reporter {
 
     /// Waits, not for long, until the last line is written.
     pub(crate) async fn finish(&self) {
-        self.0.out.finish().await;
-        if let Some(log) = &self.0.log {
-            log.finish().await;
-        }
+        let log = async {
+            if let Some(log) = &self.0.log {
+                log.finish().await;
+            }
+        };
+        tokio::join!(self.0.out.finish(), log);
     }
 }
 

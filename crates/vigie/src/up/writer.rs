@@ -16,8 +16,8 @@ use tokio::{sync::watch, time::timeout};
 
 /// Lines that wait for the reader; further ones are dropped and counted.
 const QUEUE_LINES: usize = 1024;
-/// How long the end waits for a reader of the last lines.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the end waits for a reader of the last lines; with the end of all parts less than five seconds.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Where lines go; cheap to clone.
 #[derive(Clone)]
