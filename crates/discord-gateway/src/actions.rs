@@ -64,7 +64,7 @@ struct Lanes {
 
 struct Lane {
     running: Arc<Job>,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Arc<Job>>,
 }
 
 /// What became of a job that was given to its lane.
@@ -74,7 +74,7 @@ enum Placed {
     /// It waits.
     Waits,
     /// There is no room for it.
-    Full(Job),
+    Full(Arc<Job>),
 }
 
 impl Actions {
@@ -123,33 +123,35 @@ impl Actions {
                 () = self.shutdown.cancelled() => break,
             }
         }
-        let mut back = lanes.take_waiting();
+        let waiting = lanes.take_waiting();
         let fetched = std::iter::from_fn(|| consumer.next().now_or_never()).take(IN_FLIGHT);
-        back.extend(fetched);
+        let fetched: Vec<Delivery> = fetched.collect();
         drop(consumer);
+        let mut back: Vec<&Delivery> = fetched.iter().collect();
+        back.extend(waiting.iter().map(|job| &job.delivery));
         let drained = timeout(DRAIN_LIMIT, async {
             while let Some(channel) = running.next().await {
                 lanes.pop(&channel);
             }
         });
-        let (drained, ()) = tokio::join!(drained, self.give_back(back.iter()));
+        let (drained, ()) = tokio::join!(drained, self.give_back(&back));
         if drained.is_err() {
             warn!("some actions were not finished; they are tried again by the next process");
             drop(running);
             // A message has its nonce, and the other kinds may be done twice.
-            self.give_back(lanes.deliveries()).await;
+            self.give_back(&lanes.deliveries().collect::<Vec<_>>()).await;
         }
         Ok(())
     }
 
     /// Gives deliveries back, once the server knows that this consumer takes nothing any more: it
     /// would get them again.
-    async fn give_back(&self, deliveries: impl Iterator<Item = &Delivery> + Send) {
+    async fn give_back(&self, deliveries: &[&Delivery]) {
+        if deliveries.is_empty() {
+            return;
+        }
         let told = timeout(BACK_LIMIT, async {
-            let mut deliveries = deliveries.peekable();
-            if deliveries.peek().is_some() {
-                self.bus.round_trip().await;
-            }
+            self.bus.round_trip().await;
             for delivery in deliveries {
                 delivery.retry_in(Duration::ZERO).await;
             }
@@ -167,7 +169,7 @@ impl Actions {
     }
 
     /// What cannot be read, or was done before, does not get a place.
-    async fn admit(&self, delivery: Delivery) -> Option<Job> {
+    async fn admit(&self, delivery: Delivery) -> Option<Arc<Job>> {
         let action = match delivery.decode::<Action>() {
             Ok(action) => action,
             Err(error) => {
@@ -181,7 +183,7 @@ impl Actions {
             delivery.ack().await;
             return None;
         }
-        Some(Job { delivery, action })
+        Some(Arc::new(Job { delivery, action }))
     }
 
     async fn carry_out(&self, job: Arc<Job>) -> ChannelId {
@@ -269,13 +271,12 @@ impl Actions {
 }
 
 impl Lanes {
-    fn push(&mut self, job: Job) -> Placed {
+    fn push(&mut self, job: Arc<Job>) -> Placed {
         match self.lanes.entry(job.action.channel.clone()) {
             Entry::Vacant(lane) => {
-                let running = Arc::new(job);
-                lane.insert(Lane { running: running.clone(), waiting: VecDeque::new() });
+                lane.insert(Lane { running: job.clone(), waiting: VecDeque::new() });
                 self.count += 1;
-                Placed::First(running)
+                Placed::First(job)
             }
             Entry::Occupied(lane) if lane.get().waiting.len() >= MAX_LANE => Placed::Full(job),
             Entry::Occupied(mut lane) => {
@@ -294,20 +295,19 @@ impl Lanes {
             self.lanes.remove(channel);
             return None;
         };
-        lane.running = Arc::new(next);
-        Some(lane.running.clone())
+        lane.running = next.clone();
+        Some(next)
     }
 
-    fn take_waiting(&mut self) -> Vec<Delivery> {
-        let waiting = self.lanes.values_mut().flat_map(|lane| lane.waiting.drain(..));
-        let waiting: Vec<Delivery> = waiting.map(|job| job.delivery).collect();
+    fn take_waiting(&mut self) -> Vec<Arc<Job>> {
+        let waiting: Vec<_> = self.lanes.values_mut().flat_map(|lane| lane.waiting.drain(..)).collect();
         self.count -= waiting.len();
         waiting
     }
 
     fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
-        self.lanes.values().flat_map(|lane| {
-            std::iter::once(&lane.running.delivery).chain(lane.waiting.iter().map(|job| &job.delivery))
-        })
+        self.lanes
+            .values()
+            .flat_map(|lane| std::iter::once(&lane.running).chain(&lane.waiting).map(|job| &job.delivery))
     }
 }

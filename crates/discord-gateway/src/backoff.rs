@@ -13,7 +13,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// After so many connections in a row on which a session could not be resumed it is given up.
 const MAX_RESUMES: u32 = 3;
 /// How long to stay away after a refusal that only a person can mend. A retry costs a session start,
-/// so this may not be short: 288 of 1,000 a day.
+/// so this may not be short: 288 of 1,000 a day, by one shard for all (see [`crate::identify`]).
 const FATAL_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// Why a connection ended.

@@ -8,16 +8,21 @@ use std::{
 
 use bus::{Bucket, BucketError};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Notify, time::MissedTickBehavior};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
-use crate::frame::Snowflake;
+use crate::{frame::Snowflake, streak::Streak};
 
 /// How often the cursor is written at most.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last write of a process may take.
-const LAST_WRITE_LIMIT: Duration = Duration::from_secs(3);
+const LAST_WRITE_LIMIT: Duration = Duration::from_millis(700);
+/// A cursor that could not be written for so long is shown in the health.
+const LOST_AFTER: Duration = Duration::from_secs(30);
 
 /// What a new process needs to go on with a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,12 +108,6 @@ impl Tracker {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.open.front().map_or(self.seen, |(sequence, _)| sequence.saturating_sub(1))
-    }
-
-    /// How many frames are not done.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.open.iter().filter(|(_, done)| !done).count()
     }
 }
 
@@ -208,41 +207,61 @@ impl Progress {
     }
 
     /// Writes the cursor at most once per second, at once when a session begins or ends, and a last
-    /// time when `finished`, which is after everything was flushed.
-    ///
-    /// # Errors
-    /// Never: what could not be written is written the next time.
-    pub async fn write(self, kv: Bucket, finished: CancellationToken) -> anyhow::Result<()> {
+    /// time when `finished`, which is after everything was flushed. What could not be written is written
+    /// the next time; `tell` hears why when that goes on for long, and `None` when it is over.
+    pub async fn write(self, kv: Bucket, finished: CancellationToken, tell: impl Fn(Option<String>) + Send) {
         let mut tick = tokio::time::interval(WRITE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut written = None;
-        while !finished.is_cancelled() {
-            tokio::select! {
-                _ = tick.tick() => {}
-                () = self.0.urgent.notified() => {}
-                () = finished.cancelled() => break,
+        let (mut written, mut streak) = (None, Streak::default());
+        let work = async {
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    () = self.0.urgent.notified() => {}
+                }
+                match self.write_once(&kv, &mut written).await {
+                    Ok(()) if streak.succeeded() => {
+                        info!(key = self.0.key, "the resume cursor is written again");
+                        tell(None);
+                    }
+                    Ok(()) => {}
+                    Err(error) => self.not_written(&error, streak.failed(Instant::now()), &tell),
+                }
             }
-            self.write_once(&kv, &mut written).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = finished.cancelled() => {}
         }
-        if tokio::time::timeout(LAST_WRITE_LIMIT, self.write_once(&kv, &mut written)).await.is_err() {
+        let last = tokio::time::timeout(LAST_WRITE_LIMIT, self.write_once(&kv, &mut written)).await;
+        if !matches!(last, Ok(Ok(()))) {
             warn!(key = self.0.key, "the last resume cursor was not written; some events will be seen twice");
         }
-        Ok(())
     }
 
-    async fn write_once(&self, kv: &Bucket, written: &mut Option<Option<Cursor>>) {
+    fn not_written(&self, error: &BucketError, lasts: Duration, tell: &impl Fn(Option<String>)) {
+        if lasts.is_zero() {
+            warn!(key = self.0.key, %error, "the resume cursor is not written; trying again until it is");
+        } else if lasts >= LOST_AFTER {
+            tell(Some(format!(
+                "the resume cursor was not written for {} s: a restart would see events twice; look at NATS \
+                 and its disk ({error})",
+                LOST_AFTER.as_secs()
+            )));
+        }
+    }
+
+    async fn write_once(&self, kv: &Bucket, written: &mut Option<Option<Cursor>>) -> Result<(), BucketError> {
         let now = self.cursor();
         if written.as_ref() == Some(&now) {
-            return;
+            return Ok(());
         }
-        let outcome = match &now {
-            Some(cursor) => kv.put(&self.0.key, cursor).await.map(drop),
-            None => kv.delete(&self.0.key).await,
-        };
-        match outcome {
-            Ok(()) => *written = Some(now),
-            Err(error) => debug!(key = self.0.key, %error, "the resume cursor was not written yet"),
+        match &now {
+            Some(cursor) => kv.put(&self.0.key, cursor).await.map(drop)?,
+            None => kv.delete(&self.0.key).await?,
         }
+        *written = Some(now);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -285,7 +304,8 @@ mod tests {
                 }
                 let first_open = tickets.iter().map(|ticket| ticket.sequence).min();
                 prop_assert_eq!(tracker.acknowledged(), first_open.map_or(sequence, |first| first - 1));
-                prop_assert_eq!(tracker.pending(), tickets.len());
+                let pending = tracker.open.iter().filter(|(_, done)| !done).count();
+                prop_assert_eq!(pending, tickets.len());
             }
         }
     }

@@ -11,25 +11,31 @@ use std::{
 };
 
 use protocol::Rank;
-use tokio::{sync::Mutex as Turn, time::Instant};
+use tokio::{
+    sync::Mutex as Turn,
+    time::{Instant, timeout},
+};
 use tracing::{debug, warn};
 use twilight_http::Client;
 use twilight_model::id::Id;
 
 use crate::{
     frame::{Guild, Role, Snowflake},
-    rest::{Call, Rest, RestError, silently},
+    rest::{Call, Rest, silently},
 };
 
 /// How many guilds are remembered: 2,500 per shard is Discord's own limit.
 const MAX_GUILDS: usize = 100_000;
 /// How many guilds are asked for at the same time; the others wait.
 const MAX_ASKING: usize = 256;
-/// How long a command waits for its author's rank.
+/// How long a command waits for its author's rank, all in all.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 
-/// An id that no account has.
-const NOBODY: Snowflake = Snowflake(0);
+/// How long a guild that could not be asked for is left alone: its commands do not wait, and refusals
+/// do not spend the budget.
+const LEFT_ALONE: Duration = Duration::from_secs(30);
+/// How many of those are remembered.
+const MAX_FAILED: usize = 1024;
 
 const KICK_MEMBERS: u64 = 1 << 1;
 const BAN_MEMBERS: u64 = 1 << 2;
@@ -57,6 +63,8 @@ pub struct Facts {
     guilds: Mutex<HashMap<Snowflake, GuildFacts>>,
     /// One request in flight per guild.
     asking: Mutex<HashMap<Snowflake, Arc<Turn<()>>>>,
+    /// When a guild was asked for in vain.
+    failed: Mutex<HashMap<Snowflake, Instant>>,
     rest: Arc<Rest>,
     builder: Arc<Client>,
 }
@@ -95,7 +103,7 @@ impl Facts {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(rest: Arc<Rest>, builder: Arc<Client>) -> Self {
-        Self { guilds: Mutex::default(), asking: Mutex::default(), rest, builder }
+        Self { guilds: Mutex::default(), asking: Mutex::default(), failed: Mutex::default(), rest, builder }
     }
 
     /// Learns from `GUILD_CREATE`, `GUILD_UPDATE` or REST.
@@ -131,45 +139,39 @@ impl Facts {
         self.guilds().remove(&guild);
     }
 
-    /// How many guilds are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.guilds().len()
-    }
-
-    /// Whether no guild is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.guilds().is_empty()
-    }
-
     /// What `user` with `roles` may do; `None` when nothing is known of the guild.
     #[must_use]
     pub fn rank(&self, guild: Snowflake, user: Snowflake, roles: &[Snowflake]) -> Option<Rank> {
         self.guilds().get(&guild).map(|facts| facts.rank(guild, user, roles))
     }
 
-    /// The same, asking Discord when nothing is known. Whoever cannot be told is `Everyone`.
+    /// The same, asking Discord when nothing is known. Whoever cannot be told within [`ASK_LIMIT`] is
+    /// `Everyone`.
     pub async fn ask_rank(&self, guild: Snowflake, user: Snowflake, roles: &[Snowflake]) -> Rank {
-        if let Some(rank) = self.rank(guild, user, roles) {
-            return rank;
+        if self.wants_asking(guild) {
+            if timeout(ASK_LIMIT, self.ask_in_turn(guild)).await.is_err() {
+                warn!(%guild, "discord does not tell roles in time; the author counts as everyone");
+                self.failed(guild);
+            }
+            self.asking().remove(&guild);
         }
+        self.rank(guild, user, roles).unwrap_or_default()
+    }
+
+    async fn ask_in_turn(&self, guild: Snowflake) {
         let turn = {
-            let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asking = self.asking();
             if asking.len() >= MAX_ASKING && !asking.contains_key(&guild) {
                 warn!(%guild, "too many guilds are being asked for; the author counts as everyone");
-                return Rank::Everyone;
+                return;
             }
             asking.entry(guild).or_default().clone()
         };
-        {
-            let _turn = turn.lock().await;
-            if self.rank(guild, user, roles).is_none() {
-                self.ask(guild).await;
-            }
+        let _turn = turn.lock().await;
+        // While this waited, another may have got the answer.
+        if self.wants_asking(guild) {
+            self.ask(guild).await;
         }
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&guild);
-        self.rank(guild, user, roles).unwrap_or_default()
     }
 
     async fn ask(&self, guild: Snowflake) {
@@ -180,15 +182,37 @@ impl Facts {
         };
         match outcome.await.map(|reply| reply.json::<Guild>().map(|answer| self.learn(&answer))) {
             Ok(Ok(())) => debug!(%guild, "asked for roles"),
-            Ok(Err(error)) => warn!(%guild, %error, "a guild has an unexpected shape"),
+            Ok(Err(error)) => {
+                warn!(%guild, %error, "a guild has an unexpected shape");
+                self.failed(guild);
+            }
             Err(error) => {
                 warn!(%guild, %error, "roles cannot be asked for; the author counts as everyone");
-                // Asking again for every command would spend the budget of refused requests.
-                if matches!(error, RestError::Refused { .. }) {
-                    self.learn(&Guild { id: guild, owner_id: Some(NOBODY), roles: Vec::new() });
-                }
+                self.failed(guild);
             }
         }
+    }
+
+    /// Nothing is known, and it was not asked in vain a moment ago.
+    fn wants_asking(&self, guild: Snowflake) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_vain = failed.get(&guild).is_some_and(|at| at.elapsed() < LEFT_ALONE);
+        drop(failed);
+        !in_vain && !self.guilds().contains_key(&guild)
+    }
+
+    fn failed(&self, guild: Snowflake) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.len() >= MAX_FAILED {
+            failed.retain(|_, at| at.elapsed() < LEFT_ALONE);
+        }
+        if failed.len() < MAX_FAILED {
+            failed.insert(guild, Instant::now());
+        }
+    }
+
+    fn asking(&self) -> MutexGuard<'_, HashMap<Snowflake, Arc<Turn<()>>>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn guilds(&self) -> MutexGuard<'_, HashMap<Snowflake, GuildFacts>> {

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, Visitor},
+    de::{Error, Visitor},
 };
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
@@ -361,10 +361,4 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         }
     }
     deserializer.deserialize_any(Text)
-}
-
-/// Whether a frame is JSON at all, for one log line about those that are not.
-#[must_use]
-pub fn is_json(frame: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(frame).is_ok()
 }

@@ -1,6 +1,9 @@
 //! When a shard may IDENTIFY. Discord allows `max_concurrency` of them per 5 s, one for each
 //! `shard_id % max_concurrency`, and 1,000 a day; whoever spends the day's budget has the token reset.
 //! Source: <https://docs.discord.com/developers/events/gateway#session-start-limit-object>.
+//!
+//! What Discord refuses to one shard, such as an intent, it refuses to all. Then the lowest of those
+//! that were refused tries again, alone, and the others wait until it is let in.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,7 +14,7 @@ use bus::Bucket;
 use serde::{Deserialize, Serialize};
 use service::clock::unix_ms;
 use tokio::{
-    sync::{Mutex as Turn, OwnedMutexGuard, oneshot},
+    sync::{Mutex as Turn, OwnedMutexGuard, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{error, info, warn};
@@ -19,7 +22,8 @@ use twilight_gateway::queue::Queue;
 
 /// Between two IDENTIFYs with the same key, with a margin for what the network adds.
 const GAP: Duration = Duration::from_millis(5250);
-/// This part of the day's budget is not touched, so that an operator can still start the bot by hand.
+/// This part of the day's budget is not touched: whatever else uses the same token, or counts otherwise
+/// than this, must not spend the last one. Who started too often waits for the next day.
 const RESERVED_PART: u32 = 20;
 /// How long to wait before Discord is asked again whether the budget is back.
 const RECHECK: Duration = Duration::from_secs(5 * 60);
@@ -89,6 +93,19 @@ pub struct Identify {
     ledger: Mutex<Ledger>,
     kv: Bucket,
     key: String,
+    gate: Gate,
+}
+
+/// Closed to most shards from a refusal that concerns all until one is let in.
+#[derive(Debug)]
+struct Gate(watch::Sender<Option<Refused>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    /// The only one that may try.
+    shard: u32,
+    /// Not before.
+    until: Instant,
 }
 
 /// The right to IDENTIFY once. Others with the same key wait until it is dropped.
@@ -122,7 +139,7 @@ impl Identify {
         let first = Instant::now() + GAP.saturating_sub(since_last);
         let keys = (0..limit.max_concurrency.max(1)).map(|_| Arc::new(Turn::new(first)));
         info!(remaining = ledger.remaining, total = ledger.total, "identify budget");
-        Self { keys: keys.collect(), ledger: Mutex::new(ledger), kv, key }
+        Self { keys: keys.collect(), ledger: Mutex::new(ledger), kv, key, gate: Gate::new() }
     }
 
     /// Waits until `shard` may IDENTIFY. While the day's budget is down to its reserve, `on_refused`
@@ -137,7 +154,15 @@ impl Identify {
         F: Future<Output = Option<SessionStartLimit>> + Send,
     {
         let key = usize::try_from(shard).unwrap_or(0) % self.keys.len();
-        let next = self.keys[key].clone().lock_owned().await;
+        let next = loop {
+            self.gate.wait(shard).await;
+            let next = self.keys[key].clone().lock_owned().await;
+            sleep_until(*next).await;
+            // Meanwhile another shard may have been refused.
+            if self.gate.is_open(shard) {
+                break next;
+            }
+        };
         while let Err(refusal) = self.spend() {
             error!(refusal);
             on_refused(refusal);
@@ -146,10 +171,19 @@ impl Identify {
                 *self.ledger() = Ledger::seed(limit, None, unix_ms());
             }
         }
-        sleep_until(*next).await;
         self.ledger().last_at_ms = unix_ms();
         self.save().await;
         Permit { next, used: Arc::default(), refund: self.clone() }
+    }
+
+    /// Discord refused a shard for what only a person can mend; `pause` is until the next try.
+    pub fn refused(&self, shard: u32, pause: Duration) {
+        self.gate.close(shard, Instant::now() + pause);
+    }
+
+    /// Discord let a shard in.
+    pub fn accepted(&self) {
+        self.gate.open();
     }
 
     fn spend(&self) -> Result<(), String> {
@@ -183,6 +217,49 @@ impl Identify {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    fn close(&self, shard: u32, until: Instant) {
+        self.0.send_modify(|refused| {
+            let shard = refused.map_or(shard, |before| before.shard.min(shard));
+            *refused = Some(Refused { shard, until });
+        });
+    }
+
+    fn open(&self) {
+        self.0.send_if_modified(|refused| refused.take().is_some());
+    }
+
+    fn is_open(&self, shard: u32) -> bool {
+        self.0.borrow().is_none_or(|refused| shard <= refused.shard && refused.until <= Instant::now())
+    }
+
+    async fn wait(&self, shard: u32) {
+        let mut changes = self.0.subscribe();
+        loop {
+            let refused = *changes.borrow_and_update();
+            if self.is_open(shard) {
+                return;
+            }
+            let turn = async {
+                match refused {
+                    Some(refused) if shard <= refused.shard => sleep_until(refused.until).await,
+                    Some(_) => std::future::pending().await,
+                    None => {}
+                }
+            };
+            tokio::select! {
+                () = turn => return,
+                // An error cannot be: the sender is `self`.
+                _ = changes.changed() => {}
+            }
+        }
     }
 }
 
@@ -249,6 +326,21 @@ mod tests {
         assert_eq!(ledger.remaining, 3);
         ledger.roll_over(500);
         assert_eq!(ledger.remaining, 1000);
+    }
+
+    #[tokio::test]
+    async fn after_a_refusal_that_concerns_all_only_the_lowest_shard_tries_again() {
+        use futures_util::FutureExt;
+        let (gate, now) = (Gate::new(), Instant::now());
+        let may = |shard| gate.wait(shard).now_or_never().is_some() && gate.is_open(shard);
+        assert!(may(0) && may(7));
+        gate.close(3, now + Duration::from_secs(300));
+        gate.close(5, now);
+        assert!(may(3) && !may(5) && !may(7));
+        gate.close(3, now + Duration::from_secs(300));
+        assert!(!may(3) && !may(7));
+        gate.open();
+        assert!(may(3) && may(7));
     }
 
     #[test]

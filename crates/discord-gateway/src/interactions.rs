@@ -5,6 +5,8 @@
 //! | answers within 2 s | the answer |
 //! | answers within 60 s | "thinking…", then the answer |
 //! | takes longer | "thinking…", then an apology |
+//! | answers late like so many that no more are kept waiting | an apology |
+//! | is asked when the gateway stops | an apology at the latest 2 s after that |
 //! | is not there | at once, alone: nobody is on watch |
 //!
 //! Source: <https://docs.discord.com/developers/interactions/receiving-and-responding>.
@@ -12,12 +14,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bus::{Bus, RequestError};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{Choice, Content, Interaction, InteractionResponse, Platform, ResponseBody, subject};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout, timeout_at},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, sleep, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, warn};
 use twilight_http::Client;
 use twilight_model::{
@@ -40,8 +43,11 @@ use crate::{
 
 /// Interactions that wait for a free hand.
 pub const QUEUE: usize = 256;
-/// Interactions that are worked on at the same time.
+/// Interactions that are worked on at the same time, those aside that were deferred.
 const MAX_AT_ONCE: usize = 256;
+/// Interactions that were deferred and wait for their answer. One more is not deferred: a worker that
+/// hangs must not take the places of those that are answered at once.
+pub const MAX_DEFERRED: usize = 256;
 /// When an interaction is deferred, after it was read.
 const DEFER_AFTER: Duration = Duration::from_secs(2);
 /// Until when the first answer is of use, after the interaction was read.
@@ -50,12 +56,15 @@ const FIRST_ANSWER: Duration = Duration::from_millis(2900);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer after the first may take to get through.
 const LATER_ANSWER: Duration = Duration::from_secs(15);
-/// How long a shutdown waits for answers.
-const DRAIN_LIMIT: Duration = Duration::from_secs(4);
+/// How long after the shutdown workers may still answer.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// How long after the shutdown Discord may still be told.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 /// Discord's limits for proposals.
 const MAX_CHOICES: usize = 25;
 const MAX_CHOICE_CHARS: usize = 100;
-/// Discord's words for "too late" and "answered already".
+/// Discord's words for "gone already", "too late" and "answered already".
+const UNKNOWN_MESSAGE: u64 = 10008;
 const UNKNOWN_INTERACTION: u64 = 10062;
 const ALREADY_ANSWERED: u64 = 40060;
 
@@ -130,52 +139,113 @@ pub struct Answerer {
     pub builder: Arc<Client>,
     /// What is counted.
     pub stats: Arc<Stats>,
+    /// The places of interactions that were deferred.
+    pub deferred: Arc<Semaphore>,
+    /// Cancelled when the service stops.
+    pub shutdown: CancellationToken,
+}
+
+/// An interaction that shows "thinking…", and the answer that it waits for.
+struct Deferred<'a> {
+    asked: Arc<Asked>,
+    question: Question<'a>,
+    _place: OwnedSemaphorePermit,
+}
+
+type Question<'a> = BoxFuture<'a, Result<InteractionResponse, RequestError>>;
+
+/// Why there is no answer to give.
+enum Excuse {
+    Failed(RequestError),
+    TooMany,
+    Stopping,
 }
 
 impl Answerer {
-    /// Answers until `asked` ends, then finishes what is quick to finish.
-    pub async fn run(self, mut asked: mpsc::Receiver<Asked>) {
-        let mut working = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                next = asked.recv(), if working.len() < MAX_AT_ONCE => match next {
-                    Some(asked) => {
-                        let span = asked.span.clone();
-                        working.push(Box::pin(self.answer(asked).instrument(span)));
-                    }
-                    None => break,
-                },
-                Some(()) = working.next() => {}
-            }
-        }
-        let drained = async { while working.next().await.is_some() {} };
-        if timeout(DRAIN_LIMIT, drained).await.is_err() {
-            warn!("some interactions stay without an answer, because the service stops");
+    /// Answers until `asked` ends, then finishes what is quick to finish. Ends soon after the shutdown.
+    pub async fn run(self, asked: mpsc::Receiver<Asked>) {
+        let limit = async {
+            self.shutdown.cancelled().await;
+            sleep(DRAIN_LIMIT).await;
+        };
+        tokio::select! {
+            () = self.answer_all(asked) => {}
+            () = limit => warn!("some interactions stay without an answer, because the service stops"),
         }
     }
 
-    async fn answer(&self, asked: Asked) {
-        let subject = subject::interaction(Platform::Discord, &asked.question.community);
-        let question = self.bus.request(subject, &asked.question, PATIENCE, Some(&asked.trace));
-        let mut question = std::pin::pin!(question);
+    async fn answer_all(&self, mut asked: mpsc::Receiver<Asked>) {
+        let (mut fresh, mut deferred) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut open = true;
+        while open || !fresh.is_empty() || !deferred.is_empty() {
+            tokio::select! {
+                next = asked.recv(), if open && fresh.len() < MAX_AT_ONCE => match next {
+                    Some(asked) => {
+                        let span = asked.span.clone();
+                        fresh.push(Box::pin(self.answer(asked).instrument(span)));
+                    }
+                    None => open = false,
+                },
+                Some(late) = fresh.next() => if let Some(late) = late {
+                    let span = late.asked.span.clone();
+                    deferred.push(Box::pin(self.answer_late(late).instrument(span)));
+                },
+                Some(()) = deferred.next() => {}
+            }
+        }
+    }
+
+    /// Answers, or defers.
+    async fn answer(&self, asked: Asked) -> Option<Deferred<'_>> {
+        let asked = Arc::new(asked);
+        let mut question = self.question(asked.clone());
         let outcome = match timeout_at(asked.read_at + DEFER_AFTER, &mut question).await {
-            Ok(answer) => self.first(&asked, answer).await,
+            Ok(answer) => self.first(&asked, answer.map_err(Excuse::Failed)).await,
             Err(_) if asked.form == Form::Autocomplete => {
                 self.stats.unanswered.with("timed_out").inc();
                 self.callback(&asked, &choices(&[])).await
             }
-            Err(_) => {
-                self.stats.deferred.inc();
-                match self.defer(&asked).await {
-                    Ok(()) => {
-                        asked.finished();
-                        self.later(&asked, question.await).await
+            Err(_) if self.shutdown.is_cancelled() => self.first(&asked, Err(Excuse::Stopping)).await,
+            Err(_) => match self.deferred.clone().try_acquire_owned() {
+                Err(_) => self.first(&asked, Err(Excuse::TooMany)).await,
+                Ok(place) => {
+                    self.stats.deferred.inc();
+                    match self.defer(&asked).await {
+                        Ok(()) => {
+                            asked.finished();
+                            return Some(Deferred { asked, question, _place: place });
+                        }
+                        Err(error) => Err(error),
                     }
-                    Err(error) => Err(error),
                 }
-            }
+            },
         };
         asked.finished();
+        self.report(&asked, outcome);
+        None
+    }
+
+    fn question(&self, asked: Arc<Asked>) -> Question<'_> {
+        Box::pin(async move {
+            let subject = subject::interaction(Platform::Discord, &asked.question.community);
+            self.bus.request(subject, &asked.question, PATIENCE, Some(&asked.trace)).await
+        })
+    }
+
+    async fn answer_late(&self, late: Deferred<'_>) {
+        let stopping = async {
+            self.shutdown.cancelled().await;
+            sleep(LAST_ANSWER).await;
+        };
+        let answer = tokio::select! {
+            answer = late.question => answer.map_err(Excuse::Failed),
+            () = stopping => Err(Excuse::Stopping),
+        };
+        let outcome = self.later(&late.asked, answer).await;
+        self.report(&late.asked, outcome);
+    }
+
+    fn report(&self, asked: &Asked, outcome: Result<(), RestError>) {
         match outcome {
             Ok(()) => {}
             Err(error) if error.code() == Some(ALREADY_ANSWERED) => {
@@ -193,11 +263,11 @@ impl Answerer {
     async fn first(
         &self,
         asked: &Asked,
-        answer: Result<InteractionResponse, RequestError>,
+        answer: Result<InteractionResponse, Excuse>,
     ) -> Result<(), RestError> {
         let body = match answer {
             Ok(answer) => answer.body,
-            Err(error) => self.excuse(asked, &error, true),
+            Err(excuse) => self.excuse(asked, &excuse, true),
         };
         let callback = match body {
             ResponseBody::Choices { choices: proposed } => choices(&proposed),
@@ -217,11 +287,11 @@ impl Answerer {
     async fn later(
         &self,
         asked: &Asked,
-        answer: Result<InteractionResponse, RequestError>,
+        answer: Result<InteractionResponse, Excuse>,
     ) -> Result<(), RestError> {
         let body = match answer {
             Ok(answer) => answer.body,
-            Err(error) => self.excuse(asked, &error, false),
+            Err(excuse) => self.excuse(asked, &excuse, false),
         };
         match (asked.form, body) {
             (_, ResponseBody::Choices { .. }) => Ok(()),
@@ -230,8 +300,14 @@ impl Answerer {
             }
             // "thinking…" was for all to see and cannot become a whisper any more.
             (_, ResponseBody::Reply { content, ephemeral: true }) => {
-                self.delete_original(asked).await?;
-                self.follow_up(asked, &content, true).await
+                match self.delete_original(asked).await {
+                    Err(error) if error.code() != Some(UNKNOWN_MESSAGE) => {
+                        // The next message would take the place of "thinking…", for all to see.
+                        warn!(id = %asked.id, %error, "an answer for one person cannot be given alone");
+                        self.edit_original(asked, &asked.words(words::NO_ANSWER)).await
+                    }
+                    _ => self.follow_up(asked, &content, true).await,
+                }
             }
             (_, ResponseBody::Reply { content, .. } | ResponseBody::Update { content }) => {
                 self.edit_original(asked, &content).await
@@ -240,14 +316,20 @@ impl Answerer {
     }
 
     /// What to say when there is no answer.
-    fn excuse(&self, asked: &Asked, error: &RequestError, ephemeral: bool) -> ResponseBody {
-        let (reason, words) = match error {
-            RequestError::NoResponders { .. } => ("nobody", words::NOBODY),
-            RequestError::TimedOut { .. } => ("timed_out", words::NO_ANSWER),
-            _ => ("failed", words::NO_ANSWER),
+    fn excuse(&self, asked: &Asked, excuse: &Excuse, ephemeral: bool) -> ResponseBody {
+        let (reason, words) = match excuse {
+            Excuse::Failed(RequestError::NoResponders { .. }) => ("nobody", words::NOBODY),
+            Excuse::Failed(RequestError::TimedOut { .. }) => ("timed_out", words::NO_ANSWER),
+            Excuse::Failed(_) => ("failed", words::NO_ANSWER),
+            Excuse::TooMany => ("too_many", words::NO_ANSWER),
+            Excuse::Stopping => ("stopping", words::STOPPING),
         };
         self.stats.unanswered.with(reason).inc();
-        warn!(id = %asked.id, trace = service::trace::id(&asked.trace), %error, "no worker answered");
+        let trace = service::trace::id(&asked.trace);
+        match excuse {
+            Excuse::Failed(error) => warn!(id = %asked.id, trace, %error, "no worker answered"),
+            Excuse::TooMany | Excuse::Stopping => warn!(id = %asked.id, trace, reason, "no worker answered"),
+        }
         ResponseBody::Reply {
             content: asked.words(words),
             ephemeral: ephemeral || asked.form == Form::Button,
@@ -298,7 +380,8 @@ impl Answerer {
             .components(&rendered.components)
             .allowed_mentions(Some(&mentions))
             .flags(flags(ephemeral));
-        let call = Call::new("POST /webhooks/{id}/{token}", 0, request)?;
+        // There is no nonce here: a second one would be seen.
+        let call = Call::new("POST /webhooks/{id}/{token}", 0, request)?.once();
         self.rest.call(&call.of_interaction(), Instant::now() + LATER_ANSWER, &silently).await.map(drop)
     }
 

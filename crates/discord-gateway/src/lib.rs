@@ -10,12 +10,13 @@
 //! | `actions`, `done`, `execute`, `refusals`, `render` | what the bot does |
 //! | `slash` | registration of slash commands |
 //! | `rest` | requests, limits, the budget of refused ones |
-//! | `stats` | numbers and health |
+//! | `stats`, `streak` | numbers and health |
 //!
 //! What ends the process, and what does not: a refused token does, because only a restart reads the
 //! setting (or its file) again, and the supervisor waits longer each time. A refused intent or shard
 //! count does not: it is mended in Discord's developer portal, so the shard stays off, says why in
-//! `/readyz` and in the log, and tries again every 5 minutes.
+//! `/readyz` and in the log, and one shard tries again every 5 minutes, for all. A gateway that has no
+//! live session for 15 minutes, for no such reason, ends itself.
 
 pub mod actions;
 pub mod backoff;
@@ -38,6 +39,7 @@ mod run;
 pub mod shard;
 pub mod slash;
 pub mod stats;
+pub mod streak;
 pub mod words;
 
 pub use config::{Config, SETTINGS};

@@ -7,8 +7,9 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use protocol::{Event, EventBody, Platform, subject};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{Span, error, info_span, warn};
 
 use crate::{
@@ -29,12 +30,14 @@ pub const MAX_BYTES: usize = 64 * 1024;
 const EVENT_BYTES: usize = 420;
 /// Messages on their way to JetStream, per shard.
 const OUTBOX: usize = 256;
-/// A command nobody took by then is not worth an answer.
-const COMMAND_TTL: Duration = Duration::from_secs(60);
-/// Commands that wait until the rank of their author is known, per shard.
+/// A command is worth an answer for 60 s. Its message is kept for longer, so that a worker that takes
+/// it too late tells so; a message that NATS removes is dropped without a word.
+const COMMAND_TTL: Duration = Duration::from_secs(120);
+/// Commands that wait until the rank of their author is known, per shard. The author of one more counts
+/// as everyone.
 const MAX_RANKING: usize = 32;
 /// How long a shutdown waits for JetStream.
-const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Something to publish.
 #[derive(Debug)]
@@ -113,14 +116,30 @@ impl Publisher {
         Self { outbox, facts, stats, progress }
     }
 
-    /// Publishes until `items` ends, then waits until everything is stored.
-    pub async fn run(self, mut items: mpsc::Receiver<Item>) {
+    /// Publishes until `items` ends, then waits until everything is stored; but not for long after
+    /// `stop`, whatever it waits for.
+    pub async fn run(self, items: mpsc::Receiver<Item>, stop: CancellationToken) {
+        let limit = async {
+            stop.cancelled().await;
+            sleep(FLUSH_LIMIT).await;
+        };
+        tokio::select! {
+            () = self.publish(items) => {}
+            () = limit => {
+                warn!(pending = self.outbox.pending(), "not stored in time; it is read again after the restart");
+            }
+        }
+    }
+
+    async fn publish(&self, mut items: mpsc::Receiver<Item>) {
         let mut gathered = Gathered::new();
         let mut ranking: FuturesUnordered<BoxFuture<'_, Box<CommandItem>>> = FuturesUnordered::new();
         loop {
             tokio::select! {
-                item = items.recv(), if ranking.len() < MAX_RANKING => match item {
-                    Some(Item::Command(command)) if command.unranked.is_some() => {
+                item = items.recv() => match item {
+                    Some(Item::Command(command))
+                        if command.unranked.is_some() && ranking.len() < MAX_RANKING =>
+                    {
                         ranking.push(Box::pin(ranked(&self.facts, command)));
                     }
                     Some(Item::Command(command)) => self.command(command).await,

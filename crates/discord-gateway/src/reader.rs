@@ -19,8 +19,7 @@ use crate::{
     stats::Stats,
 };
 
-/// An interaction that is replayed after a restart and older than this has been given up by Discord,
-/// in milliseconds.
+/// An interaction that is replayed and older than this has been given up by Discord, in milliseconds.
 const INTERACTION_LIFE_MS: u64 = 3000;
 
 /// What became of a frame.
@@ -74,8 +73,7 @@ impl Reader {
         if let Some(cursor) = &session {
             ctx.stats.set_guilds(shard, cursor.guilds);
         }
-        let replaying = session.is_some();
-        Self { shard, ctx, progress, session, session_id, own_user, replaying, away: HashSet::new() }
+        Self { shard, ctx, progress, session, session_id, own_user, replaying: false, away: HashSet::new() }
     }
 
     /// The session to resume, if there is one.
@@ -88,6 +86,11 @@ impl Reader {
     #[must_use]
     pub const fn stats(&self) -> &Arc<Stats> {
         &self.ctx.stats
+    }
+
+    /// A connection begins; with a session, what was missed comes first.
+    pub const fn resuming(&mut self) {
+        self.replaying = self.session.is_some();
     }
 
     /// Gives the session up.

@@ -4,10 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bus::{Bucket, BucketName, Bus, Link, Options};
-use futures_util::future::try_join_all;
 use protocol::subject::PARTITIONS;
 use service::{Component, Context};
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use twilight_gateway::{ConfigBuilder, ShardId};
@@ -26,10 +29,11 @@ use crate::{
     interactions::{self, Answerer},
     publish::Publisher,
     reader::{self, Reader},
-    rest::{Rest, Trouble, budget::Slot},
+    rest::{Rest, RestError, Trouble, budget::Slot},
     shard::{self, INTENTS, Shard, Shared},
     slash::Slash,
     stats::{Stats, service_stats},
+    streak::Streak,
 };
 
 /// The key under which the budget of refused requests is kept; it is the address's, not the bot's.
@@ -39,6 +43,11 @@ const BUDGET_INTERVAL: Duration = Duration::from_secs(1);
 /// After Discord refused the token while everything ran, the process ends after this time: a restart
 /// reads the setting again.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a stop may take, the last words on the wire aside; the rest is done again by the next process.
+const STOP_LIMIT: Duration = Duration::from_millis(3200);
+/// How long the last words may take.
+const LEAVE_LIMIT: Duration = Duration::from_millis(1200);
 
 /// What everything needs.
 struct Parts {
@@ -59,47 +68,100 @@ struct Parts {
 pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let nats = ctx.health.component("nats");
     let stats = Arc::new(Stats::new(&ctx));
-    let bus = Bus::connect(Options { url: config.nats_url.clone(), name: ctx.instance.clone() }).await?;
-    ctx.tasks.spawn("nats-link", follow_link(bus.clone(), nats, ctx.shutdown.clone()));
-    let announcement = bus.announce(ctx.name, service_stats(&ctx)).await?;
+    let connected = async {
+        let bus = Bus::connect(Options { url: config.nats_url.clone(), name: ctx.instance.clone() }).await?;
+        ctx.tasks.spawn("nats-link", follow_link(bus.clone(), nats, ctx.shutdown.clone()));
+        let announcement = bus.announce(ctx.name, service_stats(&ctx)).await?;
+        anyhow::Ok((bus, announcement))
+    };
+    let Some((bus, announcement)) = unless_stopped(&ctx.shutdown, connected).await? else {
+        return Ok(());
+    };
     let Some(token) = config.token.clone() else {
         stats.discord().off("DISCORD_TOKEN is not set");
         ctx.shutdown.cancelled().await;
         drop(announcement);
-        bus.drain().await;
+        leave(&bus).await;
         return Ok(());
     };
-    let attached = ctx.health.component("actions");
-    let parts = Parts {
-        session: bus.bucket(BucketName::Session).await?,
-        rest: Arc::new(Rest::new(
-            &config.api_url,
-            &token,
-            config.requests_per_second,
-            stats.clock_ahead_s.clone(),
-        )?),
+    let opened = async { Ok(bus.bucket(BucketName::Session).await?) };
+    let Some(session) = unless_stopped(&ctx.shutdown, opened).await? else { return Ok(()) };
+    let rest = Rest::new(&config.api_url, &token, config.requests_per_second, stats.clock_ahead_s.clone())?;
+    let parts = Arc::new(Parts {
+        session,
+        rest: Arc::new(rest),
         builder: Arc::new(Client::builder().ratelimiter(None).build()),
         acting: TaskTracker::new(),
         stats,
         ctx,
         bus,
-    };
+    });
+    let mut serving = std::pin::pin!(parts.clone().serve(config));
     let outcome = tokio::select! {
-        outcome = parts.serve(config, attached) => outcome,
-        () = parts.token_refused() => Err(anyhow::anyhow!("{}", crate::rest::RestError::TokenRefused)),
+        outcome = &mut serving => outcome,
+        () = parts.token_refused() => {
+            // What was read is stored nevertheless.
+            parts.ctx.shutdown.cancel();
+            serving.await.and(Err(RestError::TokenRefused.into()))
+        }
     };
     drop(announcement);
-    // What is being sent is acknowledged before the connection goes.
     parts.ctx.shutdown.cancel();
     parts.acting.close();
-    parts.acting.wait().await;
-    parts.bus.drain().await;
+    // What is being sent is acknowledged before the connection goes.
+    if timeout(STOP_LIMIT, parts.acting.wait()).await.is_err() {
+        warn!("actions were left behind; they are tried again by the next process");
+    }
+    leave(&parts.bus).await;
     outcome
 }
 
+/// Says goodbye, which waits for room in the client's queue while NATS is away.
+async fn leave(bus: &Bus) {
+    if timeout(LEAVE_LIMIT, bus.drain()).await.is_err() {
+        warn!("NATS does not answer; leaving without a word");
+    }
+}
+
+/// `None` when the service was asked to stop first.
+async fn unless_stopped<T>(
+    shutdown: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<Option<T>> {
+    tokio::select! {
+        outcome = work => outcome.map(Some),
+        () = shutdown.cancelled() => Ok(None),
+    }
+}
+
 impl Parts {
-    async fn serve(&self, config: Config, attached: Component) -> anyhow::Result<()> {
+    async fn serve(self: Arc<Self>, config: Config) -> anyhow::Result<()> {
         let shutdown = self.ctx.shutdown.clone();
+        let Some(mut running) = unless_stopped(&shutdown, self.start(config)).await? else {
+            return Ok(());
+        };
+        let outcome = tokio::select! {
+            Some(ended) = running.join_next() => ended.map_err(anyhow::Error::from).and_then(|outcome| outcome),
+            () = shutdown.cancelled() => Ok(()),
+        };
+        shutdown.cancel();
+        // What is still running when the time is over is aborted with the set.
+        let stopped = timeout(STOP_LIMIT, async {
+            let mut outcome = outcome;
+            while let Some(ended) = running.join_next().await {
+                outcome = outcome.and(ended.map_err(anyhow::Error::from).and_then(|outcome| outcome));
+            }
+            self.save_budget().await;
+            outcome
+        });
+        stopped.await.unwrap_or_else(|_| {
+            warn!("NATS does not answer; what was read last is read again after the restart");
+            Ok(())
+        })
+    }
+
+    /// Starts everything, each shard and the answerer as tasks of their own.
+    async fn start(self: &Arc<Self>, config: Config) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
         self.restore_budget().await;
         let discover = Discover {
             rest: self.rest.clone(),
@@ -107,14 +169,10 @@ impl Parts {
             stats: self.stats.clone(),
             api_url: config.api_url.clone(),
         };
-        let asked = async { anyhow::Ok((discover.identity().await?, discover.gateway().await?)) };
-        let (identity, gateway) = tokio::select! {
-            answered = asked => answered?,
-            () = shutdown.cancelled() => return Ok(()),
-        };
+        let (identity, gateway) = (discover.identity().await?, discover.gateway().await?);
         let count = config.shards.unwrap_or(gateway.shards).max(1);
         info!(application = %identity.application, shards = count, "discord");
-        self.start_actions(attached).await?;
+        self.start_actions().await?;
         self.start_slash(&config, identity).await?;
 
         let (interactions, asked) = mpsc::channel(interactions::QUEUE);
@@ -127,7 +185,7 @@ impl Parts {
             gateway_url: config.gateway_url.clone().unwrap_or(gateway.url),
             identify: Arc::new(identify),
             recheck: Arc::new(discover),
-            shutdown,
+            shutdown: self.ctx.shutdown.clone(),
         };
         let context = reader::Context {
             facts: Arc::new(Facts::new(self.rest.clone(), self.builder.clone())),
@@ -141,44 +199,57 @@ impl Parts {
             rest: self.rest.clone(),
             builder: self.builder.clone(),
             stats: self.stats.clone(),
+            deferred: Arc::new(Semaphore::new(interactions::MAX_DEFERRED)),
+            shutdown: self.ctx.shutdown.clone(),
         };
+        let mut running = JoinSet::new();
+        for id in 0..count {
+            running.spawn(self.clone().shard(id, count, shared.clone(), context.clone(), identity));
+        }
         // The shards own all that is left of `context`: once the last one has ended, the answerer does.
-        let shared = &shared;
-        let shards = (0..count).map(move |id| self.shard(id, count, shared, context.clone(), identity));
-        let shards = try_join_all(shards.collect::<Vec<_>>());
-        let (outcome, ()) = tokio::join!(shards, answerer.run(asked));
-        self.save_budget().await;
-        outcome.map(drop)
+        running.spawn(async move {
+            answerer.run(asked).await;
+            Ok(())
+        });
+        Ok(running)
     }
 
     /// Runs one shard until the service stops, then stores what it read and keeps its cursor.
     async fn shard(
-        &self,
+        self: Arc<Self>,
         id: u32,
         count: u32,
-        shared: &Shared,
+        shared: Shared,
         context: reader::Context,
         identity: Identity,
     ) -> anyhow::Result<()> {
+        let shutdown = shared.shutdown.clone();
         let progress = Progress::new(identity.application, id, count);
-        let restored = progress.restore(&self.session).await?;
+        let restoring = async { Ok(progress.restore(&self.session).await?) };
+        let Some(restored) = unless_stopped(&shutdown, restoring).await? else { return Ok(()) };
         let user = restored.map_or(identity.user, |cursor| Snowflake(cursor.user));
         let (items, taken) = mpsc::channel(shard::QUEUE);
         let facts = context.facts.clone();
         let reader = Reader::new(id, context, progress.clone(), user);
-        let shard = Shard::new(ShardId::new(id, count), shared.clone(), reader, items);
+        let shard = Shard::new(ShardId::new(id, count), shared, reader, items);
         let publisher = Publisher::new(self.bus.clone(), facts, self.stats.clone(), progress.clone());
         let finished = CancellationToken::new();
         let read = async {
-            let (outcome, ()) = tokio::join!(shard.run(), publisher.run(taken));
+            let (outcome, ()) = tokio::join!(shard.run(), publisher.run(taken, shutdown));
             finished.cancel();
             outcome
         };
-        let (outcome, written) = tokio::join!(read, progress.write(self.session.clone(), finished.clone()));
-        outcome.and(written)
+        let tell = |trouble| match trouble {
+            Some(reason) => self.stats.cursor_lost(id, reason),
+            None => self.stats.cursor_kept(id),
+        };
+        let written = progress.write(self.session.clone(), finished.clone(), tell);
+        let (outcome, ()) = tokio::join!(read, written);
+        outcome
     }
 
-    async fn start_actions(&self, attached: Component) -> anyhow::Result<()> {
+    async fn start_actions(&self) -> anyhow::Result<()> {
+        let attached = self.ctx.health.component("actions");
         let actions = Actions {
             bus: self.bus.clone(),
             executor: Arc::new(Executor::new(self.rest.clone(), self.builder.clone())),
@@ -234,16 +305,14 @@ impl Parts {
     /// Keeps the health in step with what REST runs into; ends when the token has been dead for a while.
     async fn token_refused(&self) {
         let mut trouble = self.rest.trouble();
+        let mut now = *trouble.borrow_and_update();
         loop {
-            let now = *trouble.borrow_and_update();
             self.stats.set_trouble(now);
             if now == Trouble::TokenRefused {
-                tokio::time::sleep(TOKEN_GRACE).await;
+                sleep(TOKEN_GRACE).await;
                 return;
             }
-            if trouble.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            now = self.rest.trouble_changed(&mut trouble).await;
         }
     }
 
@@ -298,14 +367,27 @@ async fn keep_budget(session: Bucket, rest: Arc<Rest>, shutdown: CancellationTok
     let mut tick = tokio::time::interval(BUDGET_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut kept = rest.budget().saved(service::clock::unix_ms());
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = shutdown.cancelled() => return Ok(()),
+    let mut streak = Streak::default();
+    let work = async {
+        loop {
+            tick.tick().await;
+            let now = rest.budget().saved(service::clock::unix_ms());
+            if now == kept {
+                continue;
+            }
+            match session.put(BUDGET_KEY, &now).await {
+                Ok(_) => {
+                    kept = now;
+                    if streak.succeeded() {
+                        info!("the budget of refused requests is kept again");
+                    }
+                }
+                Err(error) if streak.failed(Instant::now()).is_zero() => {
+                    warn!(%error, "the budget of refused requests is not kept; trying again until it is");
+                }
+                Err(_) => {}
+            }
         }
-        let now = rest.budget().saved(service::clock::unix_ms());
-        if now != kept && session.put(BUDGET_KEY, &now).await.is_ok() {
-            kept = now;
-        }
-    }
+    };
+    unless_stopped(&shutdown, work).await.map(|_: Option<()>| ())
 }

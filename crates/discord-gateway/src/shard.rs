@@ -133,7 +133,7 @@ impl Shard {
 
     async fn permit(&self) -> Permit {
         let stats = self.reader.stats();
-        let refused = |words| stats.shard_down(self.id.number(), words);
+        let refused = |words| stats.shard_waits(self.id.number(), words);
         let recheck = || self.shared.recheck.recheck();
         self.shared.identify.permit(self.id.number(), refused, recheck).await
     }
@@ -169,16 +169,26 @@ impl Shard {
             (Why::Garbled, None) => "what the gateway sent cannot be read".to_owned(),
             (Why::Shutdown, None) => return Ok(()),
         };
-        if next.fatal.is_none() {
-            info!(shard, pause_ms, new_session = next.drop_session, "{words}");
+        let stats = self.reader.stats();
+        if next.fatal.is_some() {
+            self.shared.identify.refused(shard, next.pause);
+            stats.shard_waits(shard, words);
+            return Ok(());
         }
-        self.reader.stats().shard_down(shard, words);
+        info!(shard, pause_ms, new_session = next.drop_session, "{words}");
+        if end.why == Why::Full {
+            // NATS is waited for; a fresh process would do nothing else.
+            stats.shard_waits(shard, words);
+        } else {
+            stats.shard_down(shard, words);
+        }
         Ok(())
     }
 
     /// Connects and reads until the connection ends.
     async fn connection(&mut self, permit: Option<Permit>) -> End {
         let mut connection = Connection::with_config(self.id, self.twilight(permit.as_ref()));
+        self.reader.resuming();
         let mut permit = permit;
         let now = Instant::now();
         let mut life = Life {
@@ -262,6 +272,7 @@ impl Shard {
                     life.live_since.get_or_insert_with(Instant::now);
                     self.avoid_resume_url = false;
                     self.reader.stats().shard_ready(self.id.number());
+                    self.shared.identify.accepted();
                     info!(shard = self.id.number(), resumed = life.resuming, "session is live");
                 }
                 Taken::Yes => {}

@@ -167,7 +167,8 @@ fn option(spec: &OptionSpec) -> CommandOption {
         OptionKind::Bool => CommandOptionType::Boolean,
         OptionKind::User => CommandOptionType::User,
     };
-    let completes = spec.autocomplete && matches!(spec.kind, OptionKind::Text | OptionKind::Integer);
+    // Proposals are texts, which Discord takes for texts only.
+    let completes = spec.autocomplete && matches!(spec.kind, OptionKind::Text);
     CommandOption {
         autocomplete: completes.then_some(true),
         channel_types: None,
@@ -245,6 +246,15 @@ mod tests {
     #[test]
     fn a_command_becomes_an_application_command() {
         insta::assert_json_snapshot!(command(&spec()));
+    }
+
+    #[test]
+    fn only_texts_are_completed() {
+        let text = spec().options.remove(0);
+        assert_eq!(option(&text).autocomplete, Some(true));
+        for kind in [OptionKind::Integer, OptionKind::Bool, OptionKind::User] {
+            assert_eq!(option(&OptionSpec { kind, ..text.clone() }).autocomplete, None);
+        }
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Stats {
     }
 
     fn with_limit(ctx: &Context, stuck_limit: Duration) -> Self {
+        let discord = ctx.health.component("discord").fatal_after(stuck_limit);
         let (m, now) = (&ctx.metrics, Instant::now());
         Self {
             dispatches: m.counter_vec("discord_dispatch", "Dispatches read, by kind", "kind"),
@@ -129,7 +130,7 @@ impl Stats {
                 ready: 0,
                 cursor: None,
             }),
-            discord: ctx.health.component("discord").fatal_after(stuck_limit),
+            discord,
             health: ctx.health.clone(),
             stuck_limit,
         }

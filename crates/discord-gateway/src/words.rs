@@ -17,6 +17,11 @@ pub const NO_ANSWER: Words = Words {
     en: "Sorry, that took too long and I gave up. Please try again.",
     fr: "Désolé, cela a pris trop de temps et j’ai renoncé. Réessayez.",
 };
+/// The gateway stops while somebody waits.
+pub const STOPPING: Words = Words {
+    en: "I am being restarted and lost my thread. Please try again in a moment.",
+    fr: "On me redémarre et j’ai perdu le fil. Réessayez dans un instant.",
+};
 
 impl Words {
     /// The sentence in the language of a locale such as `fr` or `en-GB`.

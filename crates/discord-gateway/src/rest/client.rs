@@ -17,7 +17,7 @@ use serde::Deserialize;
 use service::Gauge;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tracing::{Instrument, Span, debug, field, info_span, warn};
 
@@ -86,6 +86,13 @@ enum Try {
     },
 }
 
+/// There was no answer.
+struct Failure {
+    reason: String,
+    /// Discord may have got the request.
+    taken: bool,
+}
+
 impl Rest {
     /// A client for the API at `url` (`https://discord.com`). It shows in `clock_ahead_s` how far this
     /// machine's clock is off.
@@ -131,8 +138,33 @@ impl Rest {
         self.trouble.subscribe()
     }
 
+    /// Waits until what keeps requests back changes, also by itself when the window of a spent budget
+    /// ends and nobody asks for anything.
+    pub async fn trouble_changed(&self, trouble: &mut watch::Receiver<Trouble>) -> Trouble {
+        let seen = *trouble.borrow();
+        let over = async {
+            match seen {
+                Trouble::BudgetSpent { until_ms } => {
+                    let left = until_ms.saturating_sub(service::clock::unix_ms());
+                    sleep(Duration::from_millis(left)).await;
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // An error cannot be: the sender is `self`.
+            _ = trouble.changed() => {}
+            () = over => match self.budget.closed_until_ms(service::clock::unix_ms()) {
+                Some(until_ms) => self.closed(until_ms),
+                None => self.opened(),
+            },
+        }
+        *trouble.borrow_and_update()
+    }
+
     /// Sends a request and, as long as `deadline` is not over, sends it again after 429, 5xx and
-    /// failures of the network. `on_wait` is told of every wait for a limit.
+    /// failures of the network; one that is not repeatable only after 429 and when there was no
+    /// connection. `on_wait` is told of every wait for a limit.
     ///
     /// # Errors
     /// [`RestError`] for everything but a success.
@@ -191,7 +223,14 @@ impl Rest {
         let started = Instant::now();
         let (status, headers, body) = match self.send(call, deadline.min(started + TRY_LIMIT)).await {
             Ok(answer) => answer,
-            Err(reason) => return Try::Again { at: started, why: RestError::Unreachable { reason } },
+            Err(Failure { reason, taken }) => {
+                let why = RestError::Unreachable { reason };
+                return if taken && !call.repeatable {
+                    Try::Failed(why)
+                } else {
+                    Try::Again { at: started, why }
+                };
+            }
         };
         self.check_clock(&headers);
         let limited = (status == StatusCode::TOO_MANY_REQUESTS).then(|| Limited::read(&headers, &body));
@@ -221,7 +260,8 @@ impl Rest {
         }
         if status.is_server_error() {
             let reason = format!("discord answered {status}");
-            return Try::Again { at: Instant::now(), why: RestError::Unreachable { reason } };
+            let why = RestError::Unreachable { reason };
+            return if call.repeatable { Try::Again { at: Instant::now(), why } } else { Try::Failed(why) };
         }
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
             self.spend();
@@ -238,7 +278,7 @@ impl Rest {
         &self,
         call: &Call,
         until: Instant,
-    ) -> Result<(StatusCode, reqwest::header::HeaderMap, Bytes), String> {
+    ) -> Result<(StatusCode, reqwest::header::HeaderMap, Bytes), Failure> {
         let span = info_span!(
             "discord.request",
             otel.kind = "client",
@@ -255,14 +295,17 @@ impl Rest {
             if let Some(body) = &call.body {
                 request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
             }
-            let answer = request.send().await.map_err(|error| describe(&error))?;
+            let sent = request.send().await;
+            let answer =
+                sent.map_err(|error| Failure { reason: describe(&error), taken: !error.is_connect() })?;
             Span::current().record("http.response.status_code", answer.status().as_u16());
             let (status, headers) = (answer.status(), answer.headers().clone());
-            Ok((status, headers, read(answer).await?))
+            let body = read(answer).await.map_err(|reason| Failure { reason, taken: true })?;
+            Ok((status, headers, body))
         };
         match timeout_at(until, work.instrument(span)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err("discord did not answer in time".to_owned()),
+            Err(_) => Err(Failure { reason: "discord did not answer in time".to_owned(), taken: true }),
         }
     }
 
@@ -273,13 +316,7 @@ impl Rest {
         }
         match self.budget.closed_until_ms(service::clock::unix_ms()) {
             None => {
-                self.trouble.send_if_modified(|trouble| {
-                    let was_spent = matches!(trouble, Trouble::BudgetSpent { .. });
-                    if was_spent {
-                        *trouble = Trouble::None;
-                    }
-                    was_spent
-                });
+                self.opened();
                 Ok(())
             }
             Some(until_ms) => {
@@ -299,11 +336,22 @@ impl Rest {
 
     fn closed(&self, until_ms: u64) {
         self.trouble.send_if_modified(|trouble| {
-            let news = *trouble == Trouble::None;
+            let spent = Trouble::BudgetSpent { until_ms };
+            let news = *trouble != Trouble::TokenRefused && *trouble != spent;
             if news {
-                *trouble = Trouble::BudgetSpent { until_ms };
+                *trouble = spent;
             }
             news
+        });
+    }
+
+    fn opened(&self) {
+        self.trouble.send_if_modified(|trouble| {
+            let was_spent = matches!(trouble, Trouble::BudgetSpent { .. });
+            if was_spent {
+                *trouble = Trouble::None;
+            }
+            was_spent
         });
     }
 

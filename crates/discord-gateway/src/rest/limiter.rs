@@ -22,8 +22,10 @@ use super::headers::Limits;
 const MAX_BUCKETS: usize = 4096;
 /// Added to every reset, because the clock that counts is Discord's.
 const SLACK: Duration = Duration::from_millis(20);
-/// The window of the global limit.
-const SECOND: Duration = Duration::from_secs(1);
+/// The window of the global limit, with a margin for requests that travel faster than others.
+const SECOND: Duration = Duration::from_millis(1050);
+/// A tenth of the limit is let through in this time, so that a burst is not all of a second's.
+const TENTH: Duration = Duration::from_millis(100);
 
 /// What a request is limited by: the method with the route template, and the id at the top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -334,15 +336,15 @@ impl Global {
     ) -> Result<(), TooLong> {
         let late = |_| TooLong { wait: Duration::ZERO };
         let _turn = timeout_at(deadline, self.turn.lock()).await.map_err(late)?;
-        while let Some(at) = self.step() {
+        while let Some(at) = self.step(Instant::now()) {
             wait(at, deadline, on_wait).await?;
         }
         Ok(())
     }
 
-    fn step(&self) -> Option<Instant> {
+    /// Takes one request, or says when to ask again.
+    fn step(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         if state.closed_until > now {
             return Some(state.closed_until);
         }
@@ -351,6 +353,11 @@ impl Global {
         }
         if state.sent.len() >= self.per_second {
             return state.sent.front().map(|at| *at + SECOND);
+        }
+        let burst = (self.per_second / 10).max(1);
+        let last = state.sent.len().checked_sub(burst).and_then(|index| state.sent.get(index));
+        if let Some(again) = last.map(|at| *at + TENTH).filter(|again| *again > now) {
+            return Some(again);
         }
         state.sent.push_back(now);
         None
@@ -369,4 +376,31 @@ async fn wait(
     on_wait(wait);
     sleep_until(at).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_global_limit_holds_in_every_second_and_in_every_tenth() {
+        for per_second in [1_usize, 5, 50, 120] {
+            let global = Global::new(u32::try_from(per_second).unwrap());
+            let (mut now, mut sent) = (Instant::now(), Vec::new());
+            while sent.len() < per_second * 4 {
+                match global.step(now) {
+                    Some(again) => now = again,
+                    None => sent.push(now),
+                }
+            }
+            let most = |within: Duration| {
+                let of =
+                    |from: &Instant| sent.iter().filter(|at| (*from..*from + within).contains(at)).count();
+                sent.iter().map(of).max().unwrap()
+            };
+            assert!(most(Duration::from_millis(1049)) <= per_second, "{per_second}");
+            assert!(most(Duration::from_millis(99)) <= (per_second / 10).max(1), "{per_second}");
+            assert!(now - sent[0] < Duration::from_secs(5), "{per_second}: {:?}", now - sent[0]);
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub struct Call {
     pub authorized: bool,
     /// Whether the limits of the bot hold for it; they do not for interactions.
     pub limited: bool,
+    /// Whether it may be sent again when nobody knows what became of it.
+    pub repeatable: bool,
 }
 
 /// What keeps all requests back.
@@ -151,7 +153,15 @@ impl Call {
             body: request.body().map(Bytes::copy_from_slice),
             authorized: request.use_authorization_token(),
             limited: true,
+            repeatable: true,
         })
+    }
+
+    /// The same, sent again only when Discord surely did not take it.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.repeatable = false;
+        self
     }
 
     /// The same, answering an interaction: the interaction's own token is in the path, and the bot's

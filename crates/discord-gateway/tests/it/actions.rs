@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Message, Subscription};
+use bus::{Message, Stream, Subscription};
 use protocol::{
     Action, ActionBody, Button, ButtonStyle, Card, ChannelId, CommunityId, Content, Delivery, DropReason,
     EventId, MessageId, Outcome, OutcomeBody, Platform, VERSION, subject,
@@ -11,7 +11,7 @@ use sandbox::{discord::RestFault, people::Person};
 use service::clock::{unix_ms, unix_us};
 use tokio::time::timeout;
 
-use crate::rig::{LONG, Rig};
+use crate::rig::{Gateway, LONG, Rig};
 
 fn action(rig: &Rig, event: &str, n: u32, body: ActionBody) -> Action {
     let cause = EventId::of_platform(Platform::Discord, event).unwrap();
@@ -230,6 +230,52 @@ async fn a_channel_that_refuses_is_left_alone_for_a_while() {
     }
     assert_eq!(rig.sandbox.counters().get("discord.rest.403"), 1);
     gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn at_a_stop_each_action_that_is_not_done_goes_to_the_next_process_once() {
+    let rig = Rig::start().await;
+    let mut outcomes = rig.bus.subscribe("outcome.>").await.unwrap();
+    rig.bus.round_trip().await;
+    let gateway = rig.gateway().await;
+    let route = "/messages".to_owned();
+    let fault = RestFault { status: 500, count: 1_000_000, retry_after_ms: 0, global: false, route };
+    rig.sandbox.discord().faults().update(|knobs| knobs.rest_status = Some(fault));
+    for n in 0..20 {
+        publish(&rig, &action(&rig, "8", n, say("hello?")), 0).await;
+    }
+    // One is being sent, 16 wait, and for the others there is no room.
+    for n in 17..20 {
+        let outcome = outcome(&mut outcomes).await;
+        assert!(outcome.action.as_str().ends_with(&format!(":{n}")), "{outcome:?}");
+        assert!(matches!(outcome.body, OutcomeBody::Dropped { reason: DropReason::RateLimited, .. }));
+    }
+    gateway.stop().await.unwrap();
+    let partition = subject::partition(&ChannelId::new(rig.general()).unwrap());
+    let mut consumer =
+        rig.bus.consume(Stream::ActionsDiscord, format!("partition-{partition}"), 64).await.unwrap();
+    for _ in 0..17 {
+        let back = timeout(Duration::from_secs(5), consumer.next()).await.expect("they are given back");
+        assert_eq!(back.attempt, 2);
+        back.ack_sync().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stop_is_quick_even_while_nats_is_away() {
+    let mut rig = Rig::start().await;
+    let gateway = rig.gateway().await;
+    rig.sandbox.discord().say(Person::Ines, &rig.general(), "!ping").unwrap();
+    gateway.counted("commands_total", 1.0).await;
+    rig.nats.kill();
+    for n in 0..2000 {
+        rig.sandbox.discord().say(Person::Ines, &rig.general(), &format!("!ping {n}")).unwrap();
+    }
+    gateway.says("nats: NATS is away").await;
+    timeout(Duration::from_secs(5), gateway.stop()).await.expect("it stops in time").unwrap();
+    let never = Gateway::start(rig.settings());
+    never.says("nats: starting").await;
+    timeout(Duration::from_secs(1), never.stop()).await.expect("it stops in time").unwrap();
 }
 
 #[tokio::test]

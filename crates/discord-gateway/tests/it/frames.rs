@@ -1,13 +1,20 @@
 //! Frames as Discord sends them, with more fields than are used, and frames that nobody should send.
 
+use std::sync::Arc;
+
 use discord_gateway::{
     convert,
-    facts::rank_of,
+    cursor::Progress,
+    facts::{Facts, rank_of},
     frame::{Guild, Header, Interaction, Kind, Message, Ready, RoleChange, Snowflake, data},
+    reader::{self, Reader, Taken},
+    rest::Rest,
+    stats::Stats,
 };
 use proptest::prelude::*;
 use protocol::{EventBody, InteractionBody, OptionValue, Rank};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 fn dispatch(name: &str, d: &Value) -> String {
     format!(r#"{{"t":"{name}","s":42,"op":0,"d":{d}}}"#)
@@ -182,4 +189,51 @@ proptest! {
         let _ = data::<Interaction<'_>>(&format!(r#"{{"d":{text}}}"#));
         let _ = convert::is_command(&text, "!");
     }
+}
+
+#[tokio::test]
+async fn after_every_resume_interactions_that_are_too_old_are_passed_by_until_the_replay_is_over() {
+    service::install_crypto();
+    let ctx = service::Context::new("test");
+    let stats = Arc::new(Stats::new(&ctx));
+    let rest = Rest::new("http://127.0.0.1:1", &"secret".into(), 50, service::Gauge::default()).unwrap();
+    let builder = Arc::new(twilight_http::Client::builder().ratelimiter(None).build());
+    let (interactions, mut asked) = mpsc::channel(8);
+    let (items, _taken) = mpsc::channel(1);
+    let context = reader::Context {
+        facts: Arc::new(Facts::new(Arc::new(rest), builder)),
+        stats,
+        interactions,
+        prefix: "!".into(),
+    };
+    let mut reader = Reader::new(0, context, Progress::new(Snowflake(3), 0, 1), Snowflake(9));
+    let old = dispatch(
+        "INTERACTION_CREATE",
+        &json!({
+            "id": "1173456789012345677", "application_id": "3", "token": "secret", "version": 1, "channel_id": "2",
+            "guild_id": "1", "type": 2, "data": { "id": "5", "name": "echo", "type": 1 },
+            "member": { "user": { "id": "4", "username": "max" }, "permissions": "0", "roles": [] },
+        }),
+    );
+    let ready = dispatch(
+        "READY",
+        &json!({
+            "user": { "id": "9" }, "session_id": "s", "resume_gateway_url": "ws://127.0.0.1:1", "guilds": [],
+        }),
+    );
+    reader.resuming();
+    assert_eq!(reader.take(&ready, 1, "READY", &items), Taken::Live);
+    // A clock that is off must not cost an answer while there is nothing to replay.
+    assert_eq!(reader.take(&old, 2, "INTERACTION_CREATE", &items), Taken::Yes);
+    assert!(asked.try_recv().is_ok());
+    for first in [3, 6] {
+        reader.resuming();
+        assert_eq!(reader.take(&old, first, "INTERACTION_CREATE", &items), Taken::Yes);
+        assert!(asked.try_recv().is_err(), "it was answered");
+        let resumed = dispatch("RESUMED", &json!({}));
+        assert_eq!(reader.take(&resumed, first + 1, "RESUMED", &items), Taken::Live);
+        assert_eq!(reader.take(&old, first + 2, "INTERACTION_CREATE", &items), Taken::Yes);
+        assert!(asked.try_recv().is_ok());
+    }
+    assert_eq!(ctx.metrics.snapshot()["interactions_unanswered_total.late"], 2.0);
 }

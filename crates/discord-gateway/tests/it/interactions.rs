@@ -1,17 +1,33 @@
 //! Slash commands, buttons, completions: registered once, answered in time.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use axum::{Json, Router, http::StatusCode, routing::post};
 use bus::{BucketName, Requests};
-use discord_gateway::slash::CATALOGUE;
+use discord_gateway::{
+    convert,
+    cursor::Progress,
+    frame,
+    interactions::{Answerer, Asked, Form},
+    rest::Rest,
+    slash::CATALOGUE,
+    stats::Stats,
+};
 use protocol::{
     Catalogue, Choice, CommandSpec, Content, Interaction, InteractionBody, InteractionResponse, Localized,
     OptionKind, OptionSpec, OptionValue, Rank, ResponseBody, VERSION,
 };
-use sandbox::{feed::Line, people::Person};
+use sandbox::{discord::RestFault, feed::Line, people::Person};
 use serde_json::json;
 use testkit::eventually;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::rig::{LONG, Rig};
 
@@ -162,17 +178,119 @@ async fn a_slow_worker_is_covered_by_thinking() {
     registered(&rig).await;
     let mut requests = workers(&rig).await;
     let asked = Instant::now();
-    for (text, ephemeral) in [("slow but here", false), ("slow and quiet", true)] {
+    // At last "thinking…" cannot be taken away: what is for one person only is not shown to all.
+    let cases = [
+        ("slow but here", false, None, "slow but here"),
+        ("slow and quiet", true, None, "slow and quiet"),
+        ("never shown", true, Some(403), "took too long"),
+    ];
+    for ((text, ephemeral, refused, shown), deferred) in cases.into_iter().zip([1.0, 2.0, 3.0]) {
         rig.sandbox.discord().slash(Person::Ines, &rig.general(), "echo", json!({})).unwrap();
         let request = timeout(LONG, requests.next()).await.unwrap().unwrap();
-        gateway.counted("interactions_deferred_total", if ephemeral { 2.0 } else { 1.0 }).await;
+        gateway.counted("interactions_deferred_total", deferred).await;
         if !ephemeral {
             let deferred = asked.elapsed();
             assert!((1900..2900).contains(&deferred.as_millis()), "{deferred:?}");
         }
+        let fault = |status| RestFault {
+            status,
+            count: 1,
+            retry_after_ms: 0,
+            global: false,
+            route: "DELETE".to_owned(),
+        };
+        rig.sandbox.discord().faults().update(|knobs| knobs.rest_status = refused.map(fault));
         request.respond(&reply(text, ephemeral)).await.unwrap();
-        assert_eq!(line(&rig, text).await.ephemeral, ephemeral);
+        assert_eq!(line(&rig, shown).await.ephemeral, ephemeral && refused.is_none());
     }
-    assert_eq!(rig.sandbox.counters().get("discord.rest.404"), 0, "no interaction was lost");
+    let all = rig.sandbox.counters();
+    assert_eq!((all.get("discord.rest.404"), all.get("discord.rest.403")), (0, 1), "no interaction was lost");
     gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_when_the_gateway_stops() {
+    let rig = Rig::start().await;
+    offer(&rig, &catalogue("says it again")).await;
+    let gateway = rig.gateway().await;
+    registered(&rig).await;
+    let mut requests = workers(&rig).await;
+    rig.sandbox.discord().slash(Person::Ines, &rig.general(), "echo", json!({})).unwrap();
+    let _unanswered = timeout(LONG, requests.next()).await.unwrap().unwrap();
+    gateway.counted("interactions_deferred_total", 1.0).await;
+    timeout(Duration::from_secs(5), gateway.stop()).await.expect("it stops in time").unwrap();
+    line(&rig, "being restarted").await;
+}
+
+#[tokio::test]
+async fn with_too_many_deferred_the_next_one_is_told_at_once() {
+    let rig = Rig::start().await;
+    let mut requests = workers(&rig).await;
+    let (rest, mut told) = discord_that_notes().await;
+    let answerer = Answerer {
+        bus: rig.bus.clone(),
+        rest: Arc::new(rest),
+        builder: Arc::new(twilight_http::Client::builder().ratelimiter(None).build()),
+        stats: Arc::new(Stats::new(&service::Context::new("test"))),
+        deferred: Arc::new(Semaphore::new(1)),
+        shutdown: CancellationToken::new(),
+    };
+    let (asked, taken) = mpsc::channel(2);
+    tokio::spawn(answerer.run(taken));
+    for id in 1..=2 {
+        asked.try_send(question(id)).unwrap();
+        let _unanswered = timeout(LONG, requests.next()).await.unwrap().unwrap();
+    }
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let callback = timeout(LONG, told.recv()).await.unwrap().unwrap();
+        kinds.push((
+            callback["type"].as_u64().unwrap(),
+            callback["data"]["content"].as_str().map(str::to_owned),
+        ));
+    }
+    kinds.sort();
+    assert_eq!(kinds[1], (5, None));
+    assert!(kinds[0].0 == 4 && kinds[0].1.as_deref().unwrap().contains("took too long"), "{kinds:?}");
+}
+
+/// A REST API that takes everything and says what it took.
+async fn discord_that_notes() -> (Rest, mpsc::Receiver<serde_json::Value>) {
+    service::install_crypto();
+    let (note, told) = mpsc::channel(8);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let take = move |Json(body): Json<serde_json::Value>| {
+        let note = note.clone();
+        async move {
+            note.send(body).await.unwrap();
+            StatusCode::NO_CONTENT
+        }
+    };
+    let router = Router::new().route("/api/v10/{*path}", post(take));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap(), told)
+}
+
+fn question(id: u64) -> Asked {
+    let d = json!({
+        "id": id.to_string(), "application_id": "3", "token": "secret", "version": 1, "channel_id": "2",
+        "guild_id": "1", "type": 2, "data": { "id": "5", "name": "echo", "type": 1 },
+        "member": { "user": { "id": "4", "username": "max" }, "permissions": "0", "roles": [] },
+    });
+    let frame = format!(r#"{{"t":"INTERACTION_CREATE","s":{id},"op":0,"d":{d}}}"#);
+    let read: frame::Interaction<'_> = frame::data(&frame).unwrap();
+    let progress = Progress::new(frame::Snowflake(3), 0, 1);
+    Asked {
+        id: read.id,
+        application: read.application_id,
+        form: Form::Command,
+        question: convert::interaction(&read, 0).unwrap(),
+        token: read.token,
+        trace: service::trace::start(&tracing::Span::none()),
+        span: tracing::Span::none(),
+        read_at: tokio::time::Instant::now(),
+        ticket: progress.open(id),
+        progress,
+    }
 }

@@ -12,9 +12,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use discord_gateway::rest::{Call, Place, Rest, RestError, Trouble, budget::Slot, silently};
+use discord_gateway::{
+    facts::Facts,
+    frame::{Guild, Snowflake},
+    rest::{Call, Place, Rest, RestError, Trouble, budget::Slot, silently},
+};
+use protocol::Rank;
 use reqwest::Method;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 
 use crate::rig::LONG;
 
@@ -97,6 +105,7 @@ fn call(route: &'static str, path: &str) -> Call {
         body: None,
         authorized: true,
         limited: true,
+        repeatable: true,
     }
 }
 
@@ -217,6 +226,55 @@ async fn a_spent_budget_stops_all_requests() {
     assert!(matches!(stopped, Err(RestError::BudgetSpent { .. })), "{stopped:?}");
     assert_eq!(server.seen(|seen| seen.requests), 1);
     assert!(matches!(*rest.trouble().borrow(), Trouble::BudgetSpent { .. }));
+}
+
+#[tokio::test]
+async fn the_end_of_a_spent_budget_is_noticed_without_a_request() {
+    let server = Server::default();
+    let rest = server.start().await;
+    let now = service::clock::unix_ms();
+    // Counts are kept for 10 minutes after the 10 s in which they were made.
+    rest.budget().restore(&[Slot { at_ms: now - 610_000 + 500, count: 5000 }], now);
+    let mut trouble = rest.trouble();
+    let stopped = ask(&rest, "GET /free/one", "free/one").await;
+    assert!(matches!(stopped, Err(RestError::BudgetSpent { .. })), "{stopped:?}");
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Trouble::None) {
+        seen.push(timeout(LONG, rest.trouble_changed(&mut trouble)).await.unwrap());
+    }
+    assert_eq!(server.seen(|seen| seen.requests), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_repeated_is_sent_once_unless_it_surely_was_not_taken() {
+    let server = Server::default();
+    let rest = server.start().await;
+    server.seen(|seen| seen.script.push((StatusCode::BAD_GATEWAY, Vec::new(), String::new())));
+    let once = call("GET /free/one", "free/one").once();
+    let outcome = rest.call(&once, Instant::now() + LONG, &silently).await;
+    assert!(matches!(outcome, Err(RestError::Unreachable { .. })), "{outcome:?}");
+    assert_eq!(server.seen(|seen| seen.requests), 1);
+    server.seen(|seen| seen.script.push(too_many("user", 0.1)));
+    rest.call(&once, Instant::now() + LONG, &silently).await.unwrap();
+    assert_eq!(server.seen(|seen| seen.requests), 3);
+}
+
+#[tokio::test]
+async fn a_guild_that_does_not_tell_its_roles_is_left_alone_for_a_while_and_learned_later() {
+    let server = Server::default();
+    let rest = Arc::new(server.start().await);
+    let builder = Arc::new(twilight_http::Client::builder().ratelimiter(None).build());
+    let facts = Facts::new(rest, builder);
+    server.seen(|seen| seen.always = Some(StatusCode::FORBIDDEN));
+    let (guild, olive) = (Snowflake(7), Snowflake(8));
+    let many = (0..5).map(|_| facts.ask_rank(guild, olive, &[]));
+    for rank in futures_util::future::join_all(many).await {
+        assert_eq!(rank, Rank::Everyone);
+    }
+    assert_eq!(facts.ask_rank(guild, olive, &[]).await, Rank::Everyone);
+    assert_eq!(server.seen(|seen| seen.requests), 1);
+    facts.learn(&Guild { id: guild, owner_id: Some(olive), roles: Vec::new() });
+    assert_eq!(facts.ask_rank(guild, olive, &[]).await, Rank::Owner);
 }
 
 #[tokio::test]
