@@ -7,13 +7,13 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use crate::{
-    connection::Timing,
     irc::Line,
     limiter::Window,
     mapping::{Mapper, Passed},
     rooms::Rooms,
     send::irc::Confirms,
     stats::Stats,
+    timing::Timing,
     transport::Endpoint,
 };
 

@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use service::{Setting, Settings};
 
-use crate::{connection::Timing, transport::Endpoint};
+use crate::{timing::Timing, transport::Endpoint};
 
 /// Most channels of one account. Twitch itself stops at 100 unless the bot is broadcaster or
 /// moderator there (<https://dev.twitch.tv/docs/chat/#rate-limits>).

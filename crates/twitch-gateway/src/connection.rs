@@ -47,39 +47,6 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(60);
 /// Signals that wait for the slot.
 const SIGNALS: usize = 128;
 
-/// When a connection is given up, and when another one is tried.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// Between two PINGs of ours.
-    pub ping_every: Duration,
-    /// How long Twitch may take for a PONG.
-    pub pong_within: Duration,
-    /// How long Twitch may take to confirm a JOIN.
-    pub join_within: Duration,
-    /// The first wait before a new connection; doubled each time.
-    pub retry_first: Duration,
-    /// The longest wait before a new connection.
-    pub retry_most: Duration,
-    /// How long an old connection is still read after the new one took over.
-    pub linger: Duration,
-    /// Between two checks of the token, as Twitch demands.
-    pub check_every: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            ping_every: Duration::from_secs(30),
-            pong_within: Duration::from_secs(10),
-            join_within: Duration::from_secs(10),
-            retry_first: Duration::from_secs(1),
-            retry_most: Duration::from_secs(120),
-            linger: Duration::from_secs(2),
-            check_every: Duration::from_secs(60 * 60),
-        }
-    }
-}
-
 /// What a connection tells its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {

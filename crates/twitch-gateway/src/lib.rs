@@ -26,10 +26,11 @@ mod send;
 mod slot;
 mod stats;
 pub mod text;
+mod timing;
 mod tokens;
 mod transport;
 
 pub use config::{Account, App, Config, SETTINGS};
-pub use connection::Timing;
 pub use run::run;
+pub use timing::Timing;
 pub use transport::Endpoint;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use bus::Stream;
+use bus::{BucketName, Stream};
 use protocol::{Action, ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody, subject};
 use sandbox::people::Person;
 use tokio::time::timeout;
@@ -265,4 +265,22 @@ async fn what_was_only_fetched_when_the_gateway_stops_is_given_back_at_once() {
     // Much sooner than NATS would give it to somebody else by itself.
     timeout(bus::topology::ACTION_ACK_WAIT / 2, all).await.unwrap();
     assert_eq!(rig.seen(QUIET), ["n 0"]);
+}
+
+#[tokio::test]
+async fn nothing_is_said_for_a_while_when_it_is_not_known_what_was() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    let session = rig.bus.bucket(BucketName::Session).await.unwrap();
+    let key = "twitch.vigie_bot.sent";
+    testkit::eventually(SOON, || async {
+        session.get::<serde_json::Value>(key).await.unwrap().ok_or("no page yet")
+    })
+    .await;
+    session.put(key, &"nonsense").await.unwrap();
+    rig.kill_and_start().await;
+    let action = rig.ask_with(DEMO, send("too soon"), Delivery::AtMostOnce, Duration::from_secs(5)).await;
+    assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Queued { .. }));
+    assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::RateLimited);
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in"), 0);
+    rig.stop().await;
 }

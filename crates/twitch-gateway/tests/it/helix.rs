@@ -131,3 +131,31 @@ async fn a_request_that_hangs_does_not_keep_the_gateway() {
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert_eq!(dropped(&rig.outcome_of(&action).await).0, DropReason::Uncertain);
 }
+
+#[tokio::test]
+async fn chat_is_used_while_no_token_can_be_had() {
+    let mut rig = ready().await;
+    rig.sandbox.twitch().faults().fail_oauth(500, 1);
+    for text in ["one", "two"] {
+        let action = rig.ask(DEMO, send(text)).await;
+        message_of(&rig.outcome_of(&action).await);
+    }
+    assert_eq!(rig.seen(DEMO), ["one", "two"]);
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in.helix"), 0);
+    assert_eq!(rig.sandbox.counters().get("twitch.oauth.token"), 1, "it is not asked again at once");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn chat_is_used_when_no_token_is_taken() {
+    let mut rig = ready().await;
+    rig.sandbox.twitch().faults().fail_helix(401, 2);
+    for text in ["one", "two"] {
+        let action = rig.ask(DEMO, send(text)).await;
+        message_of(&rig.outcome_of(&action).await);
+    }
+    assert_eq!(rig.seen(DEMO), ["one", "two"]);
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in.helix"), 0);
+    assert_eq!(rig.sandbox.counters().get("twitch.helix.status.401"), 2);
+    rig.stop().await;
+}
