@@ -1,15 +1,21 @@
 //! Actions are carried out once, in order, under the limits, and each has an outcome.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use axum::{Json, Router, http::StatusCode, routing::post};
 use bus::{Message, Stream, Subscription};
+use discord_gateway::{
+    execute::Executor,
+    rest::{Rest, silently},
+};
 use protocol::{
     Action, ActionBody, Button, ButtonStyle, Card, ChannelId, CommunityId, Content, Delivery, DropReason,
     EventId, MessageId, Outcome, OutcomeBody, Platform, VERSION, subject,
 };
 use sandbox::{discord::RestFault, people::Person};
+use serde_json::{Value, json};
 use service::clock::{unix_ms, unix_us};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::rig::{Gateway, LONG, Rig};
 
@@ -69,6 +75,8 @@ async fn a_reply_is_sent_once_even_when_it_is_delivered_twice() {
         panic!("not sent")
     };
     assert!(platform_us > 0 && total_us >= platform_us);
+    gateway.counted("outcomes_total.sent", 1.0).await;
+    gateway.counted("last_platform_us", 1.0).await;
     // This process remembers it; the next one has only the nonce.
     publish(&rig, &reply, 1).await;
     gateway.stop().await.unwrap();
@@ -230,6 +238,51 @@ async fn a_channel_that_refuses_is_left_alone_for_a_while() {
     }
     assert_eq!(rig.sandbox.counters().get("discord.rest.403"), 1);
     gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_the_right_to_read_the_history_answers_are_plain_messages() {
+    service::install_crypto();
+    let (note, mut asked) = mpsc::channel(8);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let take = move |Json(body): Json<Value>| {
+        let note = note.clone();
+        async move {
+            let reply = body.get("message_reference").is_some();
+            note.send(reply).await.unwrap();
+            if reply {
+                (StatusCode::FORBIDDEN, Json(json!({ "code": 160_002, "message": "no history" })))
+            } else {
+                (StatusCode::OK, Json(json!({ "id": "5" })))
+            }
+        }
+    };
+    let router = Router::new().route("/api/v10/{*path}", post(take));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let rest = Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap();
+    let builder = twilight_http::Client::builder().ratelimiter(None).build();
+    let executor = Executor::new(Arc::new(rest), Arc::new(builder));
+    let cause = EventId::of_platform(Platform::Discord, "9").unwrap();
+    for n in 0..2 {
+        let action = Action {
+            v: VERSION,
+            id: cause.action(n),
+            platform: Platform::Discord,
+            community: CommunityId::from(1),
+            channel: ChannelId::from(2),
+            cause: cause.clone(),
+            cause_received_us: unix_us(),
+            expires_at_ms: unix_ms() + 30_000,
+            delivery: Delivery::AtMostOnce,
+            body: ActionBody::Reply { to: MessageId::from(3), content: Content::text("pong") },
+        };
+        let outcome = executor.execute(&action, &silently).await;
+        assert!(matches!(outcome, OutcomeBody::Sent { .. }), "{outcome:?}");
+    }
+    // The second one does not try to reply: a refusal costs.
+    let tries: Vec<bool> = std::iter::from_fn(|| asked.try_recv().ok()).collect();
+    assert_eq!(tries, [true, false, false]);
 }
 
 #[tokio::test]

@@ -106,6 +106,24 @@ async fn what_a_person_must_mend_is_said_and_not_retried_at_once() {
 }
 
 #[tokio::test]
+async fn what_a_person_must_mend_costs_one_session_start_for_all_shards() {
+    let nats = Nats::start().await;
+    nats.bus("test").await;
+    let fake = Fake::start(Behave::Close(4014), Behave::Well, 1000).await;
+    let gateway = Gateway::start(vec![
+        ("NATS_URL", nats.url()),
+        ("DISCORD_API_URL", fake.api_url()),
+        ("DISCORD_TOKEN", "token".to_owned()),
+        ("DISCORD_SHARDS", "3".to_owned()),
+    ]);
+    gateway.says("Message Content Intent").await;
+    let storm = Storm { _nats: nats, fake, gateway };
+    let (connects, identifies, _) = storm.watch().await;
+    assert_eq!((connects, identifies), (1, 1));
+    storm.gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_refused_token_ends_the_process_with_words() {
     let storm = Storm::start(Behave::Close(4004), Behave::Well, false).await;
     let error = storm.gateway.ended().await.unwrap_err().to_string();
