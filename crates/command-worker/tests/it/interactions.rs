@@ -74,7 +74,7 @@ async fn what_goes_wrong_is_a_note_for_the_person() {
     };
     assert_eq!(content.text, "hello Ines");
     let body = world.ask(4, "fr", slash("greet")).await;
-    assert_eq!(note(&body), "pas si vite ; patientez un instant");
+    assert_eq!(note(&body), "pas si vite ; patientez un instant");
     worker.stop().await;
 }
 
