@@ -405,4 +405,22 @@ mod tests {
         hand_over(&publisher, &stalls, events(3), &stop).await;
         assert_eq!(begun.elapsed(), HAND_OVER_WITHIN);
     }
+
+    #[tokio::test]
+    async fn a_slot_hears_of_a_reader_that_ended_without_a_word() {
+        let ((lines, queue), (signal, signals)) = (mpsc::channel(1), mpsc::channel(1));
+        let writer = tokio::spawn(async move {
+            let (_queue, _weak) = (queue, signal.downgrade());
+            drop(signal);
+            std::future::pending::<()>().await;
+        });
+        let mut connection = Connection {
+            number: 1,
+            lines,
+            signals,
+            _reading: CancellationToken::new().drop_guard(),
+            writing: AbortOnDropHandle::new(writer),
+        };
+        assert!(matches!(connection.signal().await, Signal::Closed(Closed::Broken(_))));
+    }
 }

@@ -116,7 +116,7 @@ async fn chat(
     let watchman = Watchman {
         auth_url: config.auth_url.clone(),
         account,
-        with_app: config.app.is_some(),
+        app: config.app.as_ref().map(|app| app.client_id.clone()),
         http,
         chat: chat.clone(),
         health: twitch,

@@ -105,8 +105,8 @@ pub struct Watchman {
     pub auth_url: String,
     /// The bot's account.
     pub account: Account,
-    /// Whether an application sends in its name.
-    pub with_app: bool,
+    /// The id of the application that sends in its name.
+    pub app: Option<String>,
     /// How HTTP is spoken.
     pub http: reqwest::Client,
     /// Who wants to know.
@@ -181,7 +181,7 @@ impl Watchman {
                 self.account.login
             ));
         }
-        let wanted = CHAT_SCOPES.iter().chain(APP_SCOPES.iter().filter(|_| self.with_app));
+        let wanted = CHAT_SCOPES.iter().chain(APP_SCOPES.iter().filter(|_| self.app.is_some()));
         let missing: Vec<&str> =
             wanted.copied().filter(|scope| !identity.scopes.iter().any(|has| has == scope)).collect();
         if missing.contains(&CHAT_SCOPES[0]) {
@@ -199,6 +199,14 @@ impl Watchman {
         }
         if *self.validity.borrow() == Validity::Unknown {
             info!(login = identity.login, user = identity.user_id, "the token is valid");
+            if self.app.as_ref().is_some_and(|app| *app != identity.client_id) {
+                warn!(
+                    "TWITCH_OAUTH_TOKEN was made for another application than TWITCH_CLIENT_ID: unless {} granted that \
+                     one {} too, it may not speak, and chat is used",
+                    self.account.login,
+                    APP_SCOPES.join(" and ")
+                );
+            }
         }
         self.chat.set_own_id(&identity.user_id);
         Validity::Valid(identity)
