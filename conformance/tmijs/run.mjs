@@ -2,7 +2,7 @@
 // an address of Twitch that is gone for good.
 
 import tmi from 'tmi.js';
-import { counted, equal, eventually, happen, history, hostAndPort, inTime, ok, run, say } from './sandbox.mjs';
+import { counted, equal, eventually, happen, history, hostAndPort, inTime, ok, run, say } from './twitch.mjs';
 
 const [server, port] = hostAndPort('SANDBOX_IRC_WS').split(':');
 const CHANNEL = 'vigie_demo';

@@ -4,7 +4,7 @@
 
 import {
   counted, counters, equal, eventually, happen, history, hostAndPort, inTime, need, ok, run, say,
-} from './sandbox.mjs';
+} from './twitch.mjs';
 
 process.env.TWURPLE_MOCK_API_PORT = new URL(need('SANDBOX_URL')).port;
 const { ApiClient } = await import('@twurple/api');

@@ -100,15 +100,17 @@ fn clients(options: &Options) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies the client to the target folder and installs what it needs there, so that the checkout
-/// stays clean.
+/// Copies the client, and what several clients share, to the target folder and installs what it needs
+/// there, so that the checkout stays clean.
 fn install(client: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let work = paths::target().join("conformance").join(name);
     fs::create_dir_all(&work)?;
-    for entry in fs::read_dir(client)? {
-        let from = entry?.path();
-        if from.is_file() {
-            fs::copy(&from, work.join(from.file_name().unwrap_or_default()))?;
+    for folder in [client.parent().unwrap_or(client), client] {
+        for entry in fs::read_dir(folder)? {
+            let from = entry?.path();
+            if from.is_file() {
+                fs::copy(&from, work.join(from.file_name().unwrap_or_default()))?;
+            }
         }
     }
     if work.join("package.json").is_file() {

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const TOLERANCE_S: u64 = 5;
 /// What a chat bot's token must allow (<https://dev.twitch.tv/docs/chat/irc-migration/>).
 const TWITCH_SCOPES: [&str; 2] = ["chat:read", "chat:edit"];
+/// What it must allow besides when the bot speaks through its application, which gives it the badge
+/// (<https://dev.twitch.tv/docs/chat/authenticating/>).
+const TWITCH_APP_SCOPES: [&str; 2] = ["user:bot", "user:write:chat"];
 
 const fn needed(name: &'static str, default: Option<&'static str>, secret: bool) -> Setting {
     Setting { name, default, expected: "", help: "", secret }
@@ -27,6 +30,7 @@ static SETTINGS: &[Setting] = &[
     needed("DISCORD_API_URL", Some("https://discord.com"), false),
     needed("TWITCH_USERNAME", None, false),
     needed("TWITCH_OAUTH_TOKEN", None, true),
+    needed("TWITCH_CLIENT_SECRET", None, true),
     needed("TWITCH_AUTH_URL", Some("https://id.twitch.tv"), false),
 ];
 
@@ -67,7 +71,8 @@ pub(crate) async fn look() -> Vec<Finding> {
         None => off("twitch", "TWITCH_OAUTH_TOKEN is not set"),
         Some(token) => {
             let base = settings.optional("TWITCH_AUTH_URL").unwrap_or_default();
-            ask_twitch(&client, &base, &token, &username).await
+            let app = settings.secret("TWITCH_CLIENT_SECRET").is_some();
+            ask_twitch(&client, &base, &token, &username, app).await
         }
     };
     let clock = clock(discord.skew.or(twitch.skew));
@@ -93,22 +98,26 @@ async fn ask_discord(client: &Client, base: &str, token: &SecretString) -> Heard
     .await
 }
 
-async fn ask_twitch(client: &Client, base: &str, token: &SecretString, username: &str) -> Heard {
+async fn ask_twitch(client: &Client, base: &str, token: &SecretString, username: &str, app: bool) -> Heard {
     let url = format!("{}/oauth2/validate", base.trim_end_matches('/'));
     let bare = token.expose_secret().trim();
     let header = format!("OAuth {}", bare.strip_prefix("oauth:").unwrap_or(bare));
     let renew = "make a new user token with the scopes chat:read and chat:edit and set TWITCH_OAUTH_TOKEN";
     heard("twitch", "TWITCH_AUTH_URL", client.get(url).header("Authorization", header), renew, |token| {
-        of_twitch_token(token, username, renew)
+        of_twitch_token(token, username, app, renew)
     })
     .await
 }
 
-fn of_twitch_token(token: &Value, username: &str, renew: &str) -> Vec<Finding> {
+fn of_twitch_token(token: &Value, username: &str, app: bool, renew: &str) -> Vec<Finding> {
     let login = token["login"].as_str().unwrap_or_default();
     let scopes: Vec<&str> =
         token["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let missing: Vec<&str> = TWITCH_SCOPES.into_iter().filter(|scope| !scopes.contains(scope)).collect();
+    let lacks = |wanted: [&'static str; 2]| {
+        wanted.into_iter().filter(|scope| !scopes.contains(scope)).collect::<Vec<_>>()
+    };
+    let missing = lacks(TWITCH_SCOPES);
+    let missing_for_app = if app { lacks(TWITCH_APP_SCOPES) } else { Vec::new() };
     let mut findings = Vec::new();
     if !username.is_empty() && !login.eq_ignore_ascii_case(username) {
         let seen = format!("the token is that of {login}, TWITCH_USERNAME says {username}");
@@ -119,6 +128,11 @@ fn of_twitch_token(token: &Value, username: &str, renew: &str) -> Vec<Finding> {
     }
     if findings.is_empty() {
         findings.push(Finding::good("twitch", format!("the token is that of {login}")));
+    }
+    if !missing_for_app.is_empty() {
+        let missing = missing_for_app.join(" and ");
+        let seen = format!("the token lacks {missing}: the bot speaks by IRC, without the Chat Bot badge");
+        findings.push(Finding::note("twitch", seen));
     }
     findings
 }
@@ -216,12 +230,15 @@ mod tests {
     fn a_token_of_another_account_or_without_its_scopes_is_named() {
         let token = json!({ "login": "somebody", "scopes": ["chat:read"] });
         let seen: Vec<String> =
-            of_twitch_token(&token, "vigie_bot", "").into_iter().map(|one| one.seen).collect();
+            of_twitch_token(&token, "vigie_bot", false, "").into_iter().map(|one| one.seen).collect();
         assert_eq!(
             seen,
             ["the token is that of somebody, TWITCH_USERNAME says vigie_bot", "the token lacks chat:edit"]
         );
         let token = json!({ "login": "vigie_bot", "scopes": ["chat:edit", "chat:read"] });
-        assert_eq!(of_twitch_token(&token, "Vigie_Bot", "")[0].verdict, Verdict::Good);
+        let findings = |app| of_twitch_token(&token, "Vigie_Bot", app, "");
+        assert_eq!(findings(false)[0].verdict, Verdict::Good);
+        assert_eq!(findings(false).len(), 1);
+        assert!(findings(true)[1].seen.contains("user:bot and user:write:chat"), "an application needs more");
     }
 }
