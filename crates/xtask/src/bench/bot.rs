@@ -109,6 +109,7 @@ async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyho
         Ok(vec![
             ("NATS_URL", format!("nats://127.0.0.1:{port}")),
             ("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", free_port()?)),
+            ("NATS_STORAGE", std::env::var("NATS_STORAGE").unwrap_or_else(|_| "file".to_owned())),
             ("LOG_LEVEL", "warn".to_owned()),
             ("COMMAND_COOLDOWN", "0".to_owned()),
             ("DISCORD_TOKEN", if name == "vigie" { String::new() } else { "sandbox-token".to_owned() }),
@@ -153,7 +154,7 @@ async fn ready(url: &str) -> anyhow::Result<()> {
 fn nats_config(port: u16, folder: &Path) -> String {
     format!(
         "listen: \"127.0.0.1:{port}\"\nmax_payload: 256KB\njetstream {{ store_dir: {:?}, \
-         max_memory_store: 64MB, max_file_store: 1GB, sync_interval: \"10s\" }}\n",
+         max_memory_store: 512MB, max_file_store: 1GB, sync_interval: \"10s\" }}\n",
         folder.join("jetstream")
     )
 }

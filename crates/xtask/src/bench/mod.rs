@@ -3,6 +3,8 @@
 //! Each round starts a fresh sandbox and one of the two bots, loads the local Discord, and reads CPU
 //! time and memory of every process from the kernel. Rounds of the two alternate, so that whatever
 //! else the machine does falls on both. The sandbox is not counted: it stands for Discord.
+//!
+//! `NATS_STORAGE=memory` measures what the disk costs.
 
 mod bot;
 mod measure;
