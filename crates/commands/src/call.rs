@@ -21,7 +21,7 @@ pub struct Call {
 /// How long somebody waits before the next use of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cooldown {
-    /// Names the command and the person; a valid key of a NATS bucket.
+    /// Names the command and the person, as subject tokens with dots between them.
     pub key: String,
     /// At least a second.
     pub lasts: Duration,
@@ -52,9 +52,7 @@ impl Call {
         if lasts.is_zero() || self.ask.user.rank > Rank::Everyone {
             return None;
         }
-        // The one character of an id that a key may not have.
-        let user = self.ask.user.id.as_str().replace(':', "=");
-        let key = format!("{}.{}.{user}", self.definition.name, self.ask.platform);
+        let key = format!("{}.{}.{}", self.definition.name, self.ask.platform, self.ask.user.id);
         Some(Cooldown { key, lasts: lasts.max(Duration::from_secs(1)) })
     }
 
