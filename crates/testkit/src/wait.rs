@@ -4,6 +4,7 @@ use std::{
     fmt::Debug,
     future::Future,
     net::{Ipv4Addr, TcpListener},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -29,12 +30,24 @@ where
     }
 }
 
-/// A port of the loopback interface that was free a moment ago.
+/// Below the ports that the kernel gives to outgoing connections (32768 and up on Linux).
+const PORTS: std::ops::Range<u32> = 20_000..32_000;
+
+/// A port of the loopback interface that was free a moment ago. No two calls of a process give the
+/// same one: asking the kernel for any free port and closing it again did, and of two services one
+/// then could not start.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let room = PORTS.end - PORTS.start;
+    // Processes that run at the same time start in different places.
+    let start = std::process::id().wrapping_mul(97);
+    (0..room)
+        .map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % room + PORTS.start)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port")
 }
