@@ -74,6 +74,11 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// How long a refreshed token lives. Twitch: about 4 hours.
     pub refreshed_token_lifetime: Duration,
+    /// What the bots' accounts granted beyond reading and talking, such as
+    /// `moderator:manage:chat_messages`.
+    pub more_scopes: Vec<String>,
+    /// How long after it was said a message can be deleted over Helix. Twitch: 6 hours.
+    pub deletable_for: Duration,
     /// Times of EventSub.
     pub eventsub: eventsub::Options,
 }
@@ -111,6 +116,8 @@ impl Default for Options {
             reconnect_grace: Duration::from_secs(5),
             token_lifetime: Duration::from_secs(60 * 24 * 3600),
             refreshed_token_lifetime: Duration::from_secs(4 * 3600),
+            more_scopes: Vec::new(),
+            deletable_for: Duration::from_secs(6 * 3600),
             eventsub: eventsub::Options::default(),
         }
     }

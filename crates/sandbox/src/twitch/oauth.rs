@@ -32,6 +32,9 @@ const BOT_SCOPES: [&str; 5] = ["chat:edit", "chat:read", "user:bot", "user:read:
 const BROADCASTER_SCOPES: [&str; 4] =
     ["channel:bot", "channel:manage:broadcast", "channel:read:subscriptions", "moderator:read:followers"];
 
+/// Deletes chat messages. A broadcaster's token has it, a bot's when the options say so.
+pub(crate) const DELETE_SCOPE: &str = "moderator:manage:chat_messages";
+
 /// An access token.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
@@ -62,7 +65,7 @@ impl Tokens {
         let mut tokens = Self::default();
         let all = || BOT_SCOPES.into_iter().chain(BROADCASTER_SCOPES).map(str::to_owned);
         for bot in std::iter::once(&options.bot).chain(&options.more_bots) {
-            let scopes: Arc<[String]> = all().collect();
+            let scopes: Arc<[String]> = all().chain(options.more_scopes.iter().cloned()).collect();
             tokens.refreshable.insert(bot.refresh_token.clone(), (bot.login.clone(), scopes.clone()));
             tokens.add(
                 bot.token.clone(),
@@ -75,8 +78,8 @@ impl Tokens {
             );
         }
         for channel in &options.channels {
-            let (scopes, refresh): (Arc<[String]>, _) =
-                (all().collect(), format!("sandbox-refresh-{channel}"));
+            let scopes: Arc<[String]> = all().chain([DELETE_SCOPE.to_owned()]).collect();
+            let refresh = format!("sandbox-refresh-{channel}");
             tokens.refreshable.insert(refresh.clone(), (channel.clone(), scopes.clone()));
             let token = Token {
                 login: Some(channel.clone()),

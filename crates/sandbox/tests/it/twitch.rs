@@ -7,5 +7,6 @@ mod faults;
 mod helix;
 mod limits;
 mod login;
+mod moderation;
 mod oauth;
 mod transport;

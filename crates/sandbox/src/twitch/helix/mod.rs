@@ -4,6 +4,7 @@
 mod channels;
 mod chat;
 mod eventsub;
+mod moderation;
 mod streams;
 mod users;
 
@@ -19,7 +20,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header::AUTHORIZATION, request::Parts},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde_json::json;
 
@@ -33,7 +34,8 @@ const POINTS: u32 = 800;
 const CHAT_POINTS: u32 = 6000;
 
 /// The routes there are, for the counters.
-const ROUTES: [&str; 5] = ["/users", "/streams", "/channels", "/chat/messages", "/eventsub/subscriptions"];
+const ROUTES: [&str; 6] =
+    ["/users", "/streams", "/channels", "/chat/messages", "/moderation/chat", "/eventsub/subscriptions"];
 
 /// Values of one repeated query parameter that are looked at.
 const MAX_VALUES: usize = 100;
@@ -160,6 +162,7 @@ pub(crate) fn router(twitch: &Arc<Inner>) -> Router<Arc<Inner>> {
         .route("/streams", get(streams::get))
         .route("/channels", get(channels::get))
         .route("/chat/messages", post(chat::send))
+        .route("/moderation/chat", delete(moderation::delete))
         .merge(subscriptions())
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, ""))
         .method_not_allowed_fallback(async || Refusal::new(StatusCode::NOT_FOUND, ""))
