@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::{Delivery, DropReason};
-use sandbox::{people::Person, twitch::Change};
+use protocol::{ActionBody, Delivery, DropReason, MessageId, OutcomeBody};
+use sandbox::{
+    people::Person,
+    twitch::{self, Change},
+};
 
 use crate::rig::{DEMO, Plan, QUIET, Rig, SOON, dropped, message_of, reply, send, with_app};
 
@@ -157,5 +160,35 @@ async fn chat_is_used_when_no_token_is_taken() {
     assert_eq!(rig.seen(DEMO), ["one", "two"]);
     assert_eq!(rig.sandbox.counters().get("twitch.privmsg.in.helix"), 0);
     assert_eq!(rig.sandbox.counters().get("twitch.helix.status.401"), 2);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_moderator_deletes_what_twitch_lets_it_delete() {
+    let scope = "moderator:manage:chat_messages".to_owned();
+    let options = twitch::Options { more_scopes: vec![scope], ..twitch::Options::default() };
+    let sandbox = sandbox::Options { twitch: options, ..sandbox::Options::default() };
+    let mut rig = Rig::ready(Plan { sandbox, ..Plan::default() }).await;
+    let said = |rig: &Rig, person| rig.sandbox.twitch().say(person, DEMO, "spam").unwrap();
+    let delete = |id: &str| ActionBody::Delete { message: MessageId::new(id).unwrap() };
+    let (viewers, owners) = (said(&rig, Person::Ines), said(&rig, Person::Olive));
+    let action = rig.ask(DEMO, delete(&viewers)).await;
+    let outcome = rig.outcome_of(&action).await;
+    assert!(matches!(outcome, OutcomeBody::Sent { message: None, .. }), "{outcome:?}");
+    let left: Vec<_> = rig.sandbox.twitch().history(DEMO).into_iter().map(|line| line.id).collect();
+    assert_eq!(left, [owners.clone()]);
+
+    let refused = [
+        (DEMO, owners, DropReason::Invalid, "the broadcaster's messages"),
+        (DEMO, viewers, DropReason::NotFound, "was not found"),
+        (QUIET, "any".to_owned(), DropReason::Forbidden, "not one of the broadcaster's moderators"),
+    ];
+    for (channel, message, reason, words) in refused {
+        let action = rig.ask(channel, delete(&message)).await;
+        let outcome = rig.outcome_of(&action).await;
+        let (found, detail) = dropped(&outcome);
+        assert!(found == reason && detail.contains(words), "{found:?}: {detail}");
+    }
+    assert_eq!(rig.seen(DEMO), ["spam"]);
     rig.stop().await;
 }
