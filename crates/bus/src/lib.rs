@@ -8,6 +8,7 @@
 //! | ask and be answered | [`Bus::request`], [`Bus::serve`] |
 //! | tell whoever listens | [`Bus::notify`], [`Bus::subscribe`] |
 //! | keep a small value, watch it | [`Bus::bucket`] |
+//! | look at what failed for good, give it back, remove it | [`Bus::dead_letters`] |
 //! | hold something for a while, once among all | [`Bus::once`] |
 //! | be found and counted | [`Bus::announce`], [`Bus::stats`] |
 //! | create streams, consumers, buckets | [`provision`], once, before the services |
@@ -18,6 +19,7 @@ mod announce;
 mod bucket;
 mod connect;
 mod consume;
+mod dead;
 mod message;
 mod once;
 mod outbox;
@@ -30,6 +32,7 @@ pub use announce::{Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
 pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options, without_credentials};
 pub use consume::{ConsumeError, Consumer, Delivery};
+pub use dead::{DeadError, DeadLetters, Letter, ReplayError, Replayed, Tally};
 pub use message::{Incoming, Message, Subscription};
 pub use once::OnceError;
 pub use outbox::{Outbox, OutboxError};

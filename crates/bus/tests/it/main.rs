@@ -4,6 +4,7 @@
 
 mod bucket;
 mod consume;
+mod dead;
 mod discovery;
 mod once;
 mod outbox;
