@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::State,
     routing::{get, post},
 };
 use serde::Deserialize;
@@ -10,13 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Control,
-    reply::{Body, Refused},
+    reply::{Body, Chosen, Refused, done_with},
 };
-use crate::{
-    discord::{Discord, Knobs, Refusal},
-    feed::Platform,
-    people::Person,
-};
+use crate::{discord::Knobs, feed::Platform, people::Person};
 
 pub fn router() -> Router<Control> {
     Router::new()
@@ -88,88 +84,50 @@ enum Happening {
     Mend {},
 }
 
+/// Returns the id of what came of it, where something did.
 async fn happen(
     State(control): State<Control>,
-    Path(what): Path<String>,
-    Body(mut body): Body<Value>,
+    Chosen(happening): Chosen<Happening>,
 ) -> Result<Json<Value>, Refused> {
-    let Value::Object(fields) = &mut body else {
-        return Err(Refused::bad("expected a JSON object"));
-    };
-    fields.insert("what".to_owned(), json!(what));
-    let happening: Happening = serde_json::from_value(body)
-        .map_err(|error| Refused::bad(format!("cannot do {what} on discord: {error}")))?;
-    let result = match happening.channel() {
-        Some(named) => {
-            let channel = control.channel(Platform::Discord, named.as_deref())?;
-            in_channel(&control.discord, &channel, happening)?
-        }
-        None => everywhere(&control.discord, happening)?,
-    };
-    Ok(Json(json!({ "done": true, "result": result })))
-}
-
-impl Happening {
-    /// The channel as it was named, for those that happen in one.
-    fn channel(&self) -> Option<Option<String>> {
-        match self {
-            Self::Reply { channel, .. }
-            | Self::Edit { channel, .. }
-            | Self::Delete { channel, .. }
-            | Self::React { channel, .. }
-            | Self::Select { channel, .. }
-            | Self::Typing { channel, .. } => Some(channel.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// Returns the id of what came of it, where something did.
-fn in_channel(discord: &Discord, channel: &str, happening: Happening) -> Result<Value, Refusal> {
     use Happening as H;
-    match happening {
-        H::Reply { person, message, text, .. } => {
-            return Ok(json!(discord.reply(person, channel, &message, &text)?));
+    let discord = &control.discord;
+    let at = |named: Option<String>| control.channel(Platform::Discord, named.as_deref());
+    let result = match happening {
+        H::Reply { person, channel, message, text } => {
+            json!(discord.reply(person, &at(channel)?, &message, &text)?)
         }
-        H::Select { person, message, custom_id, values, .. } => {
+        H::Edit { person, channel, message, text } => {
+            json!(discord.edit(person, &at(channel)?, &message, &text)?)
+        }
+        H::Delete { person, channel, message } => json!(discord.delete(person, &at(channel)?, &message)?),
+        H::React { person, channel, message, emoji } => {
+            json!(discord.react(person, &at(channel)?, &message, &emoji)?)
+        }
+        H::Select { person, channel, message, custom_id, values } => {
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
-            return Ok(json!(discord.select(person, channel, &message, &custom_id, &values)?));
+            json!(discord.select(person, &at(channel)?, &message, &custom_id, &values)?)
         }
-        H::Edit { person, message, text, .. } => discord.edit(person, channel, &message, &text)?,
-        H::Delete { person, message, .. } => discord.delete(person, channel, &message)?,
-        H::React { person, message, emoji, .. } => discord.react(person, channel, &message, &emoji)?,
-        H::Typing { person, .. } => discord.type_in(person, channel)?,
-        _ => {}
-    }
-    Ok(Value::Null)
-}
-
-fn everywhere(discord: &Discord, happening: Happening) -> Result<Value, Refused> {
-    use Happening as H;
-    match happening {
-        H::Submit { person, interaction, values } => {
-            return Ok(json!(discord.submit(person, &interaction, &values)?));
-        }
-        H::Join { person, guild } => discord.join(person, &guild)?,
-        H::Leave { person, guild } => discord.leave(person, &guild)?,
-        H::Close { code } if may_be_sent(code) => discord.close_all(code),
+        H::Submit { person, interaction, values } => json!(discord.submit(person, &interaction, &values)?),
+        H::Typing { person, channel } => json!(discord.type_in(person, &at(channel)?)?),
+        H::Join { person, guild } => json!(discord.join(person, &guild)?),
+        H::Leave { person, guild } => json!(discord.leave(person, &guild)?),
+        H::Drop {} => json!(discord.drop_connections()),
+        H::Close { code } if may_be_sent(code) => json!(discord.close_all(code)),
         H::Close { .. } => {
             return Err(Refused::bad("expected a close code that may be sent, such as 4000, 4004 or 1001"));
         }
+        H::Reconnect {} => json!(discord.reconnect_all()),
+        H::Invalidate { resumable } => json!(discord.invalidate_sessions(resumable)),
+        H::Heartbeat {} => json!(discord.request_heartbeats()),
+        H::Raw { payload } => json!(discord.send_raw(&payload)),
         H::Dispatch { data, .. } if !data.is_object() => {
             return Err(Refused::bad("expected data that is a JSON object"));
         }
-        H::Dispatch { name, data } => discord.dispatch_raw(&name, &data),
-        H::Raw { payload } => discord.send_raw(&payload),
-        H::Drop {} => discord.drop_connections(),
-        H::Reconnect {} => discord.reconnect_all(),
-        H::Invalidate { resumable } => discord.invalidate_sessions(resumable),
-        H::Heartbeat {} => discord.request_heartbeats(),
-        H::RenewToken {} => discord.renew_token(),
-        H::Mend {} => discord.faults().set(Knobs::default()),
-        _ => {}
-    }
-    Ok(Value::Null)
+        H::Dispatch { name, data } => json!(discord.dispatch_raw(&name, &data)),
+        H::RenewToken {} => json!(discord.renew_token()),
+        H::Mend {} => json!(discord.faults().set(Knobs::default())),
+    };
+    Ok(done_with(&result))
 }
 
 /// Source: RFC 6455, section 7.4; 1004 to 1006 are never on the wire.

@@ -3,12 +3,12 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -64,6 +64,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// One of several requests on `…/{what}`: the path chooses the variant, a JSON object fills it.
+pub struct Chosen<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Chosen<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        let (mut parts, body) = request.into_parts();
+        let Path(what) = Path::<String>::from_request_parts(&mut parts, state)
+            .await
+            .map_err(|rejected| Refused::new(rejected.status(), rejected.body_text()))?;
+        let path = parts.uri.path().to_owned();
+        let request = Request::from_parts(parts, body);
+        let Body(mut fields) = Body::<Map<String, Value>>::from_request(request, state).await?;
+        fields.insert("what".to_owned(), what.into());
+        serde_json::from_value(fields.into())
+            .map(Self)
+            .map_err(|error| Refused::bad(format!("cannot do {path}: {error}")))
+    }
+}
+
 /// What stands behind the `?`.
 pub struct Asked<T>(pub T);
 
@@ -78,8 +99,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
 }
 
 /// An answer that only says that it was done.
-pub fn done() -> Json<serde_json::Value> {
+pub fn done() -> Json<Value> {
     Json(json!({ "done": true }))
+}
+
+/// An answer that also says what came of it.
+pub fn done_with(result: &Value) -> Json<Value> {
+    Json(json!({ "done": true, "result": result }))
 }
 
 /// No such path.

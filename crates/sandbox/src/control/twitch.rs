@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::State,
     routing::{get, post},
 };
 use serde::Deserialize;
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::{
     Control,
-    reply::{Body, Refused},
+    reply::{Body, Chosen, Refused, done_with},
 };
 use crate::{
     feed::Platform,
     people::Person,
-    twitch::{Change, Refusal, Settings, Standing, Twitch},
+    twitch::{Change, Settings, Standing},
 };
 
 /// Why EventSub subscriptions can end. Source: EventSub reference, "Revoking your subscription".
@@ -99,84 +99,40 @@ enum Happening {
     Mend {},
 }
 
+/// Returns the id of the message that it made, or how many it concerned, where there is such a thing.
 async fn happen(
     State(control): State<Control>,
-    Path(what): Path<String>,
-    Body(mut body): Body<Value>,
+    Chosen(happening): Chosen<Happening>,
 ) -> Result<Json<Value>, Refused> {
-    let Value::Object(fields) = &mut body else {
-        return Err(Refused::bad("expected a JSON object"));
-    };
-    fields.insert("what".to_owned(), json!(what));
-    let happening: Happening = serde_json::from_value(body)
-        .map_err(|error| Refused::bad(format!("cannot do {what} on twitch: {error}")))?;
-    let result = match happening.channel() {
-        Some(named) => {
-            let channel = control.channel(Platform::Twitch, named.as_deref())?;
-            in_channel(&control.twitch, &channel, happening)?
-        }
-        None => everywhere(&control.twitch, happening)?,
-    };
-    Ok(Json(json!({ "done": true, "result": result })))
-}
-
-impl Happening {
-    /// The channel as it was named, for those that happen in one.
-    fn channel(&self) -> Option<Option<String>> {
-        match self {
-            Self::Raid { channel, .. }
-            | Self::Subscribe { channel, .. }
-            | Self::Resub { channel, .. }
-            | Self::Gift { channel, .. }
-            | Self::Announce { channel, .. }
-            | Self::Follow { channel, .. }
-            | Self::Live { channel, .. }
-            | Self::Clear { channel }
-            | Self::Timeout { channel, .. }
-            | Self::Unban { channel, .. }
-            | Self::Delete { channel, .. }
-            | Self::Standing { channel, .. }
-            | Self::Suspend { channel, .. }
-            | Self::Notice { channel, .. } => Some(channel.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// Returns the id of the message that it made, where it made one.
-fn in_channel(twitch: &Twitch, channel: &str, happening: Happening) -> Result<Value, Refusal> {
     use Happening as H;
-    let id = match happening {
-        H::Raid { viewers, .. } => twitch.raid(channel, viewers)?,
-        H::Subscribe { person, .. } => twitch.subscribe(channel, person)?,
-        H::Resub { person, months, text, .. } => twitch.resub(channel, person, months, &text)?,
-        H::Gift { person, to: Some(to), .. } => twitch.gift(channel, person, to)?,
-        H::Gift { person, to: None, count, .. } => twitch.gift_many(channel, person, count.unwrap_or(1))?,
-        H::Announce { person, text, .. } => twitch.announce(channel, person, &text)?,
-        H::Notice { msg_id, .. } => return Ok(json!(twitch.send_notice(channel, &msg_id)?)),
-        quiet => {
-            match quiet {
-                H::Follow { person, .. } => twitch.follow(channel, person)?,
-                H::Live { live, .. } => twitch.go_live(channel, live)?,
-                H::Timeout { login, seconds, .. } => twitch.timeout(channel, &login, seconds)?,
-                H::Unban { login, .. } => twitch.unban(channel, &login)?,
-                H::Delete { message, .. } => twitch.delete(channel, &message)?,
-                H::Standing { login, standing, .. } => twitch.set_standing(channel, &login, standing)?,
-                H::Suspend { suspended, .. } => twitch.suspend(channel, suspended)?,
-                H::Clear { .. } => twitch.clear_chat(channel)?,
-                _ => {}
-            }
-            return Ok(Value::Null);
+    let twitch = &control.twitch;
+    let at = |named: Option<String>| control.channel(Platform::Twitch, named.as_deref());
+    let result = match happening {
+        H::Raid { channel, viewers } => json!(twitch.raid(&at(channel)?, viewers)?),
+        H::Subscribe { channel, person } => json!(twitch.subscribe(&at(channel)?, person)?),
+        H::Resub { channel, person, months, text } => {
+            json!(twitch.resub(&at(channel)?, person, months, &text)?)
         }
-    };
-    Ok(json!(id))
-}
-
-/// Returns how many it concerned, where that is known.
-fn everywhere(twitch: &Twitch, happening: Happening) -> Result<Value, Refused> {
-    use Happening as H;
-    Ok(match happening {
+        H::Gift { channel, person, to: Some(to), .. } => json!(twitch.gift(&at(channel)?, person, to)?),
+        H::Gift { channel, person, to: None, count } => {
+            json!(twitch.gift_many(&at(channel)?, person, count.unwrap_or(1))?)
+        }
+        H::Announce { channel, person, text } => json!(twitch.announce(&at(channel)?, person, &text)?),
+        H::Follow { channel, person } => json!(twitch.follow(&at(channel)?, person)?),
+        H::Live { channel, live } => json!(twitch.go_live(&at(channel)?, live)?),
+        H::Clear { channel } => json!(twitch.clear_chat(&at(channel)?)?),
+        H::Timeout { channel, login, seconds } => json!(twitch.timeout(&at(channel)?, &login, seconds)?),
+        H::Unban { channel, login } => json!(twitch.unban(&at(channel)?, &login)?),
+        H::Delete { channel, message } => json!(twitch.delete(&at(channel)?, &message)?),
+        H::Standing { channel, login, standing } => {
+            json!(twitch.set_standing(&at(channel)?, &login, standing)?)
+        }
+        H::Suspend { channel, suspended } => json!(twitch.suspend(&at(channel)?, suspended)?),
+        H::Notice { channel, msg_id } => json!(twitch.send_notice(&at(channel)?, &msg_id)?),
         H::Raw { channel, line } => json!(twitch.inject_raw(channel.as_deref(), line.as_bytes())?),
+        H::Drop {} => json!(twitch.drop_connections()),
+        H::Reconnect {} => json!(twitch.reconnect_all()),
+        H::CloseEventsub { code } => json!(twitch.close_eventsub(code)),
         H::RevokeSubscriptions { status } => {
             let known = REVOCATIONS.into_iter().find(|known| *known == status);
             let expected = || Refused::bad(format!("expected a status of {}", REVOCATIONS.join(", ")));
@@ -184,16 +140,8 @@ fn everywhere(twitch: &Twitch, happening: Happening) -> Result<Value, Refused> {
         }
         H::RevokeToken { token } => json!(twitch.revoke_token(&token)),
         H::ExpireToken { token } => json!(twitch.expire_token(&token)),
-        other => {
-            match other {
-                H::Drop {} => twitch.drop_connections(),
-                H::Reconnect {} => twitch.reconnect_all(),
-                H::CloseEventsub { code } => twitch.close_eventsub(code),
-                H::ExhaustHelix {} => twitch.exhaust_helix(),
-                H::Mend {} => twitch.faults().clear(),
-                _ => {}
-            }
-            Value::Null
-        }
-    })
+        H::ExhaustHelix {} => json!(twitch.exhaust_helix()),
+        H::Mend {} => json!(twitch.faults().clear()),
+    };
+    Ok(done_with(&result))
 }

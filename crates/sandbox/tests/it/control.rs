@@ -88,6 +88,9 @@ async fn bad_input_gets_a_sentence() {
             "no slash command is registered yet",
         ),
         ("/sandbox/discord/close", json!({ "code": 7 }), "expected a close code"),
+        ("/sandbox/twitch/riot", json!({}), "cannot do /sandbox/twitch/riot: unknown variant"),
+        ("/sandbox/twitch/raid", json!({ "viewers": "many" }), "cannot do /sandbox/twitch/raid"),
+        ("/sandbox/discord/typing", json!(["ines"]), "expected another JSON body"),
         (
             "/sandbox/load",
             json!({ "platform": "discord", "rate": -1, "seconds": 1 }),
