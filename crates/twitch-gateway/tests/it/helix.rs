@@ -176,7 +176,7 @@ async fn a_moderator_deletes_what_twitch_lets_it_delete() {
     let outcome = rig.outcome_of(&action).await;
     assert!(matches!(outcome, OutcomeBody::Sent { message: None, .. }), "{outcome:?}");
     let left: Vec<_> = rig.sandbox.twitch().history(DEMO).into_iter().map(|line| line.id).collect();
-    assert_eq!(left, [owners.clone()]);
+    assert_eq!(left, [owners.as_str()]);
 
     let refused = [
         (DEMO, owners, DropReason::Invalid, "the broadcaster's messages"),
