@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: holds the shape of the project. Each check names the place and what to do.
 
+mod compose;
 mod crates;
 mod docs;
 mod machine;
@@ -22,10 +23,11 @@ pub(crate) struct Text {
 
 type Check = (&'static str, fn(&[Text]) -> anyhow::Result<Vec<String>>);
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("crate table", |_| crates::check()),
     ("sources", |files| Ok(sources::check(files))),
     ("settings", settings::check),
+    ("settings of containers", compose::check),
     ("documents", |files| Ok(docs::check(files))),
     ("nothing of this machine", |files| Ok(machine::check(files))),
 ];

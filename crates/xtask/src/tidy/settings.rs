@@ -12,10 +12,13 @@ const EXAMPLE: &str = ".env.example";
 
 /// One setting, as a binary prints it with `--settings`.
 #[derive(Clone, Debug, Deserialize)]
-struct Setting {
-    name: String,
-    default: Option<String>,
-    help: String,
+pub(super) struct Setting {
+    pub name: String,
+    pub default: Option<String>,
+    pub help: String,
+    pub secret: bool,
+    /// The binaries that read it.
+    pub read_by: Vec<String>,
 }
 
 pub(crate) fn check(files: &[Text]) -> anyhow::Result<Vec<String>> {
@@ -26,7 +29,7 @@ pub(crate) fn check(files: &[Text]) -> anyhow::Result<Vec<String>> {
 }
 
 /// What the binaries say, gathered by `vigie settings`.
-fn known() -> anyhow::Result<BTreeMap<String, Setting>> {
+pub(super) fn known() -> anyhow::Result<BTreeMap<String, Setting>> {
     let vigie = paths::binary("vigie");
     if !vigie.is_file() {
         bail!("{} is not built: run cargo xtask test, or cargo build --workspace", paths::shown(&vigie));
@@ -83,7 +86,9 @@ mod tests {
     fn the_example_and_the_binaries_say_the_same() {
         let setting = |name: &str, default: Option<&str>| {
             let help = "what for".to_owned();
-            (name.to_owned(), Setting { name: name.to_owned(), default: default.map(str::to_owned), help })
+            let default = default.map(str::to_owned);
+            let (name, read_by) = (name.to_owned(), Vec::new());
+            (name.clone(), Setting { name, default, help, secret: false, read_by })
         };
         let known = BTreeMap::from([
             setting("PREFIX", Some("!")),
