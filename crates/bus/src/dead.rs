@@ -13,7 +13,6 @@ use async_nats::{
         response::Response,
     },
 };
-use bytes::Bytes;
 use protocol::{TraceParent, subject};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -186,7 +185,7 @@ impl DeadLetters {
     }
 
     /// Stores a letter's message where it came from, and removes the letter once that is acknowledged.
-    /// `payload` is the letter's own unless it was mended.
+    /// `mended` is what is stored instead of the letter's own payload.
     ///
     /// The message has an id of its own, since the duplicate window may remember the one it had before.
     /// The id follows from the letter, so that of two replays of one letter within that window only one
@@ -194,7 +193,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`ReplayError`]; unless it says otherwise the letter is still there.
-    pub async fn replay(&self, letter: &Letter, payload: Bytes) -> Result<Replayed, ReplayError> {
+    pub async fn replay(&self, letter: &Letter, mended: Option<Vec<u8>>) -> Result<Replayed, ReplayError> {
         let number = letter.number;
         let subject = letter.subject.clone().ok_or(ReplayError::NoSubject { number })?;
         let Some(stream) = stream_of(&subject) else {
@@ -206,6 +205,7 @@ impl DeadLetters {
         if let Some(trace) = &letter.trace {
             headers.insert(TraceParent::HEADER, trace.as_str());
         }
+        let payload = mended.map_or_else(|| letter.payload.clone(), Into::into);
         let message = PublishMessage::build().payload(payload).headers(headers);
         let stored = match self.bus.jetstream.send_publish(subject, message).await {
             Ok(ack) => ack.await,

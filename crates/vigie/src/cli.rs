@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{doctor, env_file, events, provision, settings, status, up};
+use crate::{dead, doctor, env_file, events, provision, settings, status, up};
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Status(status::Options),
     /// Follow what passes over the bus
     Events(events::Options),
+    /// List, show, give back or drop what failed for good
+    Dead(dead::Options),
     /// Say what is wrong and how to mend it
     Doctor(doctor::Options),
     /// List every setting of every service
@@ -77,6 +79,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Provision(options) => provision::run(&options).await,
         Command::Status(options) => status::run(&options).await,
         Command::Events(options) => events::run(&options).await,
+        Command::Dead(options) => dead::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
         Command::Settings(options) => settings::run(&options),
     }

@@ -6,6 +6,7 @@
 //! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
 //! | `vigie status` | how every service is, asked over NATS |
 //! | `vigie events` | what passes over the bus, live |
+//! | `vigie dead` | lists, shows, gives back or drops what failed for good |
 //! | `vigie doctor` | what is wrong, and how to mend it |
 //! | `vigie settings` | every setting of every service |
 //!
@@ -13,6 +14,7 @@
 //! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used.
 
 mod cli;
+mod dead;
 mod doctor;
 mod env_file;
 mod events;

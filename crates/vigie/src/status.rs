@@ -137,8 +137,8 @@ impl View {
         }
         let dead = self.dead_letters();
         if dead > 0 {
-            text +=
-                &paint.bad(&format!("! {dead} dead letters: see {DEAD} above, and the logs of the workers"));
+            let letters = if dead == 1 { "letter" } else { "letters" };
+            text += &paint.bad(&format!("! {dead} dead {letters}: `vigie dead list` says what and why"));
             text.push('\n');
         }
         text

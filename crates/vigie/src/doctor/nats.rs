@@ -38,7 +38,7 @@ pub(crate) async fn look(which: &Which) -> Vec<Finding> {
     if dead > 0 {
         findings.push(Finding::note(
             "nats",
-            format!("{dead} dead letters of the last 7 days: see the logs of the workers"),
+            format!("{dead} dead letters of the last 7 days: `vigie dead list` says what and why"),
         ));
     }
     findings

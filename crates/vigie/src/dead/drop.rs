@@ -1,0 +1,154 @@
+//! `vigie dead drop`: drops letters for good, after asking.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use bus::{DeadLetters, Stream};
+use service::clock;
+
+use super::Chosen;
+use crate::{cli, find::Which, paint};
+
+/// No answer is longer than this, in bytes.
+const MAX_ANSWER: u64 = 64;
+
+/// Arguments of `vigie dead drop`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Options {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// With --all: only those that were buried longer ago, such as 90m, 12h or 3d
+    #[arg(long, value_name = "AGE", requires = "all", conflicts_with = "numbers", value_parser = age_s)]
+    older_than: Option<u64>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Drops letters; exit code 1 when one of them is not there, or when the answer was no.
+///
+/// # Errors
+/// When NATS cannot be reached or refuses.
+pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if !options.yes && !io::stdin().is_terminal() {
+        cli::complain("dropping is for good, and there is no terminal to ask on: add --yes");
+        return Ok(cli::bad_settings());
+    }
+    let letters = super::open(&options.which, options.chosen.stream).await?;
+    if options.chosen.all { all(&letters, options).await } else { these(&letters, options).await }
+}
+
+async fn these(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCode> {
+    let numbers = &options.chosen.numbers;
+    let named: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    let what = if numbers.len() == 1 { "dead letter" } else { "dead letters" };
+    if !options.yes && !confirmed(format!("drop {what} {} for good?", named.join(", "))).await? {
+        return declined();
+    }
+    let mut dropped = 0;
+    for number in numbers {
+        if letters.remove(*number).await? {
+            dropped += 1;
+        } else {
+            cli::complain(&format!("there is no dead letter {number}"));
+        }
+    }
+    tell(dropped)?;
+    Ok(super::done(usize::try_from(dropped).is_ok_and(|dropped| dropped == numbers.len())))
+}
+
+async fn all(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCode> {
+    let tally = letters.tally().await?;
+    // What is buried while a person thinks about the answer was not asked about.
+    let through = match options.older_than {
+        None => tally.last,
+        Some(age_s) => {
+            letters.last_before(clock::unix_ms().saturating_sub(age_s.saturating_mul(1000))).await?
+        }
+    };
+    let any = letters.next(1).await?.is_some_and(|letter| letter.number <= through);
+    if !any {
+        cli::say("no dead letters\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !options.yes && !confirmed(question(tally.count, options)).await? {
+        return declined();
+    }
+    tell(letters.remove_through(through).await?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn question(count: u64, options: &Options) -> String {
+    let of = options.chosen.stream.map(|stream: Stream| format!(" of {}", stream.name())).unwrap_or_default();
+    match options.older_than {
+        None => format!("drop {}{of} for good?", super::count_of(count)),
+        Some(age_s) => {
+            let age = paint::duration(age_s);
+            format!("of {}{of}, drop for good those older than {age}?", super::count_of(count))
+        }
+    }
+}
+
+/// Asks on the terminal; everything but a clear yes is a no.
+async fn confirmed(question: String) -> anyhow::Result<bool> {
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut out = io::stderr().lock();
+        write!(out, "{question} [y/N] ")?;
+        out.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer)?;
+        io::Result::Ok(is_yes(&answer))
+    });
+    asked.await?.context("cannot read the answer")
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+fn declined() -> anyhow::Result<ExitCode> {
+    cli::say("nothing was dropped\n")?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn tell(dropped: u64) -> io::Result<()> {
+    cli::say(&format!("dropped {}\n", super::count_of(dropped)))
+}
+
+/// `90s`, `90m`, `12h`, `3d` in seconds.
+fn age_s(text: &str) -> Result<u64, String> {
+    let expected = || "expected an age such as 90m, 12h or 3d".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(expected()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
+    count.checked_mul(unit).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_a_unit() {
+        assert_eq!(["90s", "90m", "12h", "3d"].map(age_s), [90, 5400, 43_200, 259_200].map(Ok));
+        for text in ["", "d", "3", "3w", "-1d", "1.5h", "3é", "99999999999999999999d"] {
+            assert!(age_s(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        assert!(["y\n", " YES \r\n", "yes"].into_iter().all(is_yes));
+        assert!(!["", "\n", "n\n", "yep\n", "yy"].into_iter().any(is_yes));
+    }
+}
