@@ -56,6 +56,9 @@ pub struct Args {
     /// End when standard input closes, as when the program that started this one is gone.
     #[arg(long)]
     until_stdin_closes: bool,
+    /// Start nothing: ask the sandbox that runs at --http, or at --port, whether it is ready.
+    #[arg(long)]
+    probe: bool,
 }
 
 impl Args {
@@ -96,8 +99,12 @@ fn base_url(text: &str) -> Result<String, String> {
 /// Runs until a signal (or the end of standard input) and drains.
 ///
 /// # Errors
-/// When an address cannot be listened on, or standard output cannot be written.
+/// When an address cannot be listened on, or standard output cannot be written; of a probe when
+/// nothing is ready there.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    if args.probe {
+        return probe(args.options().http);
+    }
     let signalled = signals()?;
     let sandbox = Sandbox::start(args.options()).await?;
     announce(&sandbox, args.json)?;
@@ -106,6 +113,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         () = stdin_closed(), if args.until_stdin_closes => tracing::info!("standard input closed, stopping"),
     }
     sandbox.stop().await;
+    Ok(())
+}
+
+fn probe(http: SocketAddr) -> anyhow::Result<()> {
+    anyhow::ensure!(http.port() != 0, "expected --port or --http of the sandbox that runs");
+    service::probe(http)?;
+    writeln!(io::stdout().lock(), "ready")?;
     Ok(())
 }
 

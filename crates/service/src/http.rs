@@ -68,7 +68,7 @@ fn unavailable(reason: &str) -> (StatusCode, String) {
 ///
 /// # Errors
 /// When nobody answers, or the answer is not 200; the message holds the service's own reason.
-pub(crate) fn probe(address: SocketAddr) -> anyhow::Result<()> {
+pub fn probe(address: SocketAddr) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)
         .with_context(|| format!("nobody answers on {address}"))?;
     stream.set_read_timeout(Some(PROBE_LIMIT))?;

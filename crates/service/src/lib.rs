@@ -17,6 +17,7 @@ mod telemetry;
 pub mod trace;
 
 pub use health::{Component, Health, Readiness};
+pub use http::probe;
 pub use memory::resident_bytes;
 pub use metrics::{Counter, CounterVec, Gauge, Histogram, Metrics};
 pub use run::{BUILD, Context, EXIT_BAD_SETTINGS, Info, install_crypto, main};

@@ -13,8 +13,13 @@ use crate::bot::http_client;
 const WITHIN: Duration = Duration::from_secs(15);
 
 fn start(flags: &[&str]) -> Child {
+    start_with(flags, "text")
+}
+
+fn start_with(flags: &[&str], log_format: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_sandbox"))
         .args(flags)
+        .env("LOG_FORMAT", log_format)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -42,6 +47,35 @@ async fn it_says_where_it_listens_and_ends_with_its_standard_input() {
     drop(child.stdin.take());
     let ended = tokio::time::timeout(WITHIN, child.wait()).await.expect("it ends").unwrap();
     assert!(ended.success(), "{ended}");
+}
+
+#[tokio::test]
+async fn a_probe_says_whether_one_is_ready() {
+    let mut child = start(&["--port", "0", "--json"]);
+    let at = addresses(&mut child).await;
+    let http = at["http"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let probe = async || start(&["--http", &http, "--probe"]).wait_with_output().await.unwrap();
+    let ready = probe().await;
+    assert!(ready.status.success() && ready.stdout == b"ready\n", "{ready:?}");
+    child.kill().await.unwrap();
+    let gone = probe().await;
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("nobody answers"), "{gone:?}");
+}
+
+#[tokio::test]
+async fn logs_are_json_where_that_is_asked_for() {
+    let mut child = start_with(&["--port", "0", "--json", "--until-stdin-closes"], "json");
+    addresses(&mut child).await;
+    drop(child.stdin.take());
+    let ended = tokio::time::timeout(WITHIN, child.wait_with_output()).await.expect("it ends").unwrap();
+    let said: Vec<Value> = ended
+        .stderr
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    let last = said.last().unwrap();
+    assert!(last["level"] == "INFO" && last["message"].as_str().unwrap().contains("stopping"), "{said:?}");
 }
 
 #[tokio::test]

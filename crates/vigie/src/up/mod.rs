@@ -44,8 +44,13 @@ const MOST_WORKERS: i64 = 64;
 /// After a first part says that its settings cannot be used, the others may say so too.
 const GATHER_BAD_SETTINGS: Duration = Duration::from_millis(500);
 
+/// Its parts have probes, each its own; a second one here could only repeat them.
+const ON_HEALTH: &str = "Whether it works: `vigie status` asks every part and exits with 1 when one of them is \
+not ready. Each part also answers /livez, /readyz and /metrics, at the address that --json prints when it starts.";
+
 /// Arguments of `vigie up`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = ON_HEALTH)]
 pub(crate) struct Options {
     /// Talk to a local Discord and a local Twitch, with a chat page, instead of the real ones
     #[arg(long)]
