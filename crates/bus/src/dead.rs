@@ -8,7 +8,7 @@ use async_nats::{
     HeaderMap, header,
     jetstream::{
         ErrorCode,
-        context::{PublishError, RequestError},
+        context::{PublishError, RequestErrorKind},
         message::PublishMessage,
         response::Response,
     },
@@ -34,8 +34,8 @@ pub enum DeadError {
     #[error("NATS has no stream {DEAD_STREAM}: run `vigie provision`")]
     NoStream,
     /// NATS did not answer.
-    #[error("NATS did not answer about dead letters")]
-    NoAnswer(#[source] RequestError),
+    #[error("NATS did not answer about dead letters: {0}")]
+    NoAnswer(RequestErrorKind),
     /// NATS refused.
     #[error("NATS refused: {0}")]
     Refused(String),
@@ -228,8 +228,9 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadError`] when NATS did not confirm it; it may be gone all the same.
     pub async fn remove(&self, number: u64) -> Result<bool, DeadError> {
-        let asked: Result<Value, _> = self.ask("STREAM.MSG.DELETE", &json!({ "seq": number.max(1) })).await;
-        match asked {
+        // Writing over its bytes on the disk as well takes the server ten times as long.
+        let asked = json!({ "seq": number.max(1), "no_erase": true });
+        match self.ask::<Value>("STREAM.MSG.DELETE", &asked).await {
             Ok(_) => Ok(true),
             Err(DeadError::Refused(_)) if self.get(number).await?.is_none() => Ok(false),
             Err(error) => Err(error),
@@ -280,7 +281,8 @@ impl DeadLetters {
         asked: &Value,
     ) -> Result<Response<T>, DeadError> {
         let subject = format!("{verb}.{DEAD_STREAM}");
-        self.bus.jetstream.request(subject, asked).await.map_err(DeadError::NoAnswer)
+        let answer = self.bus.jetstream.request(subject, asked).await;
+        answer.map_err(|error| DeadError::NoAnswer(error.kind()))
     }
 }
 

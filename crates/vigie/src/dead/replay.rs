@@ -116,13 +116,11 @@ impl Report {
                 "what is late can be replayed with --as-new: it is then done and answered as if asked now",
             );
         }
-        let verb = if self.given_back == 1 { "is" } else { "are" };
+        let (are, they) = if self.given_back == 1 { ("is", "it") } else { ("are", "they") };
         let kept = if self.kept > 0 { format!(", {} not", self.kept) } else { String::new() };
         cli::say(&match (self.given_back, self.kept) {
             (0, 0) => "no dead letters\n".to_owned(),
-            (given_back, _) => {
-                format!("{} {verb} back where it came from{kept}\n", super::count_of(given_back))
-            }
+            (count, _) => format!("{} {are} back where {they} came from{kept}\n", super::count_of(count)),
         })
     }
 }

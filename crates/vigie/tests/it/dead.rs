@@ -211,7 +211,7 @@ async fn what_fails_again_is_not_given_back_for_ever() {
         }
     });
     let told = world.dead(&["replay", "--all"]).await;
-    assert_eq!((told.code, &*told.out), (Some(0), "3 dead letters are back where it came from\n"));
+    assert_eq!((told.code, &*told.out), (Some(0), "3 dead letters are back where they came from\n"));
     world.backlog("DEAD", 3).await;
     let list = world.dead(&["list"]).await.out;
     assert_eq!(list.matches("it broke again").count(), 3, "{list}");
