@@ -53,7 +53,7 @@ const DEFER_AFTER: Duration = Duration::from_secs(2);
 /// Until when the first answer is of use, after the interaction was read.
 const FIRST_ANSWER: Duration = Duration::from_millis(2900);
 /// How long a deferred interaction waits for its answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an answer after the first may take to get through.
 const LATER_ANSWER: Duration = Duration::from_secs(15);
 /// How long after the shutdown workers may still answer.

@@ -11,7 +11,7 @@ use discord_gateway::{
     convert,
     cursor::Progress,
     frame,
-    interactions::{Answerer, Asked, Form},
+    interactions::{Answerer, Asked, Form, PATIENCE},
     rest::Rest,
     slash::CATALOGUE,
     stats::Stats,
@@ -25,6 +25,7 @@ use serde_json::json;
 use testkit::eventually;
 use tokio::{
     sync::{Semaphore, mpsc},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -226,17 +227,7 @@ async fn whoever_waits_is_told_when_the_gateway_stops() {
 async fn with_too_many_deferred_the_next_one_is_told_at_once() {
     let rig = Rig::start().await;
     let mut requests = workers(&rig).await;
-    let (rest, mut told) = discord_that_notes().await;
-    let answerer = Answerer {
-        bus: rig.bus.clone(),
-        rest: Arc::new(rest),
-        builder: Arc::new(twilight_http::Client::builder().ratelimiter(None).build()),
-        stats: Arc::new(Stats::new(&service::Context::new("test"))),
-        deferred: Arc::new(Semaphore::new(1)),
-        shutdown: CancellationToken::new(),
-    };
-    let (asked, taken) = mpsc::channel(2);
-    tokio::spawn(answerer.run(taken));
+    let (asked, mut told, _answerer) = answerer(&rig).await;
     for id in 1..=2 {
         asked.try_send(question(id)).unwrap();
         let _unanswered = timeout(LONG, requests.next()).await.unwrap().unwrap();
@@ -254,6 +245,45 @@ async fn with_too_many_deferred_the_next_one_is_told_at_once() {
     assert!(kinds[0].0 == 4 && kinds[0].1.as_deref().unwrap().contains("took too long"), "{kinds:?}");
 }
 
+#[tokio::test]
+async fn whoever_is_kept_thinking_for_too_long_is_told() {
+    let rig = Rig::start().await;
+    let mut requests = workers(&rig).await;
+    let (asked, mut told, answerer) = answerer(&rig).await;
+    asked.try_send(question(1)).unwrap();
+    let unanswered = timeout(LONG, requests.next()).await.unwrap().unwrap();
+    let thinking = timeout(LONG, told.recv()).await.unwrap().unwrap();
+    assert_eq!(thinking["type"], 5);
+    // The time passes at once for the gateway; what is on the way afterwards takes as long as it takes.
+    tokio::time::pause();
+    tokio::time::advance(PATIENCE).await;
+    tokio::time::resume();
+    let edited = timeout(LONG, told.recv()).await.unwrap().unwrap();
+    assert!(edited["content"].as_str().unwrap().contains("took too long"), "{edited}");
+    assert_eq!(edited["allowed_mentions"]["parse"], json!([]));
+    // A worker that answers now is not heard any more.
+    unanswered.respond(&reply("here I am", false)).await.unwrap();
+    rig.bus.round_trip().await;
+    drop(asked);
+    timeout(LONG, answerer).await.expect("nothing is left to do").unwrap();
+    assert!(told.try_recv().is_err(), "it is told once");
+}
+
+/// An answerer that keeps one at most waiting, and what it tells Discord.
+async fn answerer(rig: &Rig) -> (mpsc::Sender<Asked>, mpsc::Receiver<serde_json::Value>, JoinHandle<()>) {
+    let (rest, told) = discord_that_notes().await;
+    let answerer = Answerer {
+        bus: rig.bus.clone(),
+        rest: Arc::new(rest),
+        builder: Arc::new(twilight_http::Client::builder().ratelimiter(None).build()),
+        stats: Arc::new(Stats::new(&service::Context::new("test"))),
+        deferred: Arc::new(Semaphore::new(1)),
+        shutdown: CancellationToken::new(),
+    };
+    let (asked, taken) = mpsc::channel(2);
+    (asked, told, tokio::spawn(answerer.run(taken)))
+}
+
 /// A REST API that takes everything and says what it took.
 async fn discord_that_notes() -> (Rest, mpsc::Receiver<serde_json::Value>) {
     service::install_crypto();
@@ -267,7 +297,7 @@ async fn discord_that_notes() -> (Rest, mpsc::Receiver<serde_json::Value>) {
             StatusCode::NO_CONTENT
         }
     };
-    let router = Router::new().route("/api/v10/{*path}", post(take));
+    let router = Router::new().route("/api/v10/{*path}", post(take.clone()).patch(take));
     tokio::spawn(async move { axum::serve(listener, router).await });
     (Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap(), told)
 }
