@@ -28,8 +28,9 @@ use super::{
 };
 
 /// Discord wants to know whom to ask: <https://docs.discord.com/developers/reference#user-agent>.
-/// The project has no public address yet, and `.invalid` can never be somebody else's.
-const AGENT: &str = concat!("DiscordBot (https://vigie.invalid, ", env!("CARGO_PKG_VERSION"), ")");
+const AGENT: &str =
+    concat!("DiscordBot (", env!("CARGO_PKG_REPOSITORY"), ", ", env!("CARGO_PKG_VERSION"), ")");
+const _: () = assert!(!env!("CARGO_PKG_REPOSITORY").is_empty(), "Cargo.toml: expected a repository");
 /// How long one try may take.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may take to come about.

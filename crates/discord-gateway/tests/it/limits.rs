@@ -8,7 +8,10 @@ use std::{
 use axum::{
     Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, USER_AGENT},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -44,6 +47,7 @@ struct Seen {
     script: Vec<Scripted>,
     always: Option<StatusCode>,
     authorized: bool,
+    agent: String,
 }
 
 impl Server {
@@ -65,6 +69,7 @@ async fn answer(State(server): State<Server>, Path(path): Path<String>, headers:
     server.seen(|seen| {
         seen.requests += 1;
         seen.authorized = headers.get(AUTHORIZATION).is_some_and(|value| value == "Bot secret");
+        seen.agent = headers.get(USER_AGENT).unwrap().to_str().unwrap().to_owned();
         if let Some(status) = seen.always {
             return status.into_response();
         }
@@ -134,6 +139,10 @@ async fn a_learned_bucket_is_never_exceeded() {
     assert!(started.elapsed() >= WINDOW * 3, "{:?}", started.elapsed());
     assert_eq!(server.seen(|seen| (seen.requests, seen.exceeded)), (10, 0));
     assert!(server.seen(|seen| seen.authorized));
+    // Discord's form: `DiscordBot ($url, $versionNumber)`.
+    let agent = server.seen(|seen| seen.agent.clone());
+    let (url, version) = agent.strip_prefix("DiscordBot (").unwrap().split_once(", ").unwrap();
+    assert!(url.starts_with("https://") && version == concat!(env!("CARGO_PKG_VERSION"), ")"), "{agent}");
 }
 
 #[tokio::test]

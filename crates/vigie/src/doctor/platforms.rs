@@ -19,6 +19,9 @@ const TWITCH_SCOPES: [&str; 2] = ["chat:read", "chat:edit"];
 /// What it must allow besides when the bot speaks through its application, which gives it the badge
 /// (<https://dev.twitch.tv/docs/chat/authenticating/>).
 const TWITCH_APP_SCOPES: [&str; 2] = ["user:bot", "user:write:chat"];
+/// What Discord demands of every program: <https://docs.discord.com/developers/reference#user-agent>.
+const AGENT: &str =
+    concat!("DiscordBot (", env!("CARGO_PKG_REPOSITORY"), ", ", env!("CARGO_PKG_VERSION"), ")");
 
 const fn needed(name: &'static str, default: Option<&'static str>, secret: bool) -> Setting {
     Setting { name, default, expected: "", help: "", secret }
@@ -49,7 +52,7 @@ struct Skew {
 
 pub(crate) async fn look() -> Vec<Finding> {
     let mut settings = Settings::load(&[SETTINGS]);
-    let client = match Client::builder().timeout(PATIENCE).user_agent("vigie-doctor").build() {
+    let client = match Client::builder().timeout(PATIENCE).user_agent(AGENT).build() {
         Ok(client) => client,
         Err(error) => {
             return vec![Finding::bad(
