@@ -1,6 +1,6 @@
 //! One run of one command, whatever it was asked by: cooldown, deadline, and an apology when it fails.
 
-use std::{any::Any, error::Error, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use commands::{Answer, Call, Failure, apology};
 use futures_util::FutureExt;
@@ -63,7 +63,7 @@ impl Worker {
     fn apologise(&self, call: &Call, trouble: &Trouble, trace: &str) -> Answer {
         let trace_id = service::trace::id(trace);
         let (reason, detail) = match trouble {
-            Trouble::Failed(failure) => ("failed", chain(failure)),
+            Trouble::Failed(failure) => ("failed", service::chain(failure)),
             Trouble::Panicked(message) => ("panicked", message.clone()),
             Trouble::Late(limit) => ("late", format!("no answer within {} s", limit.as_secs())),
         };
@@ -77,18 +77,6 @@ impl Worker {
 /// The part of a trace id that a person is told.
 pub fn shown(trace_id: &str) -> &str {
     trace_id.get(..SHOWN_ID).unwrap_or(trace_id)
-}
-
-/// An error with all that caused it.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {

@@ -7,7 +7,6 @@
 //! | `run` | start, the loops side by side, drain |
 //! | `worker` | what all loops share |
 //! | `queue` | the queue of chat commands: take, run, publish, acknowledge |
-//! | `lanes` | which of them run now: many at a time, one per channel |
 //! | `attempt` | one run of one command: cooldown, deadline, apology |
 //! | `interactions` | slash commands, buttons, completion: asked and answered at once |
 //! | `chatter`, `community` | events that no command answers: counted for now |
@@ -24,7 +23,6 @@ mod community;
 mod config;
 mod facts;
 mod interactions;
-mod lanes;
 mod latency;
 mod numbers;
 mod probes;

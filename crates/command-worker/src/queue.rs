@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bus::{Consumer, Delivery, Message};
 use commands::{Passed, chat_actions};
 use futures_util::FutureExt;
+use lanes::Lanes;
 use protocol::{
     Action, ChannelId, DropReason, Event, EventBody, MessageId, Outcome, OutcomeBody, Platform, VERSION,
     subject,
@@ -13,7 +14,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
 
-use crate::{attempt::Attempt, chatter::bury, lanes::Lanes, worker::Worker};
+use crate::{attempt::Attempt, chatter::bury, worker::Worker};
 
 /// The durable consumer.
 pub const CONSUMER: &str = "commands";

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use protocol::{Action, ActionBody, ActionId, Content, DropReason, MessageId, OutcomeBody, Platform};
+use actions::{Act, Carried, Errand, Sent};
+use protocol::{Action, ActionBody, ActionId, Content, DropReason, MessageId, Platform};
 use serde::Deserialize;
-use service::clock::{unix_ms, unix_us};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use twilight_http::{Client, request::channel::reaction::RequestReactionType};
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A wait that a person would not call "at once" any more.
-pub const NOTICEABLE: Duration = Duration::from_secs(1);
+const NOTICEABLE: Duration = Duration::from_secs(1);
 /// Bytes of the hash in a nonce: twice as many characters, of which Discord takes 25.
 const NONCE_BYTES: usize = 12;
 /// Discord's words for what matters here.
@@ -48,6 +48,24 @@ pub struct Executor {
 type Channel = Id<ChannelMarker>;
 type Message = Id<MessageMarker>;
 
+impl Act for Executor {
+    const PLATFORM: Platform = Platform::Discord;
+
+    async fn act(&self, action: &Action, errand: &Errand<'_>) -> Carried {
+        let on_wait = |wait| {
+            if wait >= NOTICEABLE {
+                errand.queued(wait);
+            }
+        };
+        tokio::select! {
+            biased;
+            // A message has its nonce, and the other kinds may be done twice.
+            () = errand.lost() => Carried::Left,
+            carried = self.execute(action, errand.until(), &on_wait) => carried,
+        }
+    }
+}
+
 impl Executor {
     /// An executor that sends by `rest`.
     #[must_use]
@@ -55,26 +73,20 @@ impl Executor {
         Self { rest, builder, refusals: Refusals::default() }
     }
 
-    /// Carries an action out. `on_wait` is told of every wait for a limit.
-    pub async fn execute(&self, action: &Action, on_wait: &(dyn Fn(Duration) + Send + Sync)) -> OutcomeBody {
-        if action.platform != Platform::Discord {
-            return dropped(DropReason::Unsupported, "this gateway serves discord");
-        }
-        let Some(left) = action.expires_at_ms.checked_sub(unix_ms()).filter(|left| *left > 0) else {
-            return dropped(DropReason::Expired, "its time was over before its turn came");
-        };
-        let deadline = Instant::now() + Duration::from_millis(left);
+    /// Carries an action out before `deadline`. `on_wait` is told of every wait for a limit.
+    pub async fn execute(
+        &self,
+        action: &Action,
+        deadline: Instant,
+        on_wait: &(dyn Fn(Duration) + Send + Sync),
+    ) -> Carried {
         let outcome = match id(action.channel.as_str()) {
             Ok(channel) => self.unless_refused(action, channel, deadline, on_wait).await,
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(reply) => OutcomeBody::Sent {
-                message: message_of(action, &reply),
-                platform_us: u64::try_from(reply.took.as_micros()).unwrap_or(u64::MAX),
-                total_us: unix_us().saturating_sub(action.cause_received_us),
-            },
-            Err(error) => dropped(reason(&error), &error.to_string()),
+            Ok(reply) => Carried::Done(Sent { message: message_of(action, &reply), took: reply.took }),
+            Err(error) => Carried::dropped(reason(&error), error.to_string()),
         }
     }
 
@@ -177,22 +189,6 @@ impl Executor {
     }
 }
 
-/// The reason as a label of a metric.
-#[must_use]
-pub const fn label(reason: DropReason) -> &'static str {
-    match reason {
-        DropReason::Expired => "expired",
-        DropReason::Uncertain => "uncertain",
-        DropReason::RateLimited => "rate_limited",
-        DropReason::Forbidden => "forbidden",
-        DropReason::NotFound => "not_found",
-        DropReason::Invalid => "invalid",
-        DropReason::Unsupported => "unsupported",
-        DropReason::Refused => "refused",
-        DropReason::Unreachable => "unreachable",
-    }
-}
-
 /// The same for the same action, however often it is asked for.
 #[must_use]
 pub fn nonce(action: &ActionId) -> String {
@@ -248,10 +244,6 @@ fn reason(error: &RestError) -> DropReason {
         RestError::Refused { status: 400 | 413, .. } => DropReason::Invalid,
         RestError::Refused { .. } => DropReason::Refused,
     }
-}
-
-fn dropped(reason: DropReason, detail: &str) -> OutcomeBody {
-    OutcomeBody::Dropped { reason, detail: detail.to_owned() }
 }
 
 fn message_of(action: &Action, reply: &Reply) -> Option<MessageId> {

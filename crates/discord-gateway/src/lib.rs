@@ -7,7 +7,7 @@
 //! | `frame`, `facts`, `convert`, `reader` | what came in, and what it becomes |
 //! | `publish`, `cursor` | events to JetStream, and from where to resume |
 //! | `interactions` | slash commands, buttons, completions |
-//! | `actions`, `done`, `execute`, `refusals`, `render` | what the bot does |
+//! | `execute`, `refusals`, `render` | what the bot does; taken and kept in order by the crate `actions` |
 //! | `slash` | registration of slash commands |
 //! | `rest` | requests, limits, the budget of refused ones |
 //! | `stats`, `streak` | numbers and health |
@@ -18,13 +18,11 @@
 //! `/readyz` and in the log, and one shard tries again every 5 minutes, for all. A gateway that has no
 //! live session for 15 minutes, for no such reason, ends itself.
 
-pub mod actions;
 pub mod backoff;
 mod config;
 pub mod convert;
 pub mod cursor;
 pub mod discover;
-pub mod done;
 pub mod execute;
 pub mod facts;
 pub mod frame;

@@ -3,9 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use actions::{Actions, Numbers, Owned};
 use bus::{Bucket, BucketName, Bus, Link, Options};
-use protocol::subject::PARTITIONS;
-use service::{Component, Context};
+use service::Context;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -18,10 +18,8 @@ use twilight_http::Client;
 
 use crate::{
     Config,
-    actions::Actions,
     cursor::Progress,
     discover::{Discover, Identity},
-    done::Done,
     execute::Executor,
     facts::Facts,
     frame::Snowflake,
@@ -49,6 +47,9 @@ const STOP_LIMIT: Duration = Duration::from_millis(3200);
 /// How long the last words may take.
 const LEAVE_LIMIT: Duration = Duration::from_millis(1200);
 
+/// What the probes say when the link is down.
+const AWAY: &str = "NATS is away; what is read is kept until it is back";
+
 /// What everything needs.
 struct Parts {
     ctx: Context,
@@ -70,7 +71,8 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let stats = Arc::new(Stats::new(&ctx));
     let connected = async {
         let bus = Bus::connect(Options { url: config.nats_url.clone(), name: ctx.instance.clone() }).await?;
-        ctx.tasks.spawn("nats-link", follow_link(bus.clone(), nats, ctx.shutdown.clone()));
+        let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
+        ctx.tasks.spawn("nats-link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
         let announcement = bus.announce(ctx.name, service_stats(&ctx)).await?;
         anyhow::Ok((bus, announcement))
     };
@@ -172,7 +174,7 @@ impl Parts {
         let (identity, gateway) = (discover.identity().await?, discover.gateway().await?);
         let count = config.shards.unwrap_or(gateway.shards).max(1);
         info!(application = %identity.application, shards = count, "discord");
-        self.start_actions().await?;
+        self.start_actions();
         self.start_slash(&config, identity).await?;
 
         let (interactions, asked) = mpsc::channel(interactions::QUEUE);
@@ -248,26 +250,12 @@ impl Parts {
         outcome
     }
 
-    async fn start_actions(&self) -> anyhow::Result<()> {
-        let attached = self.ctx.health.component("actions");
-        let actions = Actions {
-            bus: self.bus.clone(),
-            executor: Arc::new(Executor::new(self.rest.clone(), self.builder.clone())),
-            done: Arc::new(Done::default()),
-            stats: self.stats.clone(),
-            shutdown: self.ctx.shutdown.clone(),
-        };
-        let mut watches = Vec::new();
-        for partition in 0..PARTITIONS {
-            let consumer = actions.attach(partition).await?;
-            watches.push(consumer.attached());
-            let acting = self.acting.track_future(actions.clone().run(consumer));
-            self.ctx.tasks.spawn("actions", acting);
-        }
-        self.ctx
-            .tasks
-            .spawn("actions-health", follow_consumers(watches, attached, self.ctx.shutdown.clone()));
-        Ok(())
+    fn start_actions(&self) {
+        let health = self.ctx.health.component("actions");
+        let executor = Executor::new(self.rest.clone(), self.builder.clone());
+        let actions = Actions::new(self.bus.clone(), executor, Numbers::new(&self.ctx.metrics), health);
+        let acting = self.acting.track_future(actions.run(Owned::all(), self.ctx.shutdown.clone()));
+        self.ctx.tasks.spawn("actions", async { Ok(acting.await?) });
     }
 
     async fn start_slash(&self, config: &Config, identity: Identity) -> anyhow::Result<()> {
@@ -319,47 +307,6 @@ impl Parts {
     fn token(&self, config: &Config) -> String {
         use secrecy::ExposeSecret;
         config.token.as_ref().map(|token| token.expose_secret().to_owned()).unwrap_or_default()
-    }
-}
-
-async fn follow_link(bus: Bus, nats: Component, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut link = bus.link();
-    loop {
-        match *link.borrow_and_update() {
-            Link::Up => nats.up(),
-            Link::Down => nats.down("NATS is away; what is read is kept until it is back"),
-        }
-        tokio::select! {
-            changed = link.changed() => changed?,
-            () = shutdown.cancelled() => return Ok(()),
-        }
-    }
-}
-
-async fn follow_consumers(
-    mut watches: Vec<tokio::sync::watch::Receiver<bool>>,
-    attached: Component,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        let away = watches.iter_mut().filter_map(|watch| (!*watch.borrow_and_update()).then_some(())).count();
-        if away == 0 {
-            attached.up();
-        } else {
-            attached.down(format!("{away} of {} partitions of actions are not attached", watches.len()));
-        }
-        let changed =
-            futures_util::future::select_all(watches.iter_mut().map(|watch| Box::pin(watch.changed())));
-        tokio::select! {
-            (changed, ..) = changed => {
-                if changed.is_err() {
-                    // The consumers end with the service.
-                    shutdown.cancelled().await;
-                    return Ok(());
-                }
-            }
-            () = shutdown.cancelled() => return Ok(()),
-        }
     }
 }
 

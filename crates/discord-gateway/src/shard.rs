@@ -10,6 +10,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use anyhow::bail;
 use futures_util::StreamExt;
+use service::chain;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -329,14 +330,4 @@ async fn part(connection: &mut Connection<Granted>) {
         Poll::Ready(())
     })
     .await;
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -5,13 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{OutcomeBody, ServiceStats, VERSION};
-use service::{Component, Context, Counter, CounterVec, Gauge, Health, Histogram};
+use protocol::{ServiceStats, VERSION};
+use service::{Component, Context, Counter, CounterVec, Gauge, Health};
 
 use crate::rest::Trouble;
 
-/// Upper bounds of the ranges of Discord's answer times, in seconds.
-const ANSWER_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 /// A gateway without a live session ends itself when for so long no shard came up. A restart costs
 /// little and helps against what nobody thought of.
 const STUCK_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -31,20 +29,12 @@ pub struct Stats {
     pub deferred: Counter,
     /// Interactions without an answer, by why.
     pub unanswered: CounterVec,
-    /// Actions carried out or dropped.
-    pub actions: Counter,
-    /// Dropped ones, by why.
-    pub dropped: CounterVec,
-    /// What was told of actions, by kind.
-    outcomes: CounterVec,
     /// Frames that could not be read.
     pub malformed: Counter,
     /// Events that no message could hold.
     pub unpublishable: Counter,
     /// Connections made to the gateway, by how they began.
     pub connects: CounterVec,
-    last_platform_us: Gauge,
-    platform_seconds: Histogram,
     /// How far this machine's clock is ahead of Discord's, in seconds.
     pub clock_ahead_s: Gauge,
     shards: Gauge,
@@ -104,9 +94,6 @@ impl Stats {
                 "Interactions nobody answered, by why",
                 "reason",
             ),
-            actions: m.counter("actions", "Actions carried out or dropped"),
-            dropped: m.counter_vec("actions_dropped", "Actions dropped, by why", "reason"),
-            outcomes: m.counter_vec("outcomes", "What became of actions", "kind"),
             malformed: m.counter("discord_malformed", "Gateway frames that could not be read"),
             unpublishable: m.counter("events_unpublishable", "Events that no message could hold"),
             connects: m.counter_vec(
@@ -114,8 +101,6 @@ impl Stats {
                 "Connections to the gateway, by how they began",
                 "by",
             ),
-            last_platform_us: m.gauge("last_platform_us", "Discord's last answer time, in microseconds"),
-            platform_seconds: m.histogram("platform_seconds", "Discord's answer times", ANSWER_SECONDS),
             clock_ahead_s: m
                 .gauge("clock_ahead_seconds", "How far this machine's clock is ahead of Discord's"),
             shards: m.gauge("shards", "Shards owned"),
@@ -133,21 +118,6 @@ impl Stats {
             discord,
             health: ctx.health.clone(),
             stuck_limit,
-        }
-    }
-
-    /// Counts an outcome.
-    pub fn outcome(&self, outcome: &OutcomeBody) {
-        let kind = match outcome {
-            OutcomeBody::Sent { .. } => "sent",
-            OutcomeBody::Queued { .. } => "queued",
-            OutcomeBody::Dropped { .. } => "dropped",
-        };
-        self.outcomes.with(kind).inc();
-        if let OutcomeBody::Sent { platform_us, .. } = outcome {
-            let seconds = Duration::from_micros(*platform_us).as_secs_f64();
-            self.last_platform_us.set(seconds * 1e6);
-            self.platform_seconds.observe(seconds);
         }
     }
 

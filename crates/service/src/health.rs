@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// The health of a service, made of components; cheap to clone.
@@ -109,6 +111,29 @@ impl Component {
     /// It is switched off by choice, which does not make the service unready.
     pub fn off(&self, reason: impl Into<String>) {
         self.set(Condition::Off(reason.into()));
+    }
+
+    /// Keeps it in step with what is watched, until `shutdown`. `trouble` says why it does not work.
+    ///
+    /// # Errors
+    /// When there is nothing to watch any more before that.
+    pub async fn follow<T>(
+        self,
+        mut watched: watch::Receiver<T>,
+        trouble: impl Fn(&T) -> Option<String>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            let now = trouble(&watched.borrow_and_update());
+            match now {
+                None => self.up(),
+                Some(reason) => self.down(reason),
+            }
+            tokio::select! {
+                changed = watched.changed() => changed?,
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
     }
 
     /// Logs changes only, so that a component may report as often as it likes.

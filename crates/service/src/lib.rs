@@ -4,6 +4,7 @@
 //! work is a function that takes a [`Context`] and returns when `ctx.shutdown` is cancelled and
 //! everything it started is drained.
 
+mod chain;
 pub mod clock;
 mod health;
 mod http;
@@ -16,6 +17,7 @@ mod tasks;
 mod telemetry;
 pub mod trace;
 
+pub use chain::chain;
 pub use health::{Component, Health, Readiness};
 pub use http::probe;
 pub use memory::resident_bytes;

@@ -2,19 +2,16 @@
 //!
 //! Lines of chat become events (`irc`, `mapping`, `gifts`, `publish`) on connections that keep
 //! themselves alive (`transport`, `login`, `connection`, `joins`, `slot`, `rooms`); actions become
-//! messages (`actions`, `lanes`, `claim`, `send`, `text`, `limiter`, `ledger`) with tokens that are
-//! checked (`tokens`).
+//! messages (`send`, `text`, `limiter`, `ledger`; taken and kept in order by the crate `actions`) with
+//! tokens that are checked (`tokens`).
 
-mod actions;
 mod chat;
-mod claim;
 mod config;
 mod connection;
 mod framing;
 mod gifts;
 pub mod irc;
 mod joins;
-mod lanes;
 mod ledger;
 pub mod limiter;
 mod login;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use actions::{Actions, Numbers, Owned};
 use anyhow::Context as _;
 use bus::{BucketName, Bus, Link};
 use service::{Component, Context};
@@ -10,7 +11,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
-    actions::Actions,
     chat::Chat,
     config::{Account, Config, GRANTED_TO_ALL, MAX_MESSAGES_PER_30S},
     joins::{JOIN_WINDOW, JOINS, PER_CONNECTION},
@@ -25,6 +25,9 @@ use crate::{
     tokens::{AppToken, Validity, Watchman},
 };
 
+/// What the probes say when the link is down.
+const AWAY: &str = "NATS cannot be reached; trying again";
+
 /// Runs the gateway until `ctx.shutdown`; then finishes what is being sent, leaves the chat, and
 /// waits until NATS has every event.
 ///
@@ -34,7 +37,8 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let nats = ctx.health.component("nats");
     let (twitch, actions) = (ctx.health.component("twitch"), ctx.health.component("actions"));
     let bus = Bus::connect(bus::Options { url: config.nats_url.clone(), name: ctx.instance.clone() }).await?;
-    ctx.tasks.spawn("link", follow_link(bus.link(), nats, ctx.shutdown.clone()));
+    let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
+    ctx.tasks.spawn("link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
     let stats = Stats::new(&ctx.metrics);
     let announcement = bus.announce(ctx.name, stats::reporter(&ctx)).await?;
     let off = match (&config.account, config.channels.is_empty()) {
@@ -86,7 +90,7 @@ async fn chat(
         own_id: OnceLock::new(),
     });
     let validity = watch::Sender::new(Validity::Unknown);
-    let speaker = Arc::new(Speaker {
+    let speaker = Speaker {
         chat: chat.clone(),
         helix: config.app.clone().map(|app| Helix {
             api_url: config.api_url.clone(),
@@ -99,8 +103,7 @@ async fn chat(
         token: account.token.clone(),
         validity: validity.subscribe(),
         memory: Memory::default(),
-        shutdown: ctx.shutdown.clone(),
-    });
+    };
 
     // Chat ends after the last action was carried out, and the publisher after the last event.
     let leave = CancellationToken::new();
@@ -128,14 +131,14 @@ async fn chat(
     let publisher = Publisher::new(bus.clone(), stats.clone());
     ctx.tasks.spawn("publish", publishing.track_future(publisher.run(queue)));
     publishing.close();
-    let outcome =
-        Actions { bus: bus.clone(), speaker, stats, health: actions }.run(ctx.shutdown.clone()).await;
+    let actions = Actions::new(bus.clone(), speaker, Numbers::new(&ctx.metrics), actions);
+    let outcome = actions.run(Owned::all(), ctx.shutdown.clone()).await;
     leave.cancel();
     connections.wait().await;
     // The last sender of events: the publisher ends, and NATS may be left after it.
     drop(chat);
     publishing.wait().await;
-    outcome
+    outcome.context("actions of Twitch")
 }
 
 /// Between what Twitch grants everybody and what it grants verified bots there is nothing.
@@ -147,22 +150,5 @@ fn warn_of_limit(per_30s: usize) {
              bot is moderator its 100 hold by themselves. Too high a number costs an hour of silence: leave it \
              out unless the bot is verified"
         );
-    }
-}
-
-async fn follow_link(
-    mut link: watch::Receiver<Link>,
-    health: Component,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        match *link.borrow_and_update() {
-            Link::Up => health.up(),
-            Link::Down => health.down("NATS cannot be reached; trying again"),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            changed = link.changed() => changed?,
-        }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     joins::{Joins, Refusal},
     login::LoginError,
     rooms::{Line, State},
-    tokens::{Validity, chain},
+    tokens::Validity,
 };
 
 /// A connection that lived so long was a good one: the next wait is short again.
@@ -361,7 +361,7 @@ async fn linger(old: &mut Option<(Member, Instant)>) {
 
 /// The error with all its causes, on one line. A refused login is louder: only a person can mend it.
 fn describe(error: &LoginError) -> String {
-    let text = chain(error);
+    let text = service::chain(error);
     if matches!(error, LoginError::Refused { .. }) {
         error!("{text}");
     }

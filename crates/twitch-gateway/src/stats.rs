@@ -1,12 +1,9 @@
 //! What the service counts. The names are those of `/metrics`, with `vigie_` in front.
 
-use protocol::{OutcomeBody, ServiceStats, VERSION};
-use service::{Context, Counter, CounterVec, Gauge, Histogram};
+use protocol::{ServiceStats, VERSION};
+use service::{Context, Counter, CounterVec};
 
 use crate::rooms::Gauges;
-
-/// Upper bounds of the ranges of Twitch's answer times, in seconds.
-const ANSWER_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// Everything that is counted; cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,14 +24,6 @@ pub struct Stats {
     pub stalls: Counter,
     /// What stands now.
     pub rooms: Gauges,
-    /// Actions taken from NATS.
-    pub actions: Counter,
-    /// Their outcomes, by kind.
-    pub outcomes: CounterVec,
-    /// How long Twitch took for the last message, in microseconds.
-    pub last_platform_us: Gauge,
-    /// How long Twitch takes.
-    pub platform_seconds: Histogram,
 }
 
 impl Stats {
@@ -54,25 +43,6 @@ impl Stats {
                 communities: metrics.gauge("communities", "Channels that the bot is in"),
                 connections: metrics.gauge("connections", "Connections to Twitch that are up"),
             },
-            actions: metrics.counter("actions", "Actions taken from NATS"),
-            outcomes: metrics.counter_vec("outcomes", "What became of actions", "kind"),
-            last_platform_us: metrics.gauge("last_platform_us", "Twitch's last answer time, in microseconds"),
-            platform_seconds: metrics.histogram("platform_seconds", "Twitch's answer times", ANSWER_SECONDS),
-        }
-    }
-
-    /// Counts an outcome.
-    pub fn outcome(&self, outcome: &OutcomeBody) {
-        let kind = match outcome {
-            OutcomeBody::Sent { .. } => "sent",
-            OutcomeBody::Queued { .. } => "queued",
-            OutcomeBody::Dropped { .. } => "dropped",
-        };
-        self.outcomes.with(kind).inc();
-        if let OutcomeBody::Sent { platform_us, .. } = outcome {
-            let seconds = std::time::Duration::from_micros(*platform_us).as_secs_f64();
-            self.last_platform_us.set(seconds * 1e6);
-            self.platform_seconds.observe(seconds);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use service::Component;
+use service::{Component, chain};
 use tokio::{
     sync::{Mutex, watch},
     time::{Instant, sleep},
@@ -338,15 +338,4 @@ pub(crate) async fn words(answer: reqwest::Response) -> String {
     }
     let body = answer.json::<Body>().await.map(|body| body.message).unwrap_or_default();
     if body.is_empty() { "no reason given".to_owned() } else { body.chars().take(200).collect() }
-}
-
-/// An error with its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -3,14 +3,16 @@
 
 use std::{fmt::Display, time::Duration};
 
+use actions::Sent;
 use protocol::{ChannelId, DropReason, MessageId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use service::chain;
 use tokio::time::Instant;
 
-use crate::tokens::{AppToken, Identity, chain, words};
+use crate::tokens::{AppToken, Identity, words};
 
-use super::{Failure, Sent};
+use super::Failure;
 
 /// How long one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

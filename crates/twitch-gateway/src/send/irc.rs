@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use actions::Sent;
 use protocol::{DropReason, MessageId};
 use tokio::{
     sync::oneshot,
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::{chat::Chat, irc::escape, rooms::Line};
 
-use super::{Failure, PAUSE, Sent};
+use super::{Failure, PAUSE};
 
 /// How long Twitch may take to confirm a message.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);

@@ -1,19 +1,20 @@
 //! Carrying out actions: which text, by which way, when.
 
+mod failure;
 pub mod helix;
 pub mod irc;
 mod memory;
-mod outcome;
 
 use std::{sync::Arc, time::Duration};
 
-use protocol::{Action, ActionBody, ChannelId, Content, Delivery, DropReason, MessageId};
+use actions::{Act, Carried, Errand, Sent};
+use protocol::{Action, ActionBody, ChannelId, Content, Delivery, DropReason, MessageId, Platform};
 use secrecy::SecretString;
+use service::chain;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
@@ -21,11 +22,11 @@ use crate::{
     limiter::{Limiter, Place, Standing},
     rooms::Line,
     text,
-    tokens::{TokenError, Validity, chain},
+    tokens::{TokenError, Validity},
 };
+pub use failure::Failure;
 use helix::{Helix, Refusal};
 pub use memory::Memory;
-pub use outcome::{Carried, Errand, Failure, Sent, Uncommitted};
 
 /// A wait that a person would not call "at once" any more.
 const NOTICEABLE: Duration = Duration::from_secs(2);
@@ -53,8 +54,6 @@ pub struct Speaker {
     pub validity: watch::Receiver<Validity>,
     /// What is remembered of channels.
     pub memory: Memory,
-    /// No new action is begun once this is cancelled.
-    pub shutdown: CancellationToken,
 }
 
 /// What several parts of one message have in common.
@@ -72,8 +71,6 @@ struct Progress {
     tries: u32,
     /// The words that were chosen for this try.
     text: Option<String>,
-    /// Whether it was told that it waits.
-    told: bool,
     /// A token that Twitch did not take.
     refused: Option<SecretString>,
     /// Why the API could not be used.
@@ -86,56 +83,53 @@ enum Way<'a> {
     Chat { login: String, line: Line },
 }
 
-impl Speaker {
-    /// Does what an action says, before `until`.
-    pub async fn carry_out(&self, action: &Action, until: Instant, errand: &mut impl Errand) -> Carried {
-        let unsupported = |what: &str| Carried::Dropped(Failure::new(DropReason::Unsupported, what));
+impl Act for Speaker {
+    const PLATFORM: Platform = Platform::Twitch;
+
+    async fn act(&self, action: &Action, errand: &Errand<'_>) -> Carried {
+        let unsupported = |what: &str| Carried::dropped(DropReason::Unsupported, what);
         match &action.body {
-            ActionBody::Reply { to, content } => self.say(action, content, Some(to), until, errand).await,
-            ActionBody::Send { content } => self.say(action, content, None, until, errand).await,
-            ActionBody::Delete { message } => self.delete(action, message, until, errand).await,
+            ActionBody::Reply { to, content } => self.say(action, content, Some(to), errand).await,
+            ActionBody::Send { content } => self.say(action, content, None, errand).await,
+            ActionBody::Delete { message } => self.delete(action, message, errand).await,
             ActionBody::Edit { .. } => unsupported("a Twitch message cannot be changed"),
             ActionBody::React { .. } => unsupported("Twitch has no reactions"),
         }
     }
+}
 
+impl Speaker {
     async fn say(
         &self,
         action: &Action,
         content: &Content,
         reply_to: Option<&MessageId>,
-        until: Instant,
-        errand: &mut impl Errand,
+        errand: &Errand<'_>,
     ) -> Carried {
+        let until = errand.until();
         let mut say = Say { channel: &action.channel, reply_to, until, delivery: action.delivery };
         let parts = text::render(content);
         let count = parts.len();
         let mut first: Option<Sent> = None;
         for (index, part) in parts.into_iter().enumerate() {
-            let mut progress = Progress { told: index > 0, ..Progress::default() };
-            match self.part(&mut say, &part, &mut progress, errand).await {
+            match self.part(&mut say, &part, &mut Progress::default(), errand).await {
                 Carried::Done(sent) => {
                     let whole = first.get_or_insert_with(|| Sent { took: Duration::ZERO, ..sent.clone() });
                     whole.took += sent.took;
                 }
-                Carried::Dropped(mut failure) => {
-                    if count > 1 {
-                        failure.detail = format!("part {} of {count}: {}", index + 1, failure.detail);
-                    }
-                    return Carried::Dropped(failure);
+                Carried::Dropped { reason, detail } if count > 1 => {
+                    return Carried::dropped(reason, format!("part {} of {count}: {detail}", index + 1));
                 }
                 Carried::Interrupted if index > 0 => {
                     let detail = format!("the gateway stopped after {index} of {count} parts");
-                    return Carried::Dropped(Failure::new(DropReason::Uncertain, detail));
+                    return Carried::dropped(DropReason::Uncertain, detail);
                 }
                 other => return other,
             }
         }
         match first {
             Some(sent) => Carried::Done(sent),
-            None => {
-                Carried::Dropped(Failure::new(DropReason::Invalid, "nothing in it can be shown on Twitch"))
-            }
+            None => Carried::dropped(DropReason::Invalid, "nothing in it can be shown on Twitch"),
         }
     }
 
@@ -146,22 +140,20 @@ impl Speaker {
         say: &mut Say<'_>,
         part: &str,
         progress: &mut Progress,
-        errand: &mut impl Errand,
+        errand: &Errand<'_>,
     ) -> Carried {
         loop {
             let prepared = tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => return Carried::Interrupted,
+                () = errand.stopping() => return Carried::Interrupted,
                 prepared = self.prepare(say, progress, errand) => prepared,
             };
             let (way, place) = match prepared {
                 Ok(prepared) => prepared,
-                Err(failure) => return Carried::Dropped(failure),
+                Err(failure) => return failure.into(),
             };
-            match errand.commit().await {
-                Ok(()) => {}
-                Err(Uncommitted::Left) => return Carried::Left,
-                Err(Uncommitted::Dropped(failure)) => return Carried::Dropped(failure),
+            if let Err(ended) = errand.commit().await {
+                return ended;
             }
             if !place.is_fresh() {
                 continue;
@@ -182,7 +174,7 @@ impl Speaker {
                 Some(at) if at < say.until => {
                     debug!(channel = %say.channel, detail = failure.detail, "not sent; trying again");
                     tokio::select! {
-                        () = self.shutdown.cancelled() => return Carried::Interrupted,
+                        () = errand.stopping() => return Carried::Interrupted,
                         () = sleep_until(at) => {}
                     }
                 }
@@ -190,7 +182,7 @@ impl Speaker {
                     warn!(channel = %say.channel, reason = %failure.reason, detail = failure.detail, "trying again");
                     progress.text = None;
                 }
-                _ => return Carried::Dropped(failure),
+                _ => return failure.into(),
             }
         }
     }
@@ -200,14 +192,14 @@ impl Speaker {
         &self,
         say: &Say<'_>,
         progress: &mut Progress,
-        errand: &impl Errand,
+        errand: &Errand<'_>,
     ) -> Result<(Way<'_>, Place), Failure> {
         loop {
             let way = self.way(say, progress).await?;
             let (channel, standing) = (say.channel.as_str(), self.standing(say.channel));
             let wait = self.limiter.estimate(channel, standing);
-            if wait > NOTICEABLE && !std::mem::replace(&mut progress.told, true) {
-                errand.queued(wait).await;
+            if wait > NOTICEABLE {
+                errand.queued(wait);
             }
             let place = self
                 .limiter
@@ -334,36 +326,28 @@ impl Speaker {
         }
     }
 
-    async fn delete(
-        &self,
-        action: &Action,
-        message: &MessageId,
-        until: Instant,
-        errand: &mut impl Errand,
-    ) -> Carried {
+    async fn delete(&self, action: &Action, message: &MessageId, errand: &Errand<'_>) -> Carried {
         tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => return Carried::Interrupted,
-            () = self.checked(until) => {}
+            () = errand.stopping() => return Carried::Interrupted,
+            () = self.checked(errand.until()) => {}
         }
         let identity = match &*self.validity.borrow() {
             Validity::Valid(identity) if identity.may_delete() => identity.clone(),
             _ => {
                 let detail = "deleting needs a TWITCH_OAUTH_TOKEN with moderator:manage:chat_messages";
-                return Carried::Dropped(Failure::new(DropReason::Unsupported, detail));
+                return Carried::dropped(DropReason::Unsupported, detail);
             }
         };
-        match errand.commit().await {
-            Ok(()) => {}
-            Err(Uncommitted::Left) => return Carried::Left,
-            Err(Uncommitted::Dropped(failure)) => return Carried::Dropped(failure),
+        if let Err(ended) = errand.commit().await {
+            return ended;
         }
         let span = info_span!("twitch.send", way = "helix", channel = %action.channel);
         let delete =
             helix::delete(&self.http, &self.api_url, &self.token, &identity, &action.channel, message);
         match delete.instrument(span).await {
             Ok(sent) => Carried::Done(sent),
-            Err(failure) => Carried::Dropped(failure),
+            Err(failure) => failure.into(),
         }
     }
 }

@@ -7,14 +7,16 @@ use crate::paths;
 /// A crate with the crates of this workspace that it may import.
 type Row = (&'static str, &'static [&'static str]);
 
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 14] = [
     ("protocol", &[]),
     ("service", &[]),
+    ("lanes", &[]),
     ("bus", &["protocol"]),
+    ("actions", &["protocol", "service", "bus", "lanes"]),
     ("commands", &["protocol"]),
-    ("discord-gateway", &["protocol", "service", "bus"]),
-    ("twitch-gateway", &["protocol", "service", "bus"]),
-    ("command-worker", &["protocol", "service", "bus", "commands"]),
+    ("discord-gateway", &["protocol", "service", "bus", "actions"]),
+    ("twitch-gateway", &["protocol", "service", "bus", "actions"]),
+    ("command-worker", &["protocol", "service", "bus", "lanes", "commands"]),
     ("vigie", &["protocol", "service", "bus"]),
     ("sandbox", &["service"]),
     ("testkit", &["protocol", "bus"]),

@@ -1,5 +1,7 @@
-//! Which commands run now: many at a time, but of one channel only one after the other, so that answers
-//! stand in the order of the questions.
+//! Jobs that run one after the other in each lane, and many lanes at a time. A lane is a channel: what is
+//! said there keeps its order, and a slow channel holds up no other.
+//!
+//! What the jobs are, and how many may wait, is up to those who put them in.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,8 +27,21 @@ impl<K, J> Default for Lanes<K, J> {
 
 impl<K: Hash + Eq + Clone, J> Lanes<K, J> {
     /// How many jobs run or wait.
+    #[must_use]
     pub const fn held(&self) -> usize {
         self.held
+    }
+
+    /// How many jobs wait behind others of their lane.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.held - self.waiting.len()
+    }
+
+    /// How many jobs wait in one lane.
+    #[must_use]
+    pub fn waiting_in(&self, lane: &K) -> usize {
+        self.waiting.get(lane).map_or(0, VecDeque::len)
     }
 
     /// Runs a job now, or once those before it in its lane are done.
@@ -49,7 +64,7 @@ impl<K: Hash + Eq + Clone, J> Lanes<K, J> {
         F: Future<Output = ()> + Send + 'static,
     {
         let Some(ended) = self.running.join_next_with_id().await else { return false };
-        // A job that panicked has left its delivery unacknowledged: it comes again.
+        // A job that panicked has ended too.
         let id = match &ended {
             Ok((id, ())) => *id,
             Err(error) => error.id(),
@@ -61,6 +76,19 @@ impl<K: Hash + Eq + Clone, J> Lanes<K, J> {
             None => drop(self.waiting.remove(&lane)),
         }
         true
+    }
+
+    /// Takes out the job that came last in the lane in which most wait: when there is no room for all,
+    /// the noisiest pays for it.
+    pub fn take_last_of_longest(&mut self) -> Option<J> {
+        let last = self.waiting.values_mut().max_by_key(|queue| queue.len())?.pop_back()?;
+        self.held -= 1;
+        Some(last)
+    }
+
+    /// Ends the jobs that run, wherever they are; those that wait never start.
+    pub async fn abort(mut self) {
+        self.running.shutdown().await;
     }
 
     /// Takes all jobs out that have not started.
@@ -118,6 +146,19 @@ mod tests {
         lanes.put(1, "good", job(&log));
         while lanes.advance(job(&log)).await {}
         assert_eq!(*log.lock().unwrap(), ["bad", "good"]);
+    }
+
+    #[tokio::test]
+    async fn the_longest_lane_gives_way() {
+        let (log, mut lanes) = (Log::default(), Lanes::default());
+        for (lane, name) in [(1, "a1"), (2, "b1"), (2, "b2"), (2, "b3"), (1, "a2")] {
+            lanes.put(lane, name, job(&log));
+        }
+        assert_eq!((lanes.held(), lanes.waiting(), lanes.waiting_in(&2)), (5, 3, 2));
+        assert_eq!(lanes.take_last_of_longest(), Some("b3"));
+        assert_eq!((lanes.held(), lanes.waiting()), (4, 2));
+        lanes.take_waiting();
+        assert_eq!(lanes.take_last_of_longest(), None, "what has begun is not taken");
     }
 
     #[tokio::test]

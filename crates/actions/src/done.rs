@@ -1,5 +1,5 @@
 //! What was done lately, so that an action that comes again, because its acknowledgement was lost, is
-//! not done again. Messages have Discord's nonce besides; edits, deletions and reactions have only this.
+//! not done again. It ends with the process; what must never be done twice is claimed besides, see `held`.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,7 +17,7 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// The actions done lately.
 #[derive(Debug, Default)]
-pub struct Done(Mutex<State>);
+pub(crate) struct Done(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,7 +27,7 @@ struct State {
 
 impl Done {
     /// Remembers an action.
-    pub fn insert(&self, id: ActionId) {
+    pub(crate) fn insert(&self, id: ActionId) {
         self.with(|state| {
             if state.ids.insert(id.clone()) {
                 state.order.push_back((Instant::now(), id));
@@ -36,8 +36,7 @@ impl Done {
     }
 
     /// Whether an action was done lately.
-    #[must_use]
-    pub fn contains(&self, id: &ActionId) -> bool {
+    pub(crate) fn contains(&self, id: &ActionId) -> bool {
         self.with(|state| state.ids.contains(id))
     }
 
