@@ -325,10 +325,12 @@ impl Answerer {
             Excuse::Stopping => ("stopping", words::STOPPING),
         };
         self.stats.unanswered.with(reason).inc();
-        let trace = service::trace::id(&asked.trace);
+        let trace_id = service::trace::id(&asked.trace);
         match excuse {
-            Excuse::Failed(error) => warn!(id = %asked.id, trace, %error, "no worker answered"),
-            Excuse::TooMany | Excuse::Stopping => warn!(id = %asked.id, trace, reason, "no worker answered"),
+            Excuse::Failed(error) => warn!(id = %asked.id, trace_id, %error, "no worker answered"),
+            Excuse::TooMany | Excuse::Stopping => {
+                warn!(id = %asked.id, trace_id, reason, "no worker answered");
+            }
         }
         ResponseBody::Reply {
             content: asked.words(words),

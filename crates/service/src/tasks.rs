@@ -36,7 +36,7 @@ impl Tasks {
             }
             failed.cancel();
         };
-        self.tracker.spawn(guarded.instrument(info_span!("task", name)));
+        self.tracker.spawn(guarded.instrument(info_span!("task", task = name)));
     }
 
     /// Resolves when some task failed.

@@ -16,11 +16,13 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 9] = [
+const OURS: [&str; 11] = [
+    "actions",
     "bus",
     "command_worker",
     "commands",
     "discord_gateway",
+    "lanes",
     "protocol",
     "sandbox",
     "service",
