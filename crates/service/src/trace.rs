@@ -2,7 +2,7 @@
 //! how a span of another service becomes its child.
 //!
 //! With the export switched off (no OTLP endpoint) headers still travel, unsampled, so that a person
-//! who reports a failure can name an id that is in every log line of that command.
+//! who reports a failure can name an id that finds the log line of its cause.
 
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider as _,
