@@ -20,6 +20,7 @@ mod bucket;
 mod connect;
 mod consume;
 mod dead;
+mod keeper;
 mod message;
 mod once;
 mod outbox;

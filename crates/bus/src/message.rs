@@ -1,7 +1,5 @@
 //! Messages as they go out and come in, with their trace.
 
-use std::time::Duration;
-
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,7 +13,6 @@ pub struct Message {
     pub(crate) subject: String,
     pub(crate) id: String,
     pub(crate) payload: Bytes,
-    pub(crate) ttl: Option<Duration>,
     pub(crate) trace: Option<String>,
 }
 
@@ -30,14 +27,7 @@ impl Message {
         payload: &T,
     ) -> Result<Self, serde_json::Error> {
         let payload = protocol::encode(payload)?.into();
-        Ok(Self { subject: subject.into(), id: id.into(), payload, ttl: None, trace: None })
-    }
-
-    /// Nobody wants it after this time; whole seconds, at least 1.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
+        Ok(Self { subject: subject.into(), id: id.into(), payload, trace: None })
     }
 
     /// The `traceparent` that its receiver continues.

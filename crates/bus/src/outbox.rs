@@ -126,7 +126,7 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
                 },
                 Some((_, ack)) => tokio::select! {
                     biased;
-                    acknowledged = ack => self.settle(acknowledged).err(),
+                    acknowledged = ack => self.settle(acknowledged).await.err(),
                     Some(entry) = self.entries.recv(), if room => self.publish(entry).await.err(),
                 },
             };
@@ -143,9 +143,12 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
         outcome
     }
 
-    fn settle(&mut self, acknowledged: Result<PublishAck, PublishError>) -> Result<(), PublishError> {
+    async fn settle(&mut self, acknowledged: Result<PublishAck, PublishError>) -> Result<(), PublishError> {
         match acknowledged {
-            Ok(_) => self.pause = RESEND_PAUSES.start,
+            Ok(stored) => {
+                self.pause = RESEND_PAUSES.start;
+                self.bus.keep_after(&stored).await;
+            }
             Err(error) if is_final(&error) => {
                 if let Some((entry, _)) = self.in_flight.front() {
                     error!(subject = entry.message.subject, id = entry.message.id, %error, "refused for good");

@@ -59,9 +59,13 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
                 ProvisionError::Consumer { stream: stream.name(), name, source: error.into() }
             })?;
         }
+        bus.keep(stream).await.map_err(|error| ProvisionError::Stream {
+            name: stream.name().to_owned(),
+            source: error.into(),
+        })?;
     }
     apply(bus, topology::dead(storage)).await?;
-    apply(bus, topology::once(storage)).await?;
+    apply(bus, topology::once()).await?;
     for bucket in BucketName::ALL {
         match bus.jetstream.create_key_value(bucket.config()).await {
             Ok(_) => {}
@@ -113,10 +117,12 @@ pub struct Backlog {
 /// How much each stream holds, the dead letters last; a stream that is not there is left out.
 pub async fn backlogs(bus: &Bus) -> Vec<Backlog> {
     let mut found = Vec::new();
-    for stream in Stream::ALL.map(Stream::name).into_iter().chain([topology::DEAD_STREAM]) {
+    let kept = |stream: Stream| (stream.name(), u64::from(stream.keeper().is_some()));
+    for (stream, keepers) in Stream::ALL.map(kept).into_iter().chain([(topology::DEAD_STREAM, 0)]) {
         if let Ok(info) = bus.jetstream.get_stream(stream).await {
             let state = &info.cached_info().state;
-            found.push(Backlog { stream, messages: state.messages, bytes: state.bytes });
+            let messages = state.messages.saturating_sub(keepers);
+            found.push(Backlog { stream, messages, bytes: state.bytes });
         }
     }
     found

@@ -56,7 +56,10 @@ impl Bus {
         loop {
             let source = match self.send(message).await {
                 Ok(ack) => match ack.await {
-                    Ok(_) => return Ok(()),
+                    Ok(stored) => {
+                        self.keep_after(&stored).await;
+                        return Ok(());
+                    }
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -78,9 +81,6 @@ impl Bus {
     pub(crate) async fn send(&self, message: &Message) -> Result<PublishAckFuture, PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, message.id.as_str());
-        if let Some(ttl) = message.ttl {
-            headers.insert(header::NATS_MESSAGE_TTL, ttl.as_secs().max(1).to_string().as_str());
-        }
         if let Some(trace) = &message.trace {
             headers.insert(TraceParent::HEADER, trace.as_str());
         }

@@ -30,9 +30,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 const TOO_OLD: Duration = Duration::from_secs(60);
 /// A late answer is worse than none.
 const ACTION_LIFE: Duration = Duration::from_secs(30);
-/// The message outlives the action, so that a gateway that was away can tell that it came too late;
-/// a message that NATS removes is dropped without a word.
-const ACTION_TTL: Duration = ACTION_LIFE.saturating_add(Duration::from_secs(60));
 /// How often an event is tried before it is put away. A worker that dies of it does so only so often.
 const MAX_ATTEMPTS: u32 = 4;
 /// Before an event whose actions could not be stored is tried again.
@@ -172,9 +169,8 @@ async fn publish(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let subject = subject::action(action.platform, &action.channel, &action.community);
     let span = info_span!("nats.publish", otel.kind = "producer", subject, action_id = %action.id);
-    let message = Message::new(subject, action.id.as_str(), action)?
-        .ttl(ACTION_TTL)
-        .trace(service::trace::header(&span, trace));
+    let message =
+        Message::new(subject, action.id.as_str(), action)?.trace(service::trace::header(&span, trace));
     worker.bus.store(&message).instrument(span).await?;
     worker.numbers.actions.with(action.platform.as_str()).inc();
     Ok(())

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A batch waits for more at most this long.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(50);
+pub const FLUSH_AFTER: Duration = Duration::from_millis(250);
 /// A batch has at most so many events.
 pub const MAX_EVENTS: usize = 128;
 /// A batch has at most about so many bytes.
@@ -30,9 +30,6 @@ pub const MAX_BYTES: usize = 64 * 1024;
 const EVENT_BYTES: usize = 420;
 /// Messages on their way to JetStream, per shard.
 const OUTBOX: usize = 256;
-/// A command is worth an answer for 60 s. Its message is kept for longer, so that a worker that takes
-/// it too late tells so; a message that NATS removes is dropped without a word.
-const COMMAND_TTL: Duration = Duration::from_secs(120);
 /// Commands that wait until the rank of their author is known, per shard. The author of one more counts
 /// as everyone.
 const MAX_RANKING: usize = 32;
@@ -177,7 +174,7 @@ impl Publisher {
         match Message::new(subject, event.id.as_str(), &event) {
             Ok(message) => {
                 self.stats.commands.inc();
-                let message = message.ttl(COMMAND_TTL).trace(trace);
+                let message = message.trace(trace);
                 self.send(message, Token { tickets: vec![ticket], _span: publish }).await;
             }
             Err(error) => self.lost(&error, vec![ticket]),

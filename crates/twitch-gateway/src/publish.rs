@@ -19,10 +19,8 @@ use crate::stats::Stats;
 pub const QUEUED_EVENTS: usize = 512;
 /// Messages that NATS has not acknowledged.
 const OUTBOX: usize = 256;
-/// Nobody answers a command that is older.
-const COMMAND_TTL: Duration = Duration::from_secs(60);
 /// The longest that a chat message waits for others.
-const BATCH_WITHIN: Duration = Duration::from_millis(50);
+const BATCH_WITHIN: Duration = Duration::from_millis(250);
 /// The most events of a batch.
 const BATCH_EVENTS: usize = 128;
 /// About the most bytes of a batch.
@@ -95,7 +93,7 @@ impl Publisher {
         let trace = service::trace::start(&span);
         if is_command {
             self.stats.commands.inc();
-            self.store(message.map(|message| message.trace(trace).ttl(COMMAND_TTL)), span).await
+            self.store(message.map(|message| message.trace(trace)), span).await
         } else {
             self.store(message.map(|message| message.trace(trace)), span).await
         }

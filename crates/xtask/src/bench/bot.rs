@@ -104,7 +104,13 @@ async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyho
     let config = folder.join("nats.conf");
     std::fs::write(&config, nats_config(port, folder))?;
     let config = config.to_str().context("the path is not UTF-8")?;
-    let nats = Process::start("nats-server", nats_server, &["--config", config], &[], folder)?;
+    let nats = Process::start(
+        "nats-server",
+        nats_server,
+        &["--config", config],
+        &[("GOMAXPROCS", "1".to_owned())],
+        folder,
+    )?;
     let settings = |name: &str| -> anyhow::Result<Vec<(&'static str, String)>> {
         Ok(vec![
             ("NATS_URL", format!("nats://127.0.0.1:{port}")),
