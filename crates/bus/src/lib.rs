@@ -10,6 +10,7 @@
 //! | keep a small value, watch it | [`Bus::bucket`] |
 //! | look at what failed for good, give it back, remove it | [`Bus::dead_letters`] |
 //! | hold something for a while, once among all | [`Bus::once`] |
+//! | share shards, channels, partitions with other processes | [`Bus::join`] |
 //! | be found and counted | [`Bus::announce`], [`Bus::stats`] |
 //! | create streams, consumers, buckets | [`provision`], once, before the services |
 //!
@@ -21,6 +22,7 @@ mod connect;
 mod consume;
 mod dead;
 mod keeper;
+mod lease;
 mod message;
 mod once;
 mod outbox;
@@ -34,6 +36,7 @@ pub use bucket::{Bucket, BucketError, Entry, Watch};
 pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options, without_credentials};
 pub use consume::{ConsumeError, Consumer, Delivery};
 pub use dead::{DeadError, DeadLetters, Letter, ReplayError, Replayed, Tally};
+pub use lease::{Handover, Holding, Lease, LeaseError, NAME_MAX, RESOURCE_NAME_MAX, RESOURCES_MAX};
 pub use message::{Incoming, Message, Subscription};
 pub use once::OnceError;
 pub use outbox::{Outbox, OutboxError};

@@ -202,11 +202,13 @@ pub enum BucketName {
     Session,
     /// What everybody watches: the command catalogue, per-community settings.
     Settings,
+    /// Who owns a shard, a channel, a partition. See [`Bus::join`](crate::Bus::join).
+    Lease,
 }
 
 impl BucketName {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Session, Self::Settings];
+    pub const ALL: [Self; 3] = [Self::Session, Self::Settings, Self::Lease];
 
     /// Its name on the server.
     #[must_use]
@@ -214,6 +216,7 @@ impl BucketName {
         match self {
             Self::Session => "session",
             Self::Settings => "settings",
+            Self::Lease => "lease",
         }
     }
 
@@ -225,6 +228,8 @@ impl BucketName {
             max_value_size: 256 * 1024,
             // Always on disk: these are what a restart needs.
             storage: StorageType::File,
+            // Keys with a time to live, and watches that see them end.
+            limit_markers: (self == Self::Lease).then_some(MINUTE),
             ..kv::Config::default()
         }
     }

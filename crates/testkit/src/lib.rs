@@ -5,7 +5,9 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod nats;
+mod proxy;
 mod wait;
 
 pub use nats::Nats;
+pub use proxy::Proxy;
 pub use wait::{eventually, free_port};
