@@ -54,31 +54,32 @@ impl<A: Act> Partition<A> {
             attached = self.attach() => attached,
             () = self.ground.stop.cancelled() => return,
         };
-        let (mut consumer, mut jobs) = (attached, Jobs::default());
-        self.take(&mut consumer, &mut jobs).await;
+        let ((mut consumer, since), mut jobs) = (attached, Jobs::default());
+        self.take(&mut consumer, since, &mut jobs).await;
         self.leave(consumer, jobs).await;
     }
 
-    /// Tries until it can.
-    async fn attach(&self) -> Consumer {
+    /// Tries until it can. Nothing came before the time that it gives.
+    async fn attach(&self) -> (Consumer, Instant) {
         let (stream, name) = (Stream::actions(A::PLATFORM), format!("partition-{}", self.ground.partition));
         loop {
+            let before = Instant::now();
             match self.shared.bus.consume(stream, name.as_str(), AHEAD).await {
-                Ok(consumer) => return consumer,
+                Ok(consumer) => return (consumer, before),
                 Err(error) => self.shared.board.detached(self.ground.partition, error.to_string()),
             }
             sleep(ATTACH_PAUSE).await;
         }
     }
 
-    async fn take(self: &Arc<Self>, consumer: &mut Consumer, jobs: &mut Jobs) {
+    async fn take(self: &Arc<Self>, consumer: &mut Consumer, since: Instant, jobs: &mut Jobs) {
         let run = |held| self.clone().carry_out(held);
         let mut attached = consumer.attached();
         attached.mark_changed();
         let mut beat = interval_at(Instant::now() + STILL_HERE, STILL_HERE);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What was fetched ahead lies in a queue where nobody sees when it came; it came after this.
-        let mut empty_at = Instant::now();
+        let mut empty_at = since;
         loop {
             // Where somebody waits behind others there is room for who does not.
             let room = jobs.held() < HELD || jobs.waiting() > 0;
@@ -211,6 +212,8 @@ impl<A: Act> Partition<A> {
             for delivery in back.iter().map(|held| &held.delivery).chain(fetched) {
                 delivery.retry_in(Duration::ZERO).await;
             }
+            // The next one must not get what came later before this.
+            self.shared.bus.round_trip().await;
         }
     }
 

@@ -131,3 +131,38 @@ async fn who_is_not_attached_says_so_until_it_is() {
     eventually(SOON, readiness).await;
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_partition_that_goes_to_and_fro_has_each_action_done_once() {
+    const CHANNELS: usize = 4;
+    const MOVES: usize = 12;
+    const EACH: usize = 5;
+    let mut rig = Rig::start([5]).await;
+    let (other_owned, other_busy) = rig.second().await;
+    let mut gateways = [(rig.owned.clone(), rig.busy.clone()), (other_owned, other_busy)];
+    let channels: Vec<_> = channels(5).take(CHANNELS).collect();
+    for round in 0..MOVES {
+        for n in round * EACH..(round + 1) * EACH {
+            for (index, channel) in channels.iter().enumerate() {
+                rig.ask(channel, &format!("{index} {n}")).await;
+            }
+        }
+        let [(from, left), (to, begun)] = &mut gateways;
+        from.send_replace(BTreeSet::new());
+        left.wait_for(BTreeSet::is_empty).await.unwrap();
+        to.send_replace([5].into());
+        begun.wait_for(|busy| !busy.is_empty()).await.unwrap();
+        gateways.reverse();
+    }
+    let mut done = vec![Vec::new(); CHANNELS];
+    for _ in 0..CHANNELS * MOVES * EACH {
+        let text = rig.done().await;
+        let (index, n) = text.split_once(' ').unwrap();
+        done[index.parse::<usize>().unwrap()].push(n.parse::<usize>().unwrap());
+    }
+    for mut done in done {
+        done.sort_unstable();
+        assert_eq!(done, (0..MOVES * EACH).collect::<Vec<_>>());
+    }
+    rig.stop().await;
+}

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 /// Longer than anything here takes.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(15);
 /// Long enough for what must not happen to have happened.
 pub const A_WHILE: Duration = Duration::from_millis(700);
 
@@ -82,6 +82,7 @@ pub struct Rig {
     pub gate: watch::Sender<bool>,
     pub busy: watch::Receiver<BTreeSet<u16>>,
     pub task: JoinHandle<Result<(), JoinError>>,
+    told: mpsc::UnboundedSender<String>,
     begun: mpsc::UnboundedReceiver<String>,
     outcomes: Subscription,
     held: Arc<AtomicBool>,
@@ -98,9 +99,7 @@ impl Rig {
         bus.round_trip().await;
         let ctx = Context::new("test");
         let ((told, begun), gate) = (mpsc::unbounded_channel(), watch::Sender::new(false));
-        let stage = Stage { begun: told, gate: gate.subscribe() };
-        let health = ctx.health.component("actions");
-        let actions = Actions::new(nats.bus("gateway").await, stage, Numbers::new(&ctx.metrics), health);
+        let actions = actions(&nats, &ctx, told.clone(), &gate).await;
         let (owned, held) =
             (watch::Sender::new(partitions.into_iter().collect()), Arc::new(AtomicBool::new(true)));
         let holds = held.clone();
@@ -109,7 +108,16 @@ impl Rig {
         let busy = actions.busy();
         let task = tokio::spawn(actions.run(now, ctx.shutdown.clone()));
         let names = HashMap::new();
-        Self { nats, bus, ctx, owned, gate, busy, task, begun, outcomes, held, asked: 0, names }
+        Self { nats, bus, ctx, owned, gate, busy, task, told, begun, outcomes, held, asked: 0, names }
+    }
+
+    /// Another gateway on the same stage, with no partition yet.
+    pub async fn second(&self) -> (watch::Sender<BTreeSet<u16>>, watch::Receiver<BTreeSet<u16>>) {
+        let actions = actions(&self.nats, &Context::new("second"), self.told.clone(), &self.gate).await;
+        let (owned, busy) = (watch::Sender::new(BTreeSet::new()), actions.busy());
+        let now = Owned { partitions: owned.subscribe(), ..Owned::all() };
+        tokio::spawn(actions.run(now, self.ctx.shutdown.clone()));
+        (owned, busy)
     }
 
     /// Whether the leases are still good, by the clock.
@@ -212,6 +220,17 @@ impl Rig {
         self.ctx.shutdown.cancel();
         timeout(SOON, &mut self.task).await.expect("it stops in time").unwrap().unwrap();
     }
+}
+
+async fn actions(
+    nats: &Nats,
+    ctx: &Context,
+    begun: mpsc::UnboundedSender<String>,
+    gate: &watch::Sender<bool>,
+) -> Actions<Stage> {
+    let stage = Stage { begun, gate: gate.subscribe() };
+    let health = ctx.health.component("actions");
+    Actions::new(nats.bus(ctx.name).await, stage, Numbers::new(&ctx.metrics), health)
 }
 
 /// The texts of the next actions of a consumer, with how often each was given out.
