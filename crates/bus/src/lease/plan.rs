@@ -172,3 +172,129 @@ fn life(view: &View<'_>, me: &Me, session: &Session) -> Life {
         Life::Unknown
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group where everybody sees everything and does at once what it is asked to.
+    #[derive(Default)]
+    struct Group {
+        table: Table,
+        members: BTreeMap<String, Me>,
+        dead: BTreeSet<Session>,
+        changes: u32,
+    }
+
+    impl Group {
+        fn join(&mut self, instance: &str, wants: &[&str]) {
+            let wants: BTreeMap<_, _> =
+                wants.iter().map(|resource| ((*resource).to_owned(), Handover::PrepareFirst)).collect();
+            let me = Me {
+                session: Session::new(instance, 1),
+                digest: hash::digest(wants.keys().map(String::as_str)),
+                wants,
+                given: BTreeSet::new(),
+                ready: BTreeSet::new(),
+                leaving: false,
+            };
+            self.members.insert(instance.to_owned(), me);
+            self.settle();
+        }
+
+        fn die(&mut self, instance: &str) {
+            self.dead.insert(self.members.remove(instance).unwrap().session);
+            self.settle();
+        }
+
+        fn settle(&mut self) {
+            let mut quiet = 0;
+            while quiet <= self.members.len() {
+                quiet += 1;
+                for instance in self.members.keys().cloned().collect::<Vec<_>>() {
+                    if self.act(&instance) {
+                        quiet = 0;
+                        self.changes += 1;
+                    }
+                }
+                assert!(self.changes < 1000, "never at rest: {:?}", self.table);
+            }
+            self.changes = 0;
+        }
+
+        fn act(&mut self, instance: &str) -> bool {
+            let presence = |me: &Me| Presence {
+                session: me.session.clone(),
+                leaving: me.leaving,
+                wants: me.digest.clone(),
+                ttl_s: 4,
+            };
+            let others = self.members.iter().filter(|(name, _)| *name != instance);
+            let others = others.map(|(name, me)| (name.clone(), presence(me))).collect();
+            let me = self.members.get_mut(instance).unwrap();
+            for (resource, Entry { owner, next }) in &self.table.entries {
+                let asked = next.as_ref().is_some_and(|next| next.ready) || !me.wants.contains_key(resource);
+                set(&mut me.given, resource, *owner == me.session && asked);
+                set(&mut me.ready, resource, next.as_ref().is_some_and(|next| next.session == me.session));
+            }
+            let view = View { table: &self.table, others: &others, dead: &self.dead };
+            let plan = plan(&view, me);
+            assert!(plan.suspects.is_empty());
+            plan.entries.map(|entries| self.table.entries = entries).is_some()
+        }
+
+        fn owners(&self) -> BTreeMap<String, String> {
+            let entries = self.table.entries.iter();
+            entries.map(|(resource, entry)| (resource.clone(), entry.owner.instance().to_owned())).collect()
+        }
+    }
+
+    fn set(set: &mut BTreeSet<String>, resource: &str, present: bool) {
+        if present {
+            set.insert(resource.to_owned())
+        } else {
+            set.remove(resource)
+        };
+    }
+
+    #[test]
+    fn only_what_must_move_does() {
+        let names: Vec<String> = (0..64).map(|n| format!("channel.{n}")).collect();
+        let wants: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut group = Group::default();
+        ["a", "b"].into_iter().for_each(|name| group.join(name, &wants));
+        let two = group.owners();
+        group.join("c", &wants);
+        let three = group.owners();
+        let moved = names.iter().filter(|name| two[*name] != three[*name]);
+        assert!(moved.clone().count() > 10);
+        assert!(moved.clone().all(|name| three[name] == "c"));
+        group.die("c");
+        assert_eq!(group.owners(), two);
+    }
+
+    #[test]
+    fn members_that_want_different_things_come_to_rest_and_serve_all() {
+        let all = ["r0", "r1", "r2", "r3", "r4", "r5"];
+        for seed in 0..500 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut group = Group::default();
+            for name in ["a", "b", "c", "d"] {
+                let wants: Vec<&str> = all.into_iter().filter(|_| random.bool()).collect();
+                group.join(name, &wants);
+            }
+            if random.bool() {
+                group.die("b");
+            }
+            let owners = group.owners();
+            for resource in all {
+                let wanting = |(_, me): &(&String, &Me)| me.wants.contains_key(resource);
+                let wanting: BTreeSet<&String> =
+                    group.members.iter().filter(wanting).map(|it| it.0).collect();
+                let owner = owners.get(resource);
+                assert_eq!(owner.is_some(), !wanting.is_empty(), "seed {seed}: {resource}");
+                assert!(owner.is_none_or(|owner| wanting.contains(owner)), "seed {seed}: {resource}");
+            }
+        }
+    }
+}

@@ -193,7 +193,8 @@ impl Task {
 
     fn publish(&self) {
         let standing = self.machine.standing(self.now());
-        if self.shared.publish(standing, self.started) {
+        let turned = self.shared.publish(standing, self.started);
+        if turned && !self.machine.ended() {
             let holding = self.shared.holding();
             let (owned, living) = (holding.owned.len(), holding.living);
             if holding.fenced {
