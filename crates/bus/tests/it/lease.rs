@@ -67,7 +67,9 @@ async fn shared_out(members: &[&Member], all: &BTreeSet<String>) -> Vec<BTreeSet
         let owned: Vec<_> = members.iter().map(|member| member.held.borrow().owned.clone()).collect();
         let settled = members.iter().all(|member| {
             let held = member.held.borrow();
-            held.living == members.len() && held.asked.is_empty() && held.preparing.is_empty()
+            let idle = held.asked.is_empty() && held.preparing.is_empty();
+            // Who came just now owns nothing until the others have heard that it asks.
+            idle && held.living == members.len() && !held.owned.is_empty()
         });
         let count: usize = owned.iter().map(BTreeSet::len).sum();
         if settled && count == all.len() { Ok(owned) } else { Err(owned) }
