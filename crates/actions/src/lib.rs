@@ -10,7 +10,7 @@
 //! | `work` | one action: begin, watch, settle, tell its outcome |
 //! | `held` | whose an action is by what NATS knows, and the claim before what must not happen twice |
 //! | `act` | what a platform is asked, and what it may ask back |
-//! | `owned` | whether a partition is ours |
+//! | `owned`, `leased` | whether a partition is ours, and how it is shared |
 //! | `done`, `numbers` | what was done lately, what is counted |
 //!
 //! A partition comes to its end in one of two ways. *Released*: nothing more is taken, what is in work is
@@ -21,6 +21,7 @@
 mod act;
 mod done;
 mod held;
+mod leased;
 mod numbers;
 mod owned;
 mod partition;
@@ -28,6 +29,7 @@ mod run;
 mod work;
 
 pub use act::{Act, Carried, Errand, Sent};
+pub use leased::resources;
 pub use numbers::Numbers;
 pub use owned::Owned;
 pub use partition::{HELD, MAX_LANE};

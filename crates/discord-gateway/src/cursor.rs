@@ -208,8 +208,15 @@ impl Progress {
 
     /// Writes the cursor at most once per second, at once when a session begins or ends, and a last
     /// time when `finished`, which is after everything was flushed. What could not be written is written
-    /// the next time; `tell` hears why when that goes on for long, and `None` when it is over.
-    pub async fn write(self, kv: Bucket, finished: CancellationToken, tell: impl Fn(Option<String>) + Send) {
+    /// the next time; `tell` hears why when that goes on for long, and `None` when it is over. Nothing is
+    /// written while the shard is not `owned`: it may be somebody else's, who writes it.
+    pub async fn write(
+        self,
+        kv: Bucket,
+        finished: CancellationToken,
+        owned: impl Fn() -> bool + Send,
+        tell: impl Fn(Option<String>) + Send,
+    ) {
         let mut tick = tokio::time::interval(WRITE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut written, mut streak) = (None, Streak::default());
@@ -218,6 +225,9 @@ impl Progress {
                 tokio::select! {
                     _ = tick.tick() => {}
                     () = self.0.urgent.notified() => {}
+                }
+                if !owned() {
+                    continue;
                 }
                 match self.write_once(&kv, &mut written).await {
                     Ok(()) if streak.succeeded() => {
@@ -232,6 +242,9 @@ impl Progress {
         tokio::select! {
             () = work => {}
             () = finished.cancelled() => {}
+        }
+        if !owned() {
+            return;
         }
         let last = tokio::time::timeout(LAST_WRITE_LIMIT, self.write_once(&kv, &mut written)).await;
         if !matches!(last, Ok(Ok(()))) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bus::Bucket;
+use bus::{Bucket, Bus};
 use serde::{Deserialize, Serialize};
 use service::clock::unix_ms;
 use tokio::{
@@ -27,6 +27,10 @@ const GAP: Duration = Duration::from_millis(5250);
 const RESERVED_PART: u32 = 20;
 /// How long to wait before Discord is asked again whether the budget is back.
 const RECHECK: Duration = Duration::from_secs(5 * 60);
+/// Two resets that are no further apart are of the same day, in milliseconds.
+const SAME_DAY_MS: u64 = 60 * 60 * 1000;
+/// While another gateway has the turn, how long to wait before asking again.
+const TURN_PAUSE: Duration = Duration::from_millis(500);
 /// How long writing the ledger may hold an IDENTIFY up.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -86,9 +90,39 @@ impl Ledger {
     }
 }
 
+/// Takes turns with the other gateways of the bot: Discord counts IDENTIFYs of the bot, not of a process.
+#[derive(Debug)]
+pub struct SharedTurn {
+    /// Where the turns are kept.
+    pub bus: Bus,
+    /// Under which name.
+    pub key: String,
+    /// Who asks.
+    pub instance: String,
+}
+
+impl SharedTurn {
+    /// Waits until nobody has identified for [`GAP`] with this key. Without NATS there is no turn: what
+    /// would be read could not be stored.
+    async fn wait(&self, key: usize) {
+        let (key, owner) = (format!("{}.{key}", self.key), format!("{}@{}", self.instance, unix_ms()));
+        // Whole seconds.
+        let lasts = GAP + Duration::from_secs(1);
+        loop {
+            match self.bus.once(&key, &owner, lasts).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => warn!(%error, "waiting for the turn to IDENTIFY"),
+            }
+            sleep(TURN_PAUSE).await;
+        }
+    }
+}
+
 /// Hands out the right to IDENTIFY, to all shards of this process.
 #[derive(Debug)]
 pub struct Identify {
+    turn: Option<SharedTurn>,
     keys: Vec<Arc<Turn<Instant>>>,
     ledger: Mutex<Ledger>,
     kv: Bucket,
@@ -127,8 +161,8 @@ struct GrantedState {
 }
 
 impl Identify {
-    /// Goes on with the ledger that is kept under `key`.
-    pub async fn new(limit: SessionStartLimit, kv: Bucket, key: String) -> Self {
+    /// Goes on with the ledger that is kept under `key`; `turn` is for a bot with several gateways.
+    pub async fn new(limit: SessionStartLimit, kv: Bucket, key: String, turn: Option<SharedTurn>) -> Self {
         let kept = kv.get::<Ledger>(&key).await.unwrap_or_else(|error| {
             warn!(%error, "the kept identify budget cannot be read; discord's word is taken");
             None
@@ -139,7 +173,7 @@ impl Identify {
         let first = Instant::now() + GAP.saturating_sub(since_last);
         let keys = (0..limit.max_concurrency.max(1)).map(|_| Arc::new(Turn::new(first)));
         info!(remaining = ledger.remaining, total = ledger.total, "identify budget");
-        Self { keys: keys.collect(), ledger: Mutex::new(ledger), kv, key, gate: Gate::new() }
+        Self { turn, keys: keys.collect(), ledger: Mutex::new(ledger), kv, key, gate: Gate::new() }
     }
 
     /// Waits until `shard` may IDENTIFY. While the day's budget is down to its reserve, `on_refused`
@@ -158,11 +192,15 @@ impl Identify {
             self.gate.wait(shard).await;
             let next = self.keys[key].clone().lock_owned().await;
             sleep_until(*next).await;
+            if let Some(turn) = &self.turn {
+                turn.wait(key).await;
+            }
             // Meanwhile another shard may have been refused.
             if self.gate.is_open(shard) {
                 break next;
             }
         };
+        self.refresh().await;
         while let Err(refusal) = self.spend() {
             error!(refusal);
             on_refused(refusal);
@@ -203,6 +241,17 @@ impl Identify {
         }
         ledger.remaining -= 1;
         Ok(())
+    }
+
+    /// Other gateways spend the same budget.
+    async fn refresh(&self) {
+        if let Ok(Ok(Some(kept))) = tokio::time::timeout(WRITE_LIMIT, self.kv.get::<Ledger>(&self.key)).await
+        {
+            let mut ledger = self.ledger();
+            if kept.resets_at_ms.abs_diff(ledger.resets_at_ms) < SAME_DAY_MS {
+                ledger.remaining = ledger.remaining.min(kept.remaining);
+            }
+        }
     }
 
     /// An IDENTIFY is counted before it is made; after a crash one too many is better than one too few.

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `discover` | who the bot is, where the gateway is |
+//! | `shards` | which shards run here, of those that all gateways of the bot share |
 //! | `identify`, `backoff`, `shard` | connections: when, with which session, for how long |
 //! | `frame`, `facts`, `convert`, `reader` | what came in, and what it becomes |
 //! | `publish`, `cursor` | events to JetStream, and from where to resume |
@@ -35,6 +36,7 @@ pub mod render;
 pub mod rest;
 mod run;
 pub mod shard;
+pub mod shards;
 pub mod slash;
 pub mod stats;
 pub mod streak;

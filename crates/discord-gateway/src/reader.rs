@@ -95,7 +95,13 @@ impl Reader {
 
     /// Gives the session up.
     pub fn drop_session(&mut self) {
-        self.session = None;
+        if self.session.take().is_some() {
+            self.ctx.stats.sessions_lost.inc();
+            warn!(
+                shard = self.shard,
+                "a session cannot be resumed: what was said since its last event is not read"
+            );
+        }
         self.replaying = false;
         self.progress.session_lost();
     }

@@ -1,13 +1,17 @@
 //! The life of the gateway: connect, find out who it is, start everything, and at the end drain in
 //! the order in which nothing is lost: stop reading, store what was read, keep the cursor.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use actions::{Actions, Numbers, Owned};
-use bus::{Bucket, BucketName, Bus, Link, Options};
+use actions::{Actions, Numbers};
+use bus::{Bucket, BucketError, BucketName, Bus, Handover, Holding, Lease, Link, Options};
 use service::Context;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, sleep, timeout},
 };
@@ -23,12 +27,16 @@ use crate::{
     execute::Executor,
     facts::Facts,
     frame::Snowflake,
-    identify::{Granted, Identify},
+    identify::{Granted, Identify, SharedTurn},
     interactions::{self, Answerer},
     publish::Publisher,
     reader::{self, Reader},
-    rest::{Rest, RestError, Trouble, budget::Slot},
-    shard::{self, INTENTS, Shard, Shared},
+    rest::{
+        Rest, RestError, Trouble,
+        budget::{Slot, WINDOW_MS},
+    },
+    shard::{self, INTENTS, Shard, Shared as Common},
+    shards::{self, Shards},
     slash::Slash,
     stats::{Stats, service_stats},
     streak::Streak,
@@ -36,6 +44,8 @@ use crate::{
 
 /// The key under which the budget of refused requests is kept; it is the address's, not the bot's.
 const BUDGET_KEY: &str = "discord.invalid-requests";
+/// What each gateway has spent, by instance.
+type Budgets = BTreeMap<String, Vec<Slot>>;
 /// How often it is kept.
 const BUDGET_INTERVAL: Duration = Duration::from_secs(1);
 /// After Discord refused the token while everything ran, the process ends after this time: a restart
@@ -47,8 +57,13 @@ const STOP_LIMIT: Duration = Duration::from_millis(3200);
 /// How long the last words may take.
 const LEAVE_LIMIT: Duration = Duration::from_millis(1200);
 
+/// How long the others may take to get what this gateway had.
+const HAND_OVER_LIMIT: Duration = Duration::from_millis(500);
+
 /// What the probes say when the link is down.
 const AWAY: &str = "NATS is away; what is read is kept until it is back";
+/// What the probes say while the lease is not confirmed.
+const FENCED: &str = "NATS has not confirmed what this gateway owns; it acts on nothing until it does";
 
 /// What everything needs.
 struct Parts {
@@ -60,6 +75,8 @@ struct Parts {
     stats: Arc<Stats>,
     /// The tasks that carry out actions.
     acting: TaskTracker,
+    /// What this gateway owns of what all gateways of the bot share, once it is known which bot it is.
+    lease: OnceLock<Arc<Lease>>,
 }
 
 /// Runs the gateway until the service is asked to stop.
@@ -94,6 +111,7 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
         rest: Arc::new(rest),
         builder: Arc::new(Client::builder().ratelimiter(None).build()),
         acting: TaskTracker::new(),
+        lease: OnceLock::new(),
         stats,
         ctx,
         bus,
@@ -114,6 +132,7 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     if timeout(STOP_LIMIT, parts.acting.wait()).await.is_err() {
         warn!("actions were left behind; they are tried again by the next process");
     }
+    parts.hand_over().await;
     leave(&parts.bus).await;
     outcome
 }
@@ -153,7 +172,9 @@ impl Parts {
             while let Some(ended) = running.join_next().await {
                 outcome = outcome.and(ended.map_err(anyhow::Error::from).and_then(|outcome| outcome));
             }
-            self.save_budget().await;
+            if let Err(error) = save_budget(&self.session, &self.rest, &self.ctx.instance).await {
+                warn!(%error, "the budget of refused requests was not kept");
+            }
             outcome
         });
         stopped.await.unwrap_or_else(|_| {
@@ -174,14 +195,21 @@ impl Parts {
         let (identity, gateway) = (discover.identity().await?, discover.gateway().await?);
         let count = config.shards.unwrap_or(gateway.shards).max(1);
         info!(application = %identity.application, shards = count, "discord");
-        self.start_actions();
+        let lease = self.join(identity, count).await?;
+        self.start_actions(lease.clone());
         self.start_slash(&config, identity).await?;
 
         let (interactions, asked) = mpsc::channel(interactions::QUEUE);
         let key = format!("discord.{}.identify", identity.application);
-        let identify = Identify::new(gateway.session_start_limit, self.session.clone(), key).await;
+        let turn = SharedTurn {
+            bus: self.bus.clone(),
+            key: format!("identify.{}", identity.application),
+            instance: self.ctx.instance.clone(),
+        };
+        let identify =
+            Identify::new(gateway.session_start_limit, self.session.clone(), key, Some(turn)).await;
         let twilight = ConfigBuilder::new(self.token(&config), INTENTS).queue(Granted::default()).build();
-        let shared = Shared {
+        let shared = Common {
             twilight,
             fixed_url: config.gateway_url.is_some(),
             gateway_url: config.gateway_url.clone().unwrap_or(gateway.url),
@@ -195,7 +223,6 @@ impl Parts {
             interactions,
             prefix: config.prefix.as_str().into(),
         };
-        self.stats.set_shards(count);
         let answerer = Answerer {
             bus: self.bus.clone(),
             rest: self.rest.clone(),
@@ -204,10 +231,14 @@ impl Parts {
             deferred: Arc::new(Semaphore::new(interactions::MAX_DEFERRED)),
             shutdown: self.ctx.shutdown.clone(),
         };
+        let parts = self.clone();
+        let start: shards::Start = Box::new(move |id, token| {
+            let shared = Common { shutdown: token, ..shared.clone() };
+            Box::pin(parts.clone().shard(id, count, shared, context.clone(), identity))
+        });
+        let shards = Shards::new(lease, count, self.stats.clone(), start);
         let mut running = JoinSet::new();
-        for id in 0..count {
-            running.spawn(self.clone().shard(id, count, shared.clone(), context.clone(), identity));
-        }
+        running.spawn(shards.run(self.ctx.shutdown.clone()));
         // The shards own all that is left of `context`: once the last one has ended, the answerer does.
         running.spawn(async move {
             answerer.run(asked).await;
@@ -216,12 +247,41 @@ impl Parts {
         Ok(running)
     }
 
-    /// Runs one shard until the service stops, then stores what it read and keeps its cursor.
+    /// Shares the shards and the partitions of actions with the other gateways of the bot.
+    async fn join(&self, identity: Identity, count: u32) -> anyhow::Result<Arc<Lease>> {
+        let shards = (0..count).map(|shard| shards::resource(shard, count));
+        let resources: BTreeMap<_, _> =
+            shards.chain(actions::resources()).map(|name| (name, Handover::DrainFirst)).collect();
+        // They do not change while this process runs; the lease keeps the last value.
+        let (_, resources) = watch::channel(resources);
+        let group = format!("discord-{}", identity.application);
+        let lease = Arc::new(self.bus.join(&group, &self.ctx.instance, resources).await?);
+        let rest = self.rest.clone();
+        let heard = move |holding: &Holding| {
+            // What Discord grants the bot is for all of them.
+            rest.share_with(holding.living);
+            holding.fenced.then(|| FENCED.to_owned())
+        };
+        let health = self.ctx.health.component("lease");
+        self.ctx.tasks.spawn("lease", health.follow(lease.held(), heard, self.ctx.shutdown.clone()));
+        Ok(self.lease.get_or_init(|| lease).clone())
+    }
+
+    /// Nothing is in work any more: the others may have it at once. While NATS is away they cannot.
+    async fn hand_over(&self) {
+        if let Some(lease) = self.lease.get()
+            && *self.bus.link().borrow() == Link::Up
+        {
+            lease.leave(HAND_OVER_LIMIT).await;
+        }
+    }
+
+    /// Runs one shard until its token is cancelled, then stores what it read and keeps its cursor.
     async fn shard(
         self: Arc<Self>,
         id: u32,
         count: u32,
-        shared: Shared,
+        shared: Common,
         context: reader::Context,
         identity: Identity,
     ) -> anyhow::Result<()> {
@@ -245,16 +305,17 @@ impl Parts {
             Some(reason) => self.stats.cursor_lost(id, reason),
             None => self.stats.cursor_kept(id),
         };
-        let written = progress.write(self.session.clone(), finished.clone(), tell);
+        let owned = || self.lease.get().is_some_and(|lease| lease.holds(&shards::resource(id, count)));
+        let written = progress.write(self.session.clone(), finished.clone(), owned, tell);
         let (outcome, ()) = tokio::join!(read, written);
         outcome
     }
 
-    fn start_actions(&self) {
+    fn start_actions(&self, lease: Arc<Lease>) {
         let health = self.ctx.health.component("actions");
         let executor = Executor::new(self.rest.clone(), self.builder.clone());
         let actions = Actions::new(self.bus.clone(), executor, Numbers::new(&self.ctx.metrics), health);
-        let acting = self.acting.track_future(actions.run(Owned::all(), self.ctx.shutdown.clone()));
+        let acting = self.acting.track_future(actions.run_leased(lease, self.ctx.shutdown.clone()));
         self.ctx.tasks.spawn("actions", async { Ok(acting.await?) });
     }
 
@@ -271,23 +332,18 @@ impl Parts {
         Ok(())
     }
 
-    /// The budget of refused requests goes on where the process before stopped.
+    /// The budget of refused requests goes on where the process before stopped. What other gateways have
+    /// spent counts too: it may have been this one under another name.
     async fn restore_budget(&self) {
-        match self.session.get::<Vec<Slot>>(BUDGET_KEY).await {
+        match self.session.get::<Budgets>(BUDGET_KEY).await {
             Ok(saved) => {
-                self.rest.budget().restore(&saved.unwrap_or_default(), service::clock::unix_ms());
+                let slots: Vec<Slot> = saved.unwrap_or_default().into_values().flatten().collect();
+                self.rest.budget().restore(&slots, service::clock::unix_ms());
             }
             Err(error) => warn!(%error, "the budget of refused requests cannot be read; it starts anew"),
         }
-        let (session, rest, shutdown) = (self.session.clone(), self.rest.clone(), self.ctx.shutdown.clone());
-        self.ctx.tasks.spawn("budget", keep_budget(session, rest, shutdown));
-    }
-
-    async fn save_budget(&self) {
-        let saved = self.rest.budget().saved(service::clock::unix_ms());
-        if let Err(error) = self.session.put(BUDGET_KEY, &saved).await {
-            warn!(%error, "the budget of refused requests was not kept");
-        }
+        let (session, rest, ctx) = (self.session.clone(), self.rest.clone(), self.ctx.clone());
+        self.ctx.tasks.spawn("budget", keep_budget(session, rest, ctx));
     }
 
     /// Keeps the health in step with what REST runs into; ends when the token has been dead for a while.
@@ -310,7 +366,17 @@ impl Parts {
     }
 }
 
-async fn keep_budget(session: Bucket, rest: Arc<Rest>, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Writes what this gateway has spent beside what the others have.
+async fn save_budget(session: &Bucket, rest: &Rest, instance: &str) -> Result<(), BucketError> {
+    let now_ms = service::clock::unix_ms();
+    let entry = session.entry::<Budgets>(BUDGET_KEY).await?;
+    let (mut kept, revision) = entry.map(|entry| (entry.value, entry.revision)).unwrap_or_default();
+    kept.retain(|_, slots| slots.last().is_some_and(|slot| slot.at_ms + WINDOW_MS > now_ms));
+    kept.insert(instance.to_owned(), rest.budget().saved(now_ms));
+    session.put_if(BUDGET_KEY, &kept, revision).await.map(drop)
+}
+
+async fn keep_budget(session: Bucket, rest: Arc<Rest>, ctx: Context) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(BUDGET_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut kept = rest.budget().saved(service::clock::unix_ms());
@@ -322,13 +388,15 @@ async fn keep_budget(session: Bucket, rest: Arc<Rest>, shutdown: CancellationTok
             if now == kept {
                 continue;
             }
-            match session.put(BUDGET_KEY, &now).await {
-                Ok(_) => {
+            match save_budget(&session, &rest, &ctx.instance).await {
+                Ok(()) => {
                     kept = now;
                     if streak.succeeded() {
                         info!("the budget of refused requests is kept again");
                     }
                 }
+                // Another gateway wrote first: this one's turn comes.
+                Err(BucketError::Changed { .. }) => {}
                 Err(error) if streak.failed(Instant::now()).is_zero() => {
                     warn!(%error, "the budget of refused requests is not kept; trying again until it is");
                 }
@@ -336,5 +404,5 @@ async fn keep_budget(session: Bucket, rest: Arc<Rest>, shutdown: CancellationTok
             }
         }
     };
-    unless_stopped(&shutdown, work).await.map(|_: Option<()>| ())
+    unless_stopped(&ctx.shutdown, work).await.map(|_: Option<()>| ())
 }

@@ -63,7 +63,7 @@ pub struct Shared {
     pub identify: Arc<Identify>,
     /// Asks Discord how many session starts are left.
     pub recheck: Arc<dyn Recheck>,
-    /// Cancelled when the service stops.
+    /// Cancelled when the shard should end.
     pub shutdown: CancellationToken,
 }
 
@@ -101,7 +101,7 @@ impl Shard {
         Self { id, shared, reader, items, backoff: Backoff::default(), avoid_resume_url: false }
     }
 
-    /// Stays connected until the service stops.
+    /// Stays connected until it should end.
     ///
     /// # Errors
     /// When Discord refuses the token: a restart reads the setting again.

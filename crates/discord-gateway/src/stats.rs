@@ -1,6 +1,7 @@
 //! What the gateway counts, and how it is: metrics, `$SRV.STATS`, and the health of `discord`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -35,6 +36,8 @@ pub struct Stats {
     pub unpublishable: Counter,
     /// Connections made to the gateway, by how they began.
     pub connects: CounterVec,
+    /// Sessions that could not be resumed: what was said since their last event is lost.
+    pub sessions_lost: Counter,
     /// How far this machine's clock is ahead of Discord's, in seconds.
     pub clock_ahead_s: Gauge,
     shards: Gauge,
@@ -49,7 +52,10 @@ pub struct Stats {
 
 #[derive(Debug)]
 struct Board {
-    shards: Vec<ShardState>,
+    /// The shards that are ours, by number.
+    shards: BTreeMap<u32, ShardState>,
+    /// Whether it is known which are.
+    shared_out: bool,
     trouble: Option<String>,
     /// When the platform's component went down; `None` while it is up.
     down_since: Option<Instant>,
@@ -101,6 +107,10 @@ impl Stats {
                 "Connections to the gateway, by how they began",
                 "by",
             ),
+            sessions_lost: m.counter(
+                "discord_sessions_lost",
+                "Sessions that could not be resumed; what was said meanwhile was not read",
+            ),
             clock_ahead_s: m
                 .gauge("clock_ahead_seconds", "How far this machine's clock is ahead of Discord's"),
             shards: m.gauge("shards", "Shards owned"),
@@ -108,7 +118,8 @@ impl Stats {
             communities: m.gauge("communities", "Guilds the bot is in"),
             latency: m.gauge("gateway_latency_ms", "Longest last heartbeat of the shards, in milliseconds"),
             board: Mutex::new(Board {
-                shards: Vec::new(),
+                shards: BTreeMap::new(),
+                shared_out: false,
                 trouble: None,
                 down_since: Some(now),
                 moved_at: now,
@@ -127,11 +138,15 @@ impl Stats {
         &self.discord
     }
 
-    /// How many shards there will be.
-    pub fn set_shards(&self, count: u32) {
+    /// Which shards are ours. With none, this gateway stands by for others.
+    pub fn set_owned(&self, shards: &BTreeSet<u32>) {
         let state = ShardState { reason: "starting".to_owned(), ..ShardState::default() };
         self.change(|board| {
-            board.shards = (0..count).map(|_| state.clone()).collect();
+            board.shared_out = true;
+            board.shards.retain(|shard, _| shards.contains(shard));
+            for shard in shards {
+                board.shards.entry(*shard).or_insert_with(|| state.clone());
+            }
             board.cursor.get_or_insert_with(|| self.health.component("cursor"));
         });
     }
@@ -205,8 +220,7 @@ impl Stats {
 
     fn shard(&self, shard: u32, work: impl FnOnce(&mut ShardState)) {
         self.change(|board| {
-            let index = usize::try_from(shard).unwrap_or(usize::MAX);
-            if let Some(state) = board.shards.get_mut(index) {
+            if let Some(state) = board.shards.get_mut(&shard) {
                 work(state);
             }
         });
@@ -216,13 +230,13 @@ impl Stats {
         let board = &mut *self.board.lock().unwrap_or_else(PoisonError::into_inner);
         work(board);
         let count = board.shards.len();
-        let ready = board.shards.iter().filter(|shard| shard.reason.is_empty()).count();
+        let ready = board.shards.values().filter(|shard| shard.reason.is_empty()).count();
         self.shards.set(float(count));
         self.shards_ready.set(float(ready));
-        self.communities.set(float(board.shards.iter().map(|shard| shard.guilds).sum()));
-        self.latency.set(board.shards.iter().map(|shard| shard.latency_ms).fold(0.0, f64::max));
+        self.communities.set(float(board.shards.values().map(|shard| shard.guilds).sum()));
+        self.latency.set(board.shards.values().map(|shard| shard.latency_ms).fold(0.0, f64::max));
         if let Some(cursor) = &board.cursor {
-            match board.shards.iter().find(|shard| !shard.cursor.is_empty()) {
+            match board.shards.values().find(|shard| !shard.cursor.is_empty()) {
                 Some(shard) => cursor.down(shard.cursor.clone()),
                 None => cursor.up(),
             }
@@ -232,20 +246,20 @@ impl Stats {
 
     fn tell(&self, board: &mut Board, ready: usize) {
         let (now, count) = (Instant::now(), board.shards.len());
-        let down = board.shards.iter().enumerate().find(|(_, shard)| !shard.reason.is_empty());
+        let down = board.shards.iter().find(|(_, shard)| !shard.reason.is_empty());
         let reason = match (&board.trouble, down) {
             (Some(trouble), _) => trouble.clone(),
             (None, Some((shard, state))) => {
                 format!("shard {shard} ({ready} of {count} ready): {}", state.reason)
             }
-            (None, None) if count > 0 => {
+            (None, None) if board.shared_out => {
                 (board.down_since, board.ready) = (None, ready);
                 return self.discord.up();
             }
             (None, None) => return,
         };
         let down_since = *board.down_since.get_or_insert(now);
-        let waits = board.trouble.is_some() || board.shards.iter().any(|shard| shard.waits);
+        let waits = board.trouble.is_some() || board.shards.values().any(|shard| shard.waits);
         if waits || ready > board.ready || down_since == now {
             board.moved_at = now;
         }
@@ -294,7 +308,7 @@ mod tests {
     fn a_gateway_that_is_stuck_ends_itself_but_not_while_a_person_is_waited_for() {
         let ctx = Context::new("test");
         let stats = Stats::with_limit(&ctx, Duration::ZERO);
-        stats.set_shards(2);
+        stats.set_owned(&[0, 1].into());
         assert!(!ctx.health.readiness().alive);
         stats.shard_waits(0, "switch on the intent");
         assert!(ctx.health.readiness().alive);
@@ -313,7 +327,7 @@ mod tests {
     fn the_clock_of_a_stuck_gateway_starts_again_with_each_shard_that_comes_up() {
         let ctx = Context::new("test");
         let stats = Stats::with_limit(&ctx, Duration::from_secs(60));
-        stats.set_shards(2);
+        stats.set_owned(&[0, 1].into());
         let ago = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
         let moved = |stats: &Stats| stats.board.lock().unwrap().moved_at;
         stats.change(|board| board.moved_at = ago);
@@ -326,7 +340,7 @@ mod tests {
     fn a_cursor_that_is_not_kept_is_shown_until_it_is() {
         let ctx = Context::new("test");
         let stats = Stats::new(&ctx);
-        stats.set_shards(2);
+        stats.set_owned(&[0, 1].into());
         stats.shard_ready(0);
         stats.shard_ready(1);
         stats.cursor_lost(1, "the disk is full".to_owned());

@@ -50,6 +50,9 @@ impl Process {
         let log = File::options().create(true).append(true).open(&self.log).expect("a log file");
         let mut command = command(self.name, &self.variables);
         command.env("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", self.port)).stderr(log);
+        // The same after each start, as a supervisor does.
+        let instance = self.log.file_stem().expect("the log has a name");
+        command.env("VIGIE_INSTANCE", instance);
         self.child = Some(command.spawn().expect("the service starts"));
     }
 

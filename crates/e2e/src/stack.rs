@@ -17,11 +17,13 @@ pub struct StackOptions {
     pub workers: usize,
     /// Settings on top of those of the sandbox, for every service.
     pub variables: Vec<(&'static str, String)>,
+    /// How the platforms are.
+    pub sandbox: Options,
 }
 
 impl Default for StackOptions {
     fn default() -> Self {
-        Self { workers: 1, variables: Vec::new() }
+        Self { workers: 1, variables: Vec::new(), sandbox: Options::default() }
     }
 }
 
@@ -38,6 +40,7 @@ pub struct Stack {
     pub twitch: Process,
     /// The workers.
     pub workers: Vec<Process>,
+    variables: Vec<(&'static str, String)>,
     folder: tempfile::TempDir,
 }
 
@@ -64,7 +67,7 @@ impl Stack {
         service::install_crypto();
         let nats = Nats::start().await;
         nats.bus("provision").await.drain().await;
-        let sandbox = Sandbox::start(Options::default()).await.expect("the sandbox starts");
+        let sandbox = Sandbox::start(options.sandbox).await.expect("the sandbox starts");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let variables = settings(&nats, &sandbox, &options.variables);
         let start =
@@ -73,13 +76,13 @@ impl Stack {
         let twitch = start("twitch-gateway", "twitch.log");
         let workers =
             (0..options.workers).map(|n| start("command-worker", &format!("worker-{n}.log"))).collect();
-        Self { sandbox, nats, discord, twitch, workers, folder }
+        Self { sandbox, nats, discord, twitch, workers, variables: options.variables, folder }
     }
 
     /// The settings of a service of this stack, for one more.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
-        settings(&self.nats, &self.sandbox, &[])
+        settings(&self.nats, &self.sandbox, &self.variables)
     }
 
     /// Starts one more service.

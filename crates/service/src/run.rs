@@ -19,6 +19,9 @@ pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VIGIE_BUI
 /// The exit code for settings that cannot be used (`EX_USAGE` of sysexits): a restart would not help.
 pub const EXIT_BAD_SETTINGS: u8 = 64;
 
+/// The longest name of an instance, in characters.
+const INSTANCE_MAX: usize = 64;
+
 /// What a binary is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Info {
@@ -31,7 +34,7 @@ pub struct Info {
 pub struct Context {
     /// The name of the service.
     pub name: &'static str,
-    /// Which of several: `<host>-<process id>`.
+    /// Which of several: `VIGIE_INSTANCE`, or `<host>-<process id>`.
     pub instance: String,
     /// Cancelled when the service should stop taking work, drain, and return.
     pub shutdown: CancellationToken,
@@ -50,7 +53,7 @@ impl Context {
         let shutdown = CancellationToken::new();
         Self {
             name,
-            instance: instance(),
+            instance: host_and_process(),
             health: Health::default(),
             metrics: Metrics::default(),
             tasks: Tasks::new(shutdown.clone()),
@@ -102,6 +105,7 @@ where
     let mut settings = Settings::load(&[known]);
     let telemetry = telemetry::Config::read(&mut settings);
     let address = http_address(&mut settings);
+    let instance = instance(&mut settings);
     let config = read(&mut settings);
     if let [first, ..] = settings.problems() {
         let count = settings.problems().len();
@@ -114,7 +118,7 @@ where
         return ExitCode::from(EXIT_BAD_SETTINGS);
     }
     install_crypto();
-    let context = Context::new(info.name);
+    let context = Context { instance, ..Context::new(info.name) };
     let guard = match telemetry::start(&telemetry, info.name, &context.instance) {
         Ok(guard) => guard,
         Err(reason) => {
@@ -199,7 +203,16 @@ fn table(known: &[Setting]) -> String {
     known.iter().chain(COMMON).map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn instance() -> String {
+fn instance(settings: &mut Settings) -> String {
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let named = settings.optional_parse("VIGIE_INSTANCE", |text| {
+        let good = (1..=INSTANCE_MAX).contains(&text.len()) && text.chars().all(fine);
+        if good { Ok(text.to_owned()) } else { Err(String::new()) }
+    });
+    named.unwrap_or_else(host_and_process)
+}
+
+fn host_and_process() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let token = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     format!("{}-{}", host.chars().take(32).map(token).collect::<String>(), std::process::id())

@@ -52,6 +52,14 @@ pub static COMMON: &[Setting] = &[
         secret: false,
     },
     Setting {
+        name: "VIGIE_INSTANCE",
+        default: None,
+        expected: "1 to 64 of A-Z a-z 0-9 - _",
+        help: "the name of this process among those of its kind: the same again after a restart, never two at \
+               once; not set: host and process id",
+        secret: false,
+    },
+    Setting {
         name: "VIGIE_HTTP_ADDR",
         default: Some("127.0.0.1:9420"),
         expected: "an address with a port",

@@ -6,7 +6,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,7 @@ pub struct Slot {
 #[derive(Debug)]
 pub struct Budget {
     limit: u32,
+    sharing: AtomicU32,
     slots: Mutex<VecDeque<Slot>>,
 }
 
@@ -44,7 +48,12 @@ impl Budget {
     /// A budget of `limit` invalid requests per 10 minutes.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        Self { limit, slots: Mutex::default() }
+        Self { limit, sharing: AtomicU32::new(1), slots: Mutex::default() }
+    }
+
+    /// The budget is shared with other gateways: this one takes an equal part of it.
+    pub fn share_with(&self, gateways: u32) {
+        self.sharing.store(gateways.max(1), Ordering::Relaxed);
     }
 
     /// Adds what an earlier process counted.
@@ -81,14 +90,15 @@ impl Budget {
     /// When requests may be made again, in Unix milliseconds; `None` when they may be made now.
     #[must_use]
     pub fn closed_until_ms(&self, now_ms: u64) -> Option<u64> {
+        let limit = (self.limit / self.sharing.load(Ordering::Relaxed)).max(1);
         self.with(now_ms, |slots| {
             let mut left = sum(slots);
-            if left < self.limit {
+            if left < limit {
                 return None;
             }
             slots.iter().find_map(|slot| {
                 left = left.saturating_sub(slot.count);
-                (left < self.limit).then_some(slot.at_ms + SLOT_MS + WINDOW_MS)
+                (left < limit).then_some(slot.at_ms + SLOT_MS + WINDOW_MS)
             })
         })
     }

@@ -133,6 +133,12 @@ impl Rest {
         &self.budget
     }
 
+    /// What Discord grants the bot is shared with other gateways: this one takes an equal part.
+    pub fn share_with(&self, gateways: usize) {
+        self.limiter.share_with(gateways);
+        self.budget.share_with(u32::try_from(gateways).unwrap_or(u32::MAX));
+    }
+
     /// What keeps all requests back, if anything.
     #[must_use]
     pub fn trouble(&self) -> watch::Receiver<Trouble> {

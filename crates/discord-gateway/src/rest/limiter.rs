@@ -154,6 +154,11 @@ impl Limiter {
         drop(permit);
     }
 
+    /// The global limit is shared with other gateways: this one takes an equal part of it.
+    pub fn share_with(&self, gateways: usize) {
+        self.global.state().sharing = gateways.max(1);
+    }
+
     /// Keeps everything but interaction callbacks back for `pause`: a 429 of scope `global`.
     pub fn pause_all(&self, pause: Duration) {
         self.global.pause(pause);
@@ -315,17 +320,19 @@ struct GlobalState {
     /// When the last `per_second` requests were let through.
     sent: VecDeque<Instant>,
     closed_until: Instant,
+    /// How many gateways share the limit.
+    sharing: usize,
 }
 
 impl Global {
     fn new(per_second: u32) -> Self {
-        let state = GlobalState { sent: VecDeque::new(), closed_until: Instant::now() };
+        let state = GlobalState { sent: VecDeque::new(), closed_until: Instant::now(), sharing: 1 };
         let per_second = usize::try_from(per_second.max(1)).unwrap_or(usize::MAX);
         Self { per_second, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
 
     fn pause(&self, pause: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.closed_until = state.closed_until.max(Instant::now() + pause + SLACK);
     }
 
@@ -344,23 +351,28 @@ impl Global {
 
     /// Takes one request, or says when to ask again.
     fn step(&self, now: Instant) -> Option<Instant> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if state.closed_until > now {
             return Some(state.closed_until);
         }
         while state.sent.front().is_some_and(|at| *at + SECOND <= now) {
             state.sent.pop_front();
         }
-        if state.sent.len() >= self.per_second {
+        let share = (self.per_second / state.sharing).max(1);
+        if state.sent.len() >= share {
             return state.sent.front().map(|at| *at + SECOND);
         }
-        let burst = (self.per_second / 10).max(1);
+        let burst = (share / 10).max(1);
         let last = state.sent.len().checked_sub(burst).and_then(|index| state.sent.get(index));
         if let Some(again) = last.map(|at| *at + TENTH).filter(|again| *again > now) {
             return Some(again);
         }
         state.sent.push_back(now);
         None
+    }
+
+    fn state(&self) -> MutexGuard<'_, GlobalState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

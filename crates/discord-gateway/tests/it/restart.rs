@@ -90,6 +90,7 @@ async fn a_session_that_is_gone_is_replaced_by_a_new_one() {
 
 /// The cursor of the only shard, once there is one.
 async fn kept_cursor(rig: &Rig) -> (String, Cursor) {
+    service::install_crypto();
     let kv = rig.bus.bucket(bus::BucketName::Session).await.unwrap();
     let me: serde_json::Value = reqwest::Client::new()
         .get(format!("{}/api/v10/applications/@me", rig.sandbox.http_url()))
@@ -114,6 +115,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_discord-gateway"));
         command.env_clear().envs(rig.settings()).stdout(Stdio::null()).stderr(Stdio::null());
         command.env("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", free_port()));
+        command.env("VIGIE_INSTANCE", "under-test");
         Self(command.spawn().unwrap())
     }
 

@@ -5,4 +5,5 @@
 mod bad_input;
 mod chat;
 mod recovery;
+mod several;
 mod trace;

@@ -12,7 +12,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{part::Part, probe::Probe, report::Reporter};
+use super::{
+    part::{Part, Readiness},
+    probe::Probe,
+    report::Reporter,
+};
 
 /// A longer line of a log is passed on in pieces, in bytes.
 const MAX_LINE_BYTES: u64 = 16 * 1024;
@@ -53,10 +57,21 @@ fn tell(
     }
     let own = part.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let address = address.map(|address| ("VIGIE_HTTP_ADDR", address));
-    for (name, value) in own.chain(address).filter(|(name, _)| part.may_know(name)) {
+    // The same name after each start: what the one before had is taken over at once.
+    let instance = instance(&part.name);
+    let service = matches!(part.readiness, Readiness::OwnHttp);
+    let instance = service.then_some(("VIGIE_INSTANCE", instance.as_str()));
+    for (name, value) in own.chain(address).chain(instance).filter(|(name, _)| part.may_know(name)) {
         // A service takes either of the two, never both.
         command.env(name, value).env_remove(format!("{name}_FILE"));
     }
+}
+
+/// The name of a part among all machines that share a NATS.
+fn instance(part: &str) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let token = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    format!("{}-{part}", host.chars().take(32).map(token).collect::<String>())
 }
 
 /// Makes the kernel kill the child when this process dies, even by `kill -9`. All state that matters
@@ -123,10 +138,7 @@ pub(crate) fn reason(status: ExitStatus) -> String {
 mod tests {
     use std::{collections::BTreeMap, path::PathBuf};
 
-    use super::{
-        super::part::{Readiness, Stage},
-        *,
-    };
+    use super::{super::part::Stage, *};
 
     /// What a part is told and, with `None`, what it is not.
     fn told(platform: Option<&'static str>) -> BTreeMap<String, Option<String>> {
@@ -168,5 +180,6 @@ mod tests {
         assert_eq!(told["NATS_URL"].as_deref(), Some("nats://x"));
         assert_eq!(told["NATS_URL_FILE"], None);
         assert_eq!(told["VIGIE_HTTP_ADDR_FILE"], None);
+        assert!(told["VIGIE_INSTANCE"].as_deref().is_some_and(|name| name.ends_with("-part")));
     }
 }
