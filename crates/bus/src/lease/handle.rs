@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
+    hash,
     keys::Keys,
     machine::{Machine, Standing},
     plan::Handover,
@@ -49,6 +50,8 @@ pub struct Holding {
     /// How many members there are, itself included: limits of an account are shared out among them. It
     /// is at least 1.
     pub living: usize,
+    /// The instances that are there to stay, itself included. One that is leaving is not among them.
+    pub members: BTreeSet<String>,
     /// Whether its membership cannot be confirmed, so that it may act on nothing. That says nothing about
     /// who will own what: keep connections until it is over, then go by `owned`.
     pub fenced: bool,
@@ -64,10 +67,19 @@ impl Holding {
             asked: BTreeSet::new(),
             preparing: BTreeSet::new(),
             living: 1,
+            members: BTreeSet::new(),
             fenced: true,
             replaced: false,
             until: None,
         }
+    }
+
+    /// The `count` members that rank highest for something that several may do at once, the first first.
+    /// All members agree as soon as they have heard of each other; only what must move does when one
+    /// comes or goes. `resource` need not be one that is owned.
+    #[must_use]
+    pub fn ranked(&self, resource: &str, count: usize) -> Vec<&str> {
+        hash::ranked(resource, self.members.iter().map(String::as_str), count)
     }
 }
 
@@ -205,16 +217,18 @@ impl Shared {
     pub fn publish(&self, standing: Standing, started: Instant) -> bool {
         let mut turned = false;
         self.holding.send_if_modified(|holding| {
-            let Standing { owned, asked, preparing, living, until } = standing;
+            let Standing { owned, asked, preparing, living, members, until } = standing;
             let fenced = until.is_none();
             turned = fenced != holding.fenced;
             let changed = turned
                 || owned != holding.owned
                 || asked != holding.asked
                 || preparing != holding.preparing
-                || living != holding.living;
+                || living != holding.living
+                || members != holding.members;
             let until = until.map(|until| started + until);
-            *holding = Holding { owned, asked, preparing, living, fenced, until, replaced: holding.replaced };
+            let replaced = holding.replaced;
+            *holding = Holding { owned, asked, preparing, living, members, fenced, until, replaced };
             changed
         });
         turned
@@ -243,8 +257,12 @@ impl Shared {
         let fenced = self.holding.send_if_modified(|holding| {
             let over = holding.until.is_some_and(|until| Instant::now() >= until);
             if over {
-                *holding =
-                    Holding { living: holding.living, replaced: holding.replaced, ..Holding::fenced() };
+                *holding = Holding {
+                    living: holding.living,
+                    members: std::mem::take(&mut holding.members),
+                    replaced: holding.replaced,
+                    ..Holding::fenced()
+                };
             }
             over
         });

@@ -21,6 +21,17 @@ pub(crate) fn choice<'a>(resource: &str, instances: impl Iterator<Item = &'a str
     instances.max_by_key(|instance| (weight(resource, instance), *instance))
 }
 
+/// The `count` instances that rank highest for a resource, the one that should own it first.
+pub(crate) fn ranked<'a>(
+    resource: &str,
+    instances: impl Iterator<Item = &'a str>,
+    count: usize,
+) -> Vec<&'a str> {
+    let mut ranked: Vec<_> = instances.map(|instance| (weight(resource, instance), instance)).collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    ranked.into_iter().take(count).map(|(_, instance)| instance).collect()
+}
+
 /// Two members with the same digest want the same resources.
 pub(crate) fn digest<'a>(resources: impl Iterator<Item = &'a str>) -> String {
     let hash = fnv1a(resources.flat_map(|resource| resource.bytes().chain([0])));
@@ -61,5 +72,17 @@ mod tests {
             let after = choice(&resource, all.into_iter().filter(|name| *name != "b")).unwrap();
             assert!(before == after || before == "b");
         }
+    }
+
+    #[test]
+    fn the_first_of_the_ranked_is_the_chosen_one_and_the_second_follows_it() {
+        let all = ["a", "b", "c"];
+        for n in 0..1000 {
+            let resource = n.to_string();
+            let two = ranked(&resource, all.into_iter(), 2);
+            assert_eq!(choice(&resource, all.into_iter()), Some(two[0]));
+            assert_eq!(choice(&resource, all.into_iter().filter(|name| *name != two[0])), Some(two[1]));
+        }
+        assert_eq!(ranked("x", ["a"].into_iter(), 2), ["a"]);
     }
 }

@@ -77,6 +77,8 @@ pub(crate) struct Standing {
     pub asked: BTreeSet<String>,
     pub preparing: BTreeSet<String>,
     pub living: usize,
+    /// Those that are there to stay, itself included.
+    pub members: BTreeSet<String>,
     /// Until when; `None` when fenced.
     pub until: Option<Time>,
 }
@@ -256,10 +258,13 @@ impl Machine {
     pub fn standing(&self, now: Time) -> Standing {
         let living = self.others.len() + 1;
         let until = self.until.filter(|until| now < *until && self.settled && !self.ended());
+        let staying = self.others.iter().filter(|(_, presence)| !presence.leaving).map(|(name, _)| name);
+        let me = (!self.me.leaving).then_some(&self.instance);
+        let members = staying.chain(me).cloned().collect();
         if until.is_none() || self.table_unreadable {
-            return Standing { living, ..Standing::default() };
+            return Standing { living, members, ..Standing::default() };
         }
-        let mut standing = Standing { living, until, ..Standing::default() };
+        let mut standing = Standing { living, members, until, ..Standing::default() };
         for (resource, entry) in &self.table.entries {
             let next = entry.next.as_ref();
             if entry.owner == self.me.session && !self.me.given.contains(resource) {
