@@ -87,6 +87,10 @@ fn of_compose(known: &Known, text: &str) -> Vec<String> {
 fn of_service(known: &Known, lines: &Lines<'_>, service: usize) -> Vec<String> {
     let problem = |words: String| format!("{COMPOSE}: {}: {words}", lines.0[service].key);
     let Some(environment) = lines.member(service, "environment") else { return Vec::new() };
+    // Somebody else's program knows none of our settings.
+    if lines.member(service, "image").is_some_and(|at| !lines.0[at].value.contains(CLI)) {
+        return Vec::new();
+    }
     let Some(binary) = lines.member(service, "command").and_then(|at| first_word(lines.0[at].value)) else {
         return vec![problem(
             "expected command: [\"binary\"], which says what its environment is for".into(),
@@ -177,7 +181,10 @@ x-settings: &settings
 
 services:
   nats:
+    image: nats:2.15-alpine
     command: ["--config", "/etc/nats/nats.conf"]
+    environment:
+      GOMAXPROCS: ${GOMAXPROCS:-1}
     volumes:
       - ./nats.conf:/etc/nats/nats.conf:ro
   provision:
