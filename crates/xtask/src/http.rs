@@ -19,9 +19,15 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// When nobody answers `within` the time, or with anything but a 2xx; the message then holds the
 /// server's own `error`.
 pub async fn post(base: &str, path: &str, body: &Value, within: Duration) -> anyhow::Result<Value> {
-    let body = body.to_string();
-    let content = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-    ask(base, &format!("POST {path}"), &content, &body, within).await
+    send(base, &format!("POST {path}"), body, within).await
+}
+
+/// As [`post`], with PUT.
+///
+/// # Errors
+/// As [`post`].
+pub async fn put(base: &str, path: &str, body: &Value, within: Duration) -> anyhow::Result<Value> {
+    send(base, &format!("PUT {path}"), body, within).await
 }
 
 /// Gets `http://HOST:PORT` + `path`: its JSON, or its text as a JSON string.
@@ -30,6 +36,12 @@ pub async fn post(base: &str, path: &str, body: &Value, within: Duration) -> any
 /// As [`post`].
 pub async fn get(base: &str, path: &str, within: Duration) -> anyhow::Result<Value> {
     ask(base, &format!("GET {path}"), "", "", within).await
+}
+
+async fn send(base: &str, what: &str, body: &Value, within: Duration) -> anyhow::Result<Value> {
+    let body = body.to_string();
+    let content = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    ask(base, what, &content, &body, within).await
 }
 
 async fn ask(base: &str, what: &str, headers: &str, body: &str, within: Duration) -> anyhow::Result<Value> {

@@ -3,11 +3,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
 pub mod bench;
+pub mod chaos;
 pub mod conformance;
 pub mod demo;
 mod http;
 pub mod nats;
+mod page;
+mod parts;
 pub mod paths;
+mod process;
 pub mod schema;
 pub mod shell;
 pub mod test;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, conformance, demo, nats, schema, test, tidy};
+use xtask::{bench, chaos, conformance, demo, nats, schema, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own commands", disable_help_subcommand = true)]
@@ -26,6 +26,8 @@ enum Command {
     Conformance(conformance::Options),
     /// Measure latency, CPU and memory beside a bot of one process
     Bench(bench::Options),
+    /// Kill, stop and cut parts under load, and count what is lost or answered twice
+    Chaos(chaos::Options),
     /// Find or fetch nats-server and print its path
     Nats,
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Schema(options) => schema::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Nats => nats::print(),
     };
     match done {

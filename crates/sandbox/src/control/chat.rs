@@ -70,6 +70,14 @@ impl Control {
         })
     }
 
+    /// How many bots hear what is said in a channel, now or when they come back for it.
+    fn hearing(&self, platform: Platform, channel: &str) -> usize {
+        match platform {
+            Platform::Discord => self.discord.hearing(channel),
+            Platform::Twitch => self.twitch.hearing(channel),
+        }
+    }
+
     /// Uses a slash command as it is typed and returns the interaction's id.
     pub(super) fn slash_text(&self, person: Person, channel: &str, text: &str) -> Result<String, Refused> {
         check_text(text)?;
@@ -197,8 +205,11 @@ struct Say {
 
 async fn say(State(control): State<Control>, Body(say): Body<Say>) -> Result<Json<Value>, Refused> {
     let channel = control.channel(say.platform, say.channel.as_deref())?;
+    // A bot that comes or goes meanwhile may not hear it, so the smaller number is told.
+    let before = control.hearing(say.platform, &channel);
     let id = control.say(say.platform, say.person, &channel, &say.text)?;
-    Ok(Json(json!({ "id": id })))
+    let heard = before.min(control.hearing(say.platform, &channel));
+    Ok(Json(json!({ "id": id, "heard": heard })))
 }
 
 #[derive(Deserialize)]

@@ -179,6 +179,14 @@ impl Discord {
         shown.into_iter().rev().map(|message| world.line(message)).collect()
     }
 
+    /// How many sessions are given what is said in a channel, be it when they are resumed.
+    #[must_use]
+    pub fn hearing(&self, channel_id: &str) -> usize {
+        let channel = channel_id.parse().ok();
+        let guild = channel.and_then(|id| self.0.world().channels.get(&id).and_then(|channel| channel.guild));
+        self.0.hub.hearing(guild, self.0.options.session_grace)
+    }
+
     /// The knobs that make it misbehave.
     #[must_use]
     pub fn faults(&self) -> &Faults {

@@ -262,6 +262,12 @@ impl Twitch {
         found.map(world::Channel::history).unwrap_or_default()
     }
 
+    /// How many connections are given what is said in a channel. Nobody gets it later.
+    pub fn hearing(&self, channel: &str) -> usize {
+        let state = self.0.state();
+        state.channels.get(channel.trim_start_matches('#')).map_or(0, |channel| channel.members.len())
+    }
+
     /// The fault knobs.
     pub fn faults(&self) -> &Faults {
         &self.0.faults

@@ -46,6 +46,20 @@ impl Api {
 }
 
 #[tokio::test]
+async fn a_line_tells_how_many_bots_hear_it() {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let api = Api::of(&sandbox);
+    let say = |platform: &str| json!({ "platform": platform, "person": "noor", "text": "ahoy" });
+    let bot = Bot::connect(&sandbox.http_url()).await;
+    assert_eq!(api.post("/sandbox/say", say("discord")).await["heard"], 1);
+    assert_eq!(api.post("/sandbox/say", say("twitch")).await["heard"], 0);
+    drop(bot);
+    // Its session waits for it, so it hears what is said now when it resumes.
+    assert_eq!(api.post("/sandbox/say", say("discord")).await["heard"], 1);
+    sandbox.stop().await;
+}
+
+#[tokio::test]
 async fn people_talk_and_are_heard() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let api = Api::of(&sandbox);
@@ -54,6 +68,7 @@ async fn people_talk_and_are_heard() {
         let said = api.post("/sandbox/say", say).await;
         let history = api.get(&format!("/sandbox/history?platform={platform}")).await;
         assert_eq!(history[0]["id"], said["id"]);
+        assert_eq!(said["heard"], 0, "no bot is there");
         assert_eq!((&history[0]["text"], &history[0]["author"]["role"]), (&json!("ahoy"), &json!("viewer")));
     }
     let state = api.get("/sandbox/state").await;

@@ -1,19 +1,20 @@
 //! The two bots that are measured, and the sandbox that stands for Discord.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
     path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
+use testkit::free_port;
 
-use super::process::Process;
-use crate::{http, paths};
-
-/// How long a part may take to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+use crate::{
+    http,
+    parts::{self, READY_LIMIT, ready},
+    paths,
+    process::Process,
+};
 
 /// Which bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct Running {
 /// Starts both and waits until the bot answers.
 pub async fn start(kind: Kind, guilds: u32, nats_server: &Path) -> anyhow::Result<Running> {
     let folder = tempfile::tempdir_in(paths::target())?;
-    let [http_port, irc_port] = [free_port()?, free_port()?];
+    let [http_port, irc_port] = [free_port(), free_port()];
     let url = format!("http://127.0.0.1:{http_port}");
     let (http_address, irc_address) = (format!("127.0.0.1:{http_port}"), format!("127.0.0.1:{irc_port}"));
     let extra = guilds.saturating_sub(1).to_string();
@@ -100,9 +101,9 @@ fn monolith(url: &str, folder: &Path) -> anyhow::Result<Process> {
 }
 
 async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyhow::Result<Vec<Process>> {
-    let port = free_port()?;
+    let port = free_port();
     let config = folder.join("nats.conf");
-    std::fs::write(&config, nats_config(port, folder))?;
+    std::fs::write(&config, parts::nats_config(port, folder))?;
     let config = config.to_str().context("the path is not UTF-8")?;
     let nats = Process::start(
         "nats-server",
@@ -111,10 +112,10 @@ async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyho
         &[("GOMAXPROCS", "1".to_owned())],
         folder,
     )?;
-    let settings = |name: &str| -> anyhow::Result<Vec<(&'static str, String)>> {
-        Ok(vec![
+    let settings = |name: &str| -> Vec<(&'static str, String)> {
+        vec![
             ("NATS_URL", format!("nats://127.0.0.1:{port}")),
-            ("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", free_port()?)),
+            ("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", free_port())),
             ("NATS_STORAGE", std::env::var("NATS_STORAGE").unwrap_or_else(|_| "file".to_owned())),
             ("LOG_LEVEL", "warn".to_owned()),
             ("COMMAND_COOLDOWN", "0".to_owned()),
@@ -127,14 +128,14 @@ async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyho
             ("TWITCH_IRC_URL", format!("irc://{irc}")),
             ("TWITCH_API_URL", url.to_owned()),
             ("TWITCH_AUTH_URL", url.to_owned()),
-        ])
+        ]
     };
     let mut provision = std::process::Command::new(release("vigie"));
-    provision.arg("provision").env_clear().envs(settings("vigie")?);
+    provision.arg("provision").env_clear().envs(settings("vigie"));
     crate::shell::output(&mut provision)?;
     let mut processes = vec![nats];
     for name in ["discord-gateway", "twitch-gateway", "command-worker"] {
-        let variables = settings(name)?;
+        let variables = settings(name);
         let address =
             variables.iter().find(|(name, _)| *name == "VIGIE_HTTP_ADDR").map(|(_, value)| value.clone());
         processes.push(Process::start(name, &release(name), &[], &variables, folder)?);
@@ -146,29 +147,6 @@ async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyho
     Ok(processes)
 }
 
-async fn ready(url: &str) -> anyhow::Result<()> {
-    let started = Instant::now();
-    loop {
-        match http::get(url, "/readyz", Duration::from_secs(2)).await {
-            Ok(_) => return Ok(()),
-            Err(error) if started.elapsed() > READY_LIMIT => bail!("{url} is not ready: {error:#}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-fn nats_config(port: u16, folder: &Path) -> String {
-    format!(
-        "listen: \"127.0.0.1:{port}\"\nmax_payload: 256KB\njetstream {{ store_dir: {:?}, \
-         max_memory_store: 512MB, max_file_store: 1GB, sync_interval: \"10s\" }}\n",
-        folder.join("jetstream")
-    )
-}
-
 fn release(name: &str) -> std::path::PathBuf {
     paths::target().join("release").join(name)
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

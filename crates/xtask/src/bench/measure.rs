@@ -79,7 +79,7 @@ pub struct Sample {
     /// Latency at p50 and p99, in microseconds.
     pub latency_us: (u64, u64),
     /// For each process: name, resident bytes at rest, resident bytes after the load, CPU time.
-    pub processes: Vec<(&'static str, u64, u64, Duration)>,
+    pub processes: Vec<(String, u64, u64, Duration)>,
 }
 
 impl Sample {
@@ -104,7 +104,12 @@ pub async fn one(kind: Kind, scenario: &Scenario, nats_server: &Path) -> anyhow:
     ensure!(answered == commands, "{answered} of {commands} commands were answered: {report}");
     let mut processes = Vec::new();
     for ((process, rest), before) in running.bot.iter().zip(rest).zip(before) {
-        processes.push((process.name, rest, process.resident()?, process.cpu()?.saturating_sub(before)));
+        processes.push((
+            process.name.clone(),
+            rest,
+            process.resident()?,
+            process.cpu()?.saturating_sub(before),
+        ));
     }
     Ok(Sample {
         kind,

@@ -8,7 +8,6 @@
 
 mod bot;
 mod measure;
-mod process;
 mod report;
 
 use anyhow::Context;

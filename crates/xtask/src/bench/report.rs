@@ -2,17 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-use anyhow::Context;
-
 use super::{
     Options,
     bot::Kind,
     measure::{Sample, Scenario},
 };
-use crate::paths;
-
-const START: &str = "<!-- bench:start -->";
-const END: &str = "<!-- bench:end -->";
+use crate::page;
 
 /// All tables.
 pub fn tables(samples: &[Sample], options: &Options) -> String {
@@ -53,7 +48,7 @@ pub fn tables(samples: &[Sample], options: &Options) -> String {
 fn processes(samples: &[&Sample], scenario: &str) -> String {
     #[derive(Default)]
     struct Row {
-        name: &'static str,
+        name: String,
         rest: Vec<u64>,
         after: Vec<u64>,
         cpu: Vec<u64>,
@@ -62,7 +57,7 @@ fn processes(samples: &[&Sample], scenario: &str) -> String {
     for sample in samples {
         for (place, (name, rest, after, cpu)) in sample.processes.iter().enumerate() {
             let row = rows.entry(place).or_default();
-            row.name = name;
+            row.name.clone_from(name);
             row.rest.push(*rest);
             row.after.push(*after);
             row.cpu.push(micros(*cpu) / sample.events.max(1));
@@ -88,12 +83,7 @@ fn processes(samples: &[&Sample], scenario: &str) -> String {
 
 /// Puts the tables between the markers of docs/performance.md.
 pub fn write(tables: &str) -> anyhow::Result<()> {
-    let path = paths::root().join("docs/performance.md");
-    let page = std::fs::read_to_string(&path)?;
-    let (head, rest) = page.split_once(START).with_context(|| format!("it has no {START}"))?;
-    let (_, tail) = rest.split_once(END).with_context(|| format!("it has no {END}"))?;
-    std::fs::write(path, format!("{head}{START}\n{tables}{END}{tail}"))?;
-    Ok(())
+    page::write("docs/performance.md", "bench", tables)
 }
 
 fn select<'a>(samples: &'a [Sample], kind: Kind, scenario: &str) -> Vec<&'a Sample> {

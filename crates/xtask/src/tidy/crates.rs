@@ -35,7 +35,7 @@ const TABLE: [Row; 14] = [
             "testkit",
         ],
     ),
-    ("xtask", &["protocol"]),
+    ("xtask", &["protocol", "bus", "testkit"]),
 ];
 
 /// What tests may import besides. The sandbox stands for the platforms, and is no service of ours.

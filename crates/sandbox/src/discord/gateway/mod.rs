@@ -127,6 +127,15 @@ impl Hub {
         lock(&self.sessions).iter().any(|session| session.connected())
     }
 
+    /// How many sessions hear of messages in a guild, or in direct messages.
+    pub fn hearing(&self, guild: Option<Id>, grace: Duration) -> usize {
+        let wanted = intents::messages(guild.is_some());
+        let hears = |session: &&Arc<Session>| {
+            session.intents & wanted != 0 && session.serves(guild) && !session.over(grace)
+        };
+        lock(&self.sessions).iter().filter(hears).count()
+    }
+
     /// Ends the sessions that wait for their clients.
     pub fn end_waiting(&self) {
         lock(&self.sessions).retain(|session| session.connected());

@@ -1,12 +1,14 @@
-//! A child process, and what the kernel says it used.
+//! A child process: started with a log of its own, signalled, and what the kernel says it used.
 
 use std::{
+    fs::File,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// `USER_HZ`: the unit of CPU times in `/proc`, 1/100 s on every Linux that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
@@ -14,20 +16,23 @@ const TICK: Duration = Duration::from_millis(10);
 /// A child that ends with this value.
 pub struct Process {
     /// What it is called in tables.
-    pub name: &'static str,
+    pub name: String,
     child: Child,
 }
 
 impl Process {
-    /// Starts a program with its log in `folder`.
+    /// Starts a program with its log in `folder`, after what is there already.
+    ///
+    /// # Errors
+    /// When it cannot be started, or its log not be written.
     pub fn start(
-        name: &'static str,
+        name: &str,
         program: &Path,
         arguments: &[&str],
         variables: &[(&str, String)],
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+        let log = File::options().create(true).append(true).open(folder.join(format!("{name}.log")))?;
         let child = Command::new(program)
             .args(arguments)
             .env_clear()
@@ -37,10 +42,31 @@ impl Process {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self { name, child })
+        Ok(Self { name: name.to_owned(), child })
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("{} has no process id", self.name))?;
+        kill_process(pid, signal).with_context(|| format!("{} has ended; its log tells why", self.name))
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// CPU time used so far, user and system.
+    ///
+    /// # Errors
+    /// When it has ended.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
             .with_context(|| format!("{} has ended; its log tells why", self.name))?;
@@ -52,6 +78,9 @@ impl Process {
     }
 
     /// Resident memory in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
     pub fn resident(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .with_context(|| format!("{} has ended; its log tells why", self.name))?;
