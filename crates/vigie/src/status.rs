@@ -21,6 +21,8 @@ use crate::{
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// The stream of dead letters, which should stay empty.
 const DEAD: &str = "DEAD";
+/// Sessions of Discord that could not be resumed.
+const SESSIONS_LOST: &str = "discord_sessions_lost_total";
 /// Clears the terminal and goes to its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -101,6 +103,28 @@ impl View {
         self.streams.iter().filter(|one| one.stream == DEAD).map(|one| one.messages).sum()
     }
 
+    /// What went wrong before, and needs no hand now.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let dead = self.dead_letters();
+        if dead > 0 {
+            let letters = if dead == 1 { "letter" } else { "letters" };
+            warnings.push(format!("{dead} dead {letters}: `vigie dead list` says what and why"));
+        }
+        for service in &self.services {
+            let lost = service.metrics.get(SESSIONS_LOST).copied().unwrap_or_default();
+            if lost > 0.0 {
+                let sessions = if lost < 2.0 { "session" } else { "sessions" };
+                warnings.push(format!(
+                    "{} {}: {lost} {sessions} could not be resumed since it started; what was said meanwhile was \
+                     not read",
+                    service.service, service.instance
+                ));
+            }
+        }
+        warnings
+    }
+
     fn json(&self) -> anyhow::Result<String> {
         let streams: Vec<_> = self
             .streams
@@ -112,6 +136,7 @@ impl View {
             "nats": { "url": self.url, "version": self.server },
             "ready": problems.is_empty(),
             "problems": problems,
+            "warnings": self.warnings(),
             "services": self.services,
             "streams": streams,
         });
@@ -135,10 +160,8 @@ impl View {
             text += &paint.bad(&format!("✗ {problem}"));
             text.push('\n');
         }
-        let dead = self.dead_letters();
-        if dead > 0 {
-            let letters = if dead == 1 { "letter" } else { "letters" };
-            text += &paint.bad(&format!("! {dead} dead {letters}: `vigie dead list` says what and why"));
+        for warning in self.warnings() {
+            text += &paint.bad(&format!("! {warning}"));
             text.push('\n');
         }
         text
@@ -255,6 +278,7 @@ mod tests {
         let mut view = view("twitch: login refused: make a new token and set TWITCH_OAUTH_TOKEN", 2);
         view.services.remove(0);
         view.services[0].build = "0.2.0 (def1234567)".to_owned();
+        view.services[0].metrics.insert(SESSIONS_LOST.to_owned(), 1.0);
         insta::assert_snapshot!(view.render(Paint::plain()));
     }
 
@@ -264,5 +288,6 @@ mod tests {
         assert_eq!(json["ready"], true);
         assert_eq!(json["services"][1]["metrics"]["shards"], 2.0);
         assert_eq!(json["streams"][0]["messages"], 3);
+        assert_eq!(json["warnings"], json!([]));
     }
 }

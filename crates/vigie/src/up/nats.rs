@@ -68,7 +68,7 @@ pub(crate) fn part(root: &Path, port: u16, storage: Storage, server: Option<&str
 /// On one core the server spends a third less on each message: nobody is woken to look for work that
 /// is not there. A bot does not reach a hundredth of what one core carries; whoever does says more.
 fn threads() -> String {
-    std::env::var("GOMAXPROCS").unwrap_or_else(|_| "1".to_owned())
+    env::var("GOMAXPROCS").unwrap_or_else(|_| "1".to_owned())
 }
 
 /// The defaults of the limits would be three quarters of the memory and of the disk. Either store holds
