@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 use crate::{Options, Sandbox, twitch};
 
 const HTTP_PORT: u16 = 7700;
+/// What Discord itself asks for.
+const HEARTBEAT_MS: u64 = 41_250;
 /// A rate limit that no load test reaches.
 const BEYOND_ANY_LOAD: u32 = 100_000;
 const LAST_BASE: u16 = u16::MAX - 3;
@@ -47,6 +49,9 @@ pub struct Args {
     /// How many shards Discord recommends.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     shards: u32,
+    /// How often Discord wants a heartbeat, in milliseconds.
+    #[arg(long, value_name = "N", default_value_t = HEARTBEAT_MS, value_parser = clap::value_parser!(u64).range(500..=60_000))]
+    heartbeat_ms: u64,
     /// Let bots send as much as they like, for load tests.
     #[arg(long)]
     no_limits: bool,
@@ -77,6 +82,7 @@ impl Args {
         };
         options.discord.extra_guilds = self.extra_guilds as usize;
         options.discord.shards = self.shards;
+        options.discord.heartbeat_interval_ms = self.heartbeat_ms;
         options.twitch.extra_channels = self.extra_channels as usize;
         if self.no_limits {
             options.discord.requests_per_second = BEYOND_ANY_LOAD;

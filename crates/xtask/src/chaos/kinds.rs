@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde::Serialize;
+
 /// The parts that there are, in the order in which they are started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -19,7 +21,8 @@ pub enum Role {
 }
 
 /// A platform of the sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Platform {
     /// The local Discord.
     Discord,
@@ -131,7 +134,7 @@ use Deed::{Cut, Kill, Knobs, Slow, Stall, Stop, Tell, Terminate};
 use Role::{DiscordGateway, Nats, Sandbox, TwitchGateway, Worker};
 
 /// Every kind.
-pub static KINDS: [Kind; 39] = [
+pub static KINDS: [Kind; 40] = [
     early(kind("worker: kill -9", Worker, Kill, SOON)),
     early(kind("worker: SIGTERM", Worker, Terminate, SOON)),
     early(kind("worker: SIGSTOP", Worker, Stop, STOPPED)),
@@ -184,6 +187,12 @@ pub static KINDS: [Kind; 39] = [
         Tell("/sandbox/discord/invalidate", "{}"),
         ONCE,
     )),
+    of_platform(
+        "Discord: heartbeats not acknowledged",
+        Platform::Discord,
+        Knobs(DISCORD, r#"{"mute_heartbeat_acks":true}"#, r#"{"mute_heartbeat_acks":false}"#),
+        SOME,
+    ),
     of_platform(
         "Discord: API answers 500",
         Platform::Discord,

@@ -16,7 +16,7 @@ pub const LATE: Duration = Duration::from_secs(10);
 pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Where a line was said.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Place {
     /// On which platform.
     pub platform: Platform,
@@ -25,7 +25,7 @@ pub struct Place {
 }
 
 /// A command that a person typed, and what became of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// Where.
     pub place: Place,
@@ -43,6 +43,8 @@ pub struct Line {
     pub traces: Vec<(Duration, String)>,
     /// Nobody was told what became of it, for it is rather not sent than sent twice.
     pub uncertain: bool,
+    /// A later line of its channel was replied to before it.
+    pub overtaken: bool,
 }
 
 impl Line {
@@ -97,8 +99,6 @@ pub struct Ledger {
     events: HashMap<String, usize>,
     /// The last line of each channel that was answered.
     answered: BTreeMap<Place, usize>,
-    /// Replies that came before the reply to an earlier line of their channel.
-    out_of_order: u64,
     /// Lines without a prefix.
     chatter: u64,
 }
@@ -109,18 +109,17 @@ impl Ledger {
         let number = self.lines.len();
         let token = format!("tok{number:07}");
         self.tokens.insert(token.clone(), number);
-        let (replies, traces) = (Vec::new(), Vec::new());
-        let line = Line {
+        self.lines.push(Line {
             place,
             token: token.clone(),
             event: None,
             said,
             heard: 0,
-            replies,
-            traces,
+            replies: Vec::new(),
+            traces: Vec::new(),
             uncertain: false,
-        };
-        self.lines.push(line);
+            overtaken: false,
+        });
         (number, token)
     }
 
@@ -146,7 +145,7 @@ impl Ledger {
         line.replies.push(at);
         if line.replies.len() == 1 {
             let last = self.answered.entry(place.clone()).or_insert(number);
-            self.out_of_order += u64::from(number < *last);
+            line.overtaken = number < *last;
             *last = number.max(*last);
         }
     }
@@ -164,19 +163,9 @@ impl Ledger {
         &self.lines
     }
 
-    /// Replies that came before the reply to an earlier line of their channel.
-    pub fn out_of_order(&self) -> u64 {
-        self.out_of_order
-    }
-
     /// How much was said that needs no reply.
     pub fn chatter(&self) -> u64 {
         self.chatter
-    }
-
-    /// Lines without a reply that somebody heard.
-    pub fn open(&self) -> usize {
-        self.lines.iter().filter(|line| line.replies.is_empty() && line.heard > 0 && !line.uncertain).count()
     }
 
     /// Whether a line that was said since then was answered at once in each of these channels.
@@ -187,24 +176,28 @@ impl Ledger {
     }
 
     /// How long after `begin` lines were answered at once again in all channels of a platform (or of
-    /// both). Where no line waited longer than that, how long the one that waited longest did.
+    /// both). Where no line that was said until `end` waited longer than that, how long the one that
+    /// waited longest did. `None` when that cannot be said yet.
     pub fn recovery(&self, platform: Option<Platform>, begin: Duration, end: Duration) -> Option<Duration> {
         let mut channels: BTreeMap<&Place, Vec<&Line>> = BTreeMap::new();
         let hit = |line: &&Line| platform.is_none_or(|platform| line.place.platform == platform);
-        for line in self.lines.iter().filter(|line| line.said >= begin && line.said <= end).filter(hit) {
+        for line in self.lines.iter().filter(|line| line.said >= begin).filter(hit) {
             channels.entry(&line.place).or_default().push(line);
         }
-        let times = channels.values().filter_map(|lines| {
-            let slow = |line: &&&Line| line.latency().is_none_or(|latency| latency > AT_ONCE);
-            match lines.iter().rposition(|line| slow(&line)) {
-                None => lines.iter().filter_map(|line| line.latency()).max(),
+        let times = channels.values().map(|lines| {
+            let within = lines.iter().take_while(|line| line.said <= end).count();
+            let slow = |line: &&Line| line.latency().is_none_or(|latency| latency > AT_ONCE);
+            match lines[..within].iter().rposition(slow) {
+                None => {
+                    Some(lines[..within].iter().filter_map(|line| line.latency()).max().unwrap_or_default())
+                }
                 Some(last) => {
-                    let next = lines.get(last + 1).or(lines.get(last))?;
+                    let next = lines[last + 1..].iter().find(|line| !slow(line))?;
                     Some(next.replies.first()?.saturating_sub(begin))
                 }
             }
         });
-        times.max()
+        times.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 }
 
@@ -242,15 +235,18 @@ mod tests {
         ledger.seen(&Place { channel: "b".to_owned(), ..place() }, "tok0000001", ms(9));
         ledger.seen(&place(), "Pong!", ms(9));
         assert_eq!(ledger.lines()[0].replies, [ms(5), ms(9)]);
-        assert_eq!((ledger.open(), ledger.lines()[1].replies.len()), (1, 0));
+        assert_eq!(ledger.lines()[1].replies.len(), 0);
         ledger.trace("twitch:m1", ACTION.to_owned(), true, ms(20));
-        assert_eq!((ledger.open(), ledger.lines()[1].action_stored()), (0, Some(ms(20))));
+        assert_eq!((ledger.lines()[1].uncertain, ledger.lines()[1].action_stored()), (true, Some(ms(20))));
     }
 
     #[test]
     fn a_reply_that_overtakes_another_is_noticed() {
-        assert_eq!(ledger(&[(0, Some(50)), (10, Some(20)), (20, Some(60))]).out_of_order(), 1);
-        assert_eq!(ledger(&[(0, Some(50)), (10, None), (20, Some(60))]).out_of_order(), 0);
+        let overtaken = |lines: &[(u64, Option<u64>)]| {
+            ledger(lines).lines().iter().map(|line| line.overtaken).collect::<Vec<_>>()
+        };
+        assert_eq!(overtaken(&[(0, Some(50)), (10, Some(20)), (20, Some(60))]), [true, false, false]);
+        assert_eq!(overtaken(&[(0, Some(50)), (10, None), (20, Some(60))]), [false, false, false]);
     }
 
     #[test]
@@ -261,6 +257,7 @@ mod tests {
             ledger(&[(0, Some(5)), (100, Some(2200)), (600, None), (2500, Some(2510)), (3000, Some(3005))]);
         assert_eq!(outage.recovery(None, ms(90), ms(4000)), Some(ms(2420)));
         assert_eq!(outage.recovery(Some(Platform::Discord), ms(90), ms(4000)), None);
+        assert_eq!(ledger(&[(100, None), (600, None)]).recovery(None, ms(90), ms(2000)), None);
         assert!(outage.answers_again(&[place()], ms(2400)) && !outage.answers_again(&[place()], ms(3001)));
     }
 }

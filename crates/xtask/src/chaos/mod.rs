@@ -21,7 +21,7 @@ mod stack;
 mod verdict;
 mod witness;
 
-use std::{path::Path, time::Duration};
+use std::{cell::RefCell, path::Path, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use tokio::{
@@ -144,12 +144,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     shell::complain(&format!("seed {seed}, logs in {}", paths::shown(&folder)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let size = options.size(&nats_server, &folder);
-    let report = runtime.block_on(until_signalled(chaos(options, &size, seed, plan)))?;
+    let (report, whole) = runtime.block_on(chaos(options, &size, seed, plan))?;
     std::fs::write(folder.join("report.json"), serde_json::to_vec_pretty(&report)?)?;
     // They are large, and of no use any more.
     std::fs::remove_dir_all(folder.join("bin"))?;
     std::fs::remove_dir_all(folder.join("jetstream"))?;
-    show(options, &report, &folder)
+    show(options, &report, &folder)?;
+    ensure!(whole, "ended before its time; this is what was seen until then");
+    Ok(())
 }
 
 fn show(options: &Options, report: &Report, folder: &Path) -> anyhow::Result<()> {
@@ -172,45 +174,52 @@ fn show(options: &Options, report: &Report, folder: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Dropping the work ends every process.
-async fn until_signalled<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Whether the run came to its end is told with the report.
+async fn chaos(options: &Options, size: &Size, seed: u64, plan: Plan) -> anyhow::Result<(Report, bool)> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        done = work => done,
+    let stack = tokio::select! {
+        stack = Stack::start(size) => stack?,
+        // Dropping what was started ends it.
         _ = interrupt.recv() => bail!("interrupted"),
         _ = terminate.recv() => bail!("asked to end"),
-    }
-}
-
-async fn chaos(options: &Options, size: &Size, seed: u64, plan: Plan) -> anyhow::Result<Report> {
-    let stack = Stack::start(size).await?;
-    let run = Run { stack: &stack, shared: Shared::default(), can_hand_over: size.gateways > 1 };
+    };
+    let run = Run {
+        stack: &stack,
+        shared: Shared::default(),
+        windows: RefCell::default(),
+        can_hand_over: size.gateways > 1,
+    };
     let lasts = Duration::from_secs_f64(options.minutes * 60.0);
-    let windows = tokio::select! {
+    let whole = tokio::select! {
         broken = run.watch() => return Err(broken),
-        windows = run.act(options.rate, plan, lasts) => windows?,
+        done = run.act(options.rate, plan, lasts) => done.map(|()| true)?,
+        _ = interrupt.recv() => false,
+        _ = terminate.recv() => false,
     };
     let facts = Facts {
         seed,
-        seconds: lasts.as_secs(),
+        seconds: stack.now().min(lasts).as_secs(),
         gateways: size.gateways,
         workers: size.workers,
         rate: options.rate,
         build: options.build(),
     };
     let report = {
-        let ledger = run.shared.ledger();
-        Report::new(facts, &ledger, run.judge(&windows), &stack.incidents())
+        let (ledger, windows) = (run.shared.ledger(), run.windows.borrow());
+        let judge = Judge { windows: &windows, can_hand_over: run.can_hand_over };
+        std::fs::write(size.folder.join("lines.json"), serde_json::to_vec(ledger.lines())?)?;
+        Report::new(facts, &ledger, judge, &stack.incidents())
     };
     drop(run);
     stack.end().await;
-    Ok(report)
+    Ok((report, whole))
 }
 
 /// A run with all its parts.
 struct Run<'a> {
     stack: &'a Stack,
     shared: Shared,
+    windows: RefCell<Vec<Window>>,
     can_hand_over: bool,
 }
 
@@ -227,32 +236,30 @@ impl Run<'_> {
     }
 
     /// Lets people talk while faults are made, and waits for the last replies.
-    async fn act(&self, rate: u32, plan: Plan, lasts: Duration) -> anyhow::Result<Vec<Window>> {
+    async fn act(&self, rate: u32, plan: Plan, lasts: Duration) -> anyhow::Result<()> {
         let (stack, shared) = (self.stack, &self.shared);
-        let mut windows = Vec::new();
         tokio::select! {
             ended = load::talk(stack, shared, rate, Platform::Discord) => ended?,
             ended = load::talk(stack, shared, rate, Platform::Twitch) => ended?,
-            done = self.faults(plan, lasts, &mut windows) => done?,
+            done = self.faults(plan, lasts) => done?,
         }
-        let judge = self.judge(&windows);
         let last = stack.now();
-        while judge.lost(&shared.ledger()) > 0 && stack.now() < last + SETTLE_LIMIT {
+        while self.lost() > 0 && stack.now() < last + SETTLE_LIMIT {
             sleep(POLL).await;
         }
         sleep(SECOND_REPLY).await;
-        Ok(windows)
+        Ok(())
     }
 
-    async fn faults(&self, mut plan: Plan, lasts: Duration, windows: &mut Vec<Window>) -> anyhow::Result<()> {
+    async fn faults(&self, mut plan: Plan, lasts: Duration) -> anyhow::Result<()> {
         let everywhere = self.stack.places_of(None);
         let answers = self.answers_since(&everywhere, Duration::ZERO, WARM_UP_LIMIT).await;
         ensure!(answers, "not every channel was answered within {} s", WARM_UP_LIMIT.as_secs());
         let began = Instant::now();
         while began.elapsed() < lasts {
             let window = self.step(&plan.next()).await?;
-            self.tell(&window, windows);
-            windows.push(window);
+            self.windows.borrow_mut().push(window);
+            self.tell();
         }
         Ok(())
     }
@@ -276,9 +283,7 @@ impl Run<'_> {
         }
         let everywhere = stack.places_of(None);
         self.answers_since(&everywhere, stack.now(), RECOVERY_LIMIT).await;
-        let (end, platform) = (stack.now(), platform_of(&strikes));
-        let recovery = self.shared.ledger().recovery(platform, begin, end);
-        Ok(Window { strikes, begin, end, recovery })
+        Ok(Window { strikes, begin, end: stack.now() })
     }
 
     fn strike(&self, fault: &Fault, at: Duration) -> anyhow::Result<Strike> {
@@ -299,35 +304,24 @@ impl Run<'_> {
         }
     }
 
-    fn judge<'a>(&self, windows: &'a [Window]) -> Judge<'a> {
-        Judge { windows, can_hand_over: self.can_hand_over }
+    /// How many lines are lost as it stands.
+    fn lost(&self) -> usize {
+        let windows = self.windows.borrow();
+        Judge { windows: &windows, can_hand_over: self.can_hand_over }.lost(&self.shared.ledger())
     }
 
-    /// One line of progress.
-    fn tell(&self, window: &Window, before: &[Window]) {
-        let what: Vec<String> = window
-            .strikes
-            .iter()
-            .map(|strike| {
-                format!("{} ({}, {:.1} s)", strike.kind.name, strike.part, strike.lasts.as_secs_f32())
-            })
-            .collect();
-        let ledger = self.shared.ledger();
-        let recovery =
-            window.recovery.map_or("never".to_owned(), |time| format!("{:.2} s", time.as_secs_f32()));
+    /// One line of progress, about the last fault.
+    fn tell(&self) {
+        let (windows, lost) = (self.windows.borrow(), self.lost());
+        let Some(window) = windows.last() else { return };
+        let what: Vec<String> = window.strikes.iter().map(ToString::to_string).collect();
+        let said = self.shared.ledger().lines().len();
         shell::complain(&format!(
-            "{} {:>3}. {}: recovery {recovery}; {} said, {} open",
+            "{} {:>3}. {}: all well after {:.1} s; {said} said, {lost} to be answered",
             clock(window.begin),
-            before.len() + 1,
+            windows.len(),
             what.join(" and "),
-            ledger.lines().len(),
-            ledger.open(),
+            (window.end - window.begin).as_secs_f32(),
         ));
     }
-}
-
-/// The one platform that notices, if it is only one.
-fn platform_of(strikes: &[Strike]) -> Option<Platform> {
-    let first = strikes.first()?.kind.platform;
-    first.filter(|_| strikes.iter().all(|strike| strike.kind.platform == first))
 }

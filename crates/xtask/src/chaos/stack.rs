@@ -20,8 +20,11 @@ use crate::{http, parts, paths};
 
 /// Quiet guilds beside the demo one: Discord keeps more events for a resume the more guilds there are.
 const EXTRA_GUILDS: &str = "20";
-/// Channels of each platform in which people talk.
-const CHANNELS: usize = 4;
+/// Channels of each platform in which people talk. So many that what is said in one during a fault is
+/// less than the 16 replies that may wait in a channel: what is shed by that rule is no matter of faults.
+const CHANNELS: usize = 8;
+/// So often that a gateway notices within a fault that nobody acknowledges its heartbeats.
+const HEARTBEAT_MS: &str = "2000";
 /// How long the sandbox may take to answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at the parts.
@@ -178,6 +181,7 @@ fn sandbox(size: &Size, binaries: &Path, http: u16, irc: u16) -> anyhow::Result<
         ("--extra-guilds", EXTRA_GUILDS),
         ("--extra-channels", &extra_channels),
         ("--shards", &shards),
+        ("--heartbeat-ms", HEARTBEAT_MS),
     ];
     let arguments = arguments.iter().flat_map(|(name, value)| [*name, *value]).chain(["--no-limits"]);
     let recipe = Recipe {

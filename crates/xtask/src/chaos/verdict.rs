@@ -30,6 +30,12 @@ pub struct Strike {
     pub lasts: Duration,
 }
 
+impl std::fmt::Display for Strike {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}, {:.1} s)", self.kind.name, self.part, self.lasts.as_secs_f32())
+    }
+}
+
 /// From a fault until all was well again.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -39,8 +45,6 @@ pub struct Window {
     pub begin: Duration,
     /// When lines were answered at once again, or nobody waited for that any longer.
     pub end: Duration,
-    /// How long people waited.
-    pub recovery: Option<Duration>,
 }
 
 impl Window {
@@ -50,6 +54,14 @@ impl Window {
             [only] => only.kind.name,
             _ => TWO,
         }
+    }
+
+    /// How long people waited.
+    pub fn recovery(&self, ledger: &Ledger) -> Option<Duration> {
+        let first = self.strikes.first()?.kind.platform;
+        // Only one platform notices, or both.
+        let only = first.filter(|_| self.strikes.iter().all(|strike| strike.kind.platform == first));
+        ledger.recovery(only, self.begin, self.end)
     }
 
     fn holds(&self, line: &Line) -> bool {
@@ -136,7 +148,7 @@ mod tests {
     fn windows(name: &str) -> Vec<Window> {
         let kind = KINDS.iter().find(|kind| kind.name == name).unwrap();
         let strike = Strike { kind, part: "x-1".to_owned(), at: ms(5000), lasts: ms(100) };
-        vec![Window { strikes: vec![strike], begin: ms(5000), end: ms(7000), recovery: None }]
+        vec![Window { strikes: vec![strike], begin: ms(5000), end: ms(7000) }]
     }
 
     fn line(platform: Platform, said: u64, replies: &[u64], traces: &[&str]) -> Line {
@@ -149,6 +161,7 @@ mod tests {
             replies: replies.iter().map(|at| ms(*at)).collect(),
             traces: traces.iter().map(|trace| (ms(said + 5), (*trace).to_owned())).collect(),
             uncertain: false,
+            overtaken: false,
         }
     }
 

@@ -3,7 +3,7 @@
 //! not see may nevertheless have been.
 
 use bus::{Bus, Incoming, Options};
-use protocol::{DropReason, Outcome, OutcomeBody};
+use protocol::{DropReason, Outcome, OutcomeBody, Platform};
 use serde_json::Value;
 
 use super::{
@@ -54,7 +54,9 @@ fn outcome(stack: &Stack, shared: &Shared, message: &Incoming) {
         OutcomeBody::Sent { .. } => ("sent".to_owned(), false),
         OutcomeBody::Queued { wait_ms } => (format!("waits for {wait_ms} ms"), false),
         OutcomeBody::Dropped { reason, detail } => {
-            (format!("dropped as {reason}: {detail}"), *reason == DropReason::Uncertain)
+            // Whether an API that failed has sent it, it does not say.
+            let failed = outcome.platform == Platform::Twitch && *reason == DropReason::Unreachable;
+            (format!("dropped as {reason}: {detail}"), failed || *reason == DropReason::Uncertain)
         }
     };
     shared.ledger().trace(event_of(outcome.action.as_str()), what, uncertain, stack.now());

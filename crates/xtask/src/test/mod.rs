@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 
 use self::tally::Tally;
 use crate::{
-    conformance, demo, nats, paths, schema,
+    chaos, conformance, demo, nats, paths, schema,
     shell::{self, Paint},
     tidy,
 };
@@ -28,7 +28,7 @@ enum Outcome {
 
 type Step = (&'static str, fn() -> anyhow::Result<Outcome>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", format),
     ("clippy", clippy),
     ("build", build),
@@ -36,6 +36,7 @@ const STEPS: [Step; 8] = [
     ("schema", || schema::run(&schema::Options { check: true }).map(|()| Outcome::Passed)),
     ("tests", tests),
     ("demo", smoke),
+    ("chaos", || chaos::run(&chaos::Options::short()).map(|()| Outcome::Passed)),
     ("conformance", strangers),
 ];
 
