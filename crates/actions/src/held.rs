@@ -52,17 +52,16 @@ impl Hold {
 }
 
 impl Held {
-    /// It came at `arrived`, or a moment later.
-    pub(crate) fn new(action: Action, delivery: Delivery, arrived: Instant) -> Self {
-        let hold = Hold(Mutex::new(arrived));
+    pub(crate) fn new(action: Action, delivery: Delivery) -> Self {
+        let hold = Hold(Mutex::new(delivery.arrived));
         Self { action, delivery, hold, acknowledged: AtomicBool::new(false) }
     }
 
     /// The same action came once more. When it is the same message, given to us again, then what NATS is
     /// told of the first delivery counts for both.
-    pub(crate) fn came_again(&self, delivery: &Delivery, arrived: Instant) {
+    pub(crate) fn came_again(&self, delivery: &Delivery) {
         if delivery.attempt > self.delivery.attempt {
-            self.hold.renew(arrived);
+            self.hold.renew(delivery.arrived);
         }
     }
 
@@ -76,11 +75,15 @@ impl Held {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Tells NATS that it is worked on, or waits for that. What may be somebody else's is not claimed back.
-    pub(crate) async fn still_here(&self) {
-        if !self.is_acknowledged() && self.hold.lasts() {
-            let told = Instant::now();
-            self.delivery.in_progress().await;
+    /// Whether NATS should be told that it is worked on, or waits for that. What may be somebody else's is
+    /// not claimed back.
+    pub(crate) fn is_to_be_kept(&self) -> bool {
+        !self.is_acknowledged() && self.hold.lasts()
+    }
+
+    /// NATS has confirmed what it was told then. When that took too long, somebody else may have it.
+    pub(crate) fn was_kept(&self, told: Instant) {
+        if self.hold.lasts() {
             self.hold.renew(told);
         }
     }

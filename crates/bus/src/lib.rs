@@ -34,7 +34,7 @@ pub mod topology;
 pub use announce::{Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
 pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options, without_credentials};
-pub use consume::{ConsumeError, Consumer, Delivery, give_back};
+pub use consume::{ConsumeError, Consumer, Delivery, give_back, in_progress};
 pub use dead::{DeadError, DeadLetters, Letter, ReplayError, Replayed, Tally};
 pub use lease::{Handover, Holding, Lease, LeaseError, NAME_MAX, RESOURCE_NAME_MAX, RESOURCES_MAX};
 pub use message::{Incoming, Message, Subscription};

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use bus::{Consumer, Delivery, Message};
 use commands::{Passed, chat_actions};
-use futures_util::FutureExt;
 use lanes::Lanes;
 use protocol::{
     Action, ChannelId, DropReason, Event, EventBody, MessageId, Outcome, OutcomeBody, Platform, VERSION,
@@ -62,16 +61,8 @@ pub async fn work(worker: &Arc<Worker>, mut queue: Consumer, shutdown: &Cancella
             }
         }
     }
-    let mut back: Vec<Delivery> = lanes.take_waiting().into_iter().map(|job| job.delivery).collect();
-    while let Some(delivery) = queue.next().now_or_never() {
-        back.push(delivery);
-    }
-    // The server must know that this worker takes no more before it is given something back.
-    drop(queue);
-    worker.bus.round_trip().await;
-    for delivery in back {
-        delivery.retry_in(Duration::ZERO).await;
-    }
+    let (waiting, fetched) = (lanes.take_waiting(), queue.close().await);
+    bus::give_back(waiting.iter().map(|job| &job.delivery).chain(&fetched)).await;
     while lanes.advance(run).await {}
     worker.numbers.in_flight.set(0.0);
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_nats::{
-    HeaderMap, header,
+    HeaderMap,
+    connection::State,
+    header,
     jetstream::{AckKind, Message, message::PublishMessage},
 };
 use protocol::{DecodeError, TraceParent, Versioned, subject};
@@ -44,22 +46,37 @@ type AckError = Box<dyn std::error::Error + Send + Sync>;
 pub async fn give_back(deliveries: impl IntoIterator<Item = &Delivery>) {
     let mut deliveries: Vec<_> = deliveries.into_iter().collect();
     deliveries.sort_by_key(|delivery| delivery.sequence);
-    let Some((last, first)) = deliveries.split_last() else { return };
-    // Without a delay: after one, even of nothing, the server would have to wait for a timer, and give
+    // With a delay, even of nothing, the server would wait for a timer, and give
     // what is newer in the meantime.
-    let told = async {
-        for delivery in first {
-            delivery.message.ack_with(AckKind::Nak(None)).await?;
-        }
-        // It reads them in their order, so that one answer is enough.
-        last.message.double_ack_with(AckKind::Nak(None)).await
-    };
-    let (count, subject) = (deliveries.len(), &last.subject);
-    match timeout(BACK_LIMIT, told).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(count, subject, error, "not given back; it comes again after a while"),
-        Err(_) => warn!(count, subject, "NATS does not take back what was not begun; it comes again later"),
+    let told = timeout(BACK_LIMIT, tell(&deliveries, AckKind::Nak(None))).await;
+    let (count, late) = (deliveries.len(), "NATS did not answer in time");
+    match told.unwrap_or_else(|_| Err(late.into())) {
+        Ok(()) => {}
+        Err(error) => warn!(count, error, "not given back; it comes again after a while"),
     }
+}
+
+/// Deliveries of one consumer are still worked on: the time for their acknowledgement starts again. Those
+/// whose time was not over when this returns are ours for as long again from when it was called.
+///
+/// # Errors
+/// When NATS did not confirm that it has heard so; it may have.
+pub async fn in_progress(deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), AckError> {
+    let deliveries: Vec<_> = deliveries.into_iter().collect();
+    tell(&deliveries, AckKind::Progress).await
+}
+
+/// Tells the same of several, and has the last one confirmed: the server reads them in their order.
+async fn tell(deliveries: &[&Delivery], what: AckKind) -> Result<(), AckError> {
+    let Some((last, first)) = deliveries.split_last() else { return Ok(()) };
+    // It would be heard later, when it may not be true any more.
+    if last.message.context.client().connection_state() != State::Connected {
+        return Err("NATS is away".into());
+    }
+    for delivery in first {
+        delivery.message.ack_with(what).await?;
+    }
+    last.message.double_ack_with(what).await
 }
 
 impl Delivery {
@@ -107,11 +124,6 @@ impl Delivery {
     /// It comes again after `pause`.
     pub async fn retry_in(&self, pause: Duration) {
         self.report("nak", self.message.ack_with(AckKind::Nak(Some(pause))).await);
-    }
-
-    /// It is still worked on: the time for an acknowledgement starts again.
-    pub async fn in_progress(&self) {
-        self.report("progress", self.message.ack_with(AckKind::Progress).await);
     }
 
     /// It failed for good: stores it in `dead.<stream>` with the reason, then takes it off the stream.

@@ -11,7 +11,7 @@ mod pull;
 
 use std::time::Duration;
 
-pub use delivery::{Delivery, give_back};
+pub use delivery::{Delivery, give_back, in_progress};
 use pull::Pull;
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
@@ -116,7 +116,8 @@ impl Consumer {
     /// when the time for its acknowledgement is over.
     pub async fn close(mut self) -> Vec<Delivery> {
         let Some(pull) = self.pull.take() else { return Vec::new() };
-        let (messages, outcome) = pull.end().await;
+        // It is large, and made once in the life of a consumer.
+        let (messages, outcome) = Box::pin(pull.end()).await;
         if let Err(error) = outcome {
             let (stream, consumer) = (self.stream.name(), &self.name);
             warn!(stream, consumer, %error, "not closed properly; what was on its way comes again later");

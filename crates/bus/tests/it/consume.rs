@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bus::{Bus, Consumer, Delivery, Options, Stream, give_back};
+use bus::{Bus, Consumer, Delivery, Options, Stream, give_back, in_progress, topology::ACTION_ACK_WAIT};
 use protocol::Catalogue;
 use testkit::{Nats, Proxy, eventually};
 use tokio::{sync::watch, time::timeout};
@@ -230,4 +230,25 @@ async fn a_consumer_that_is_made_anew_is_attached_again() {
     timeout(AT_ONCE, attached.wait_for(|attached| *attached)).await.unwrap().unwrap();
     store(&bus, 1).await;
     assert_eq!(number(&timeout(AT_ONCE, taking).await.unwrap().unwrap()), 1);
+}
+
+#[tokio::test]
+async fn the_server_confirms_that_it_heard_what_is_in_progress() {
+    let mut nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    for n in 1..=3 {
+        let subject = format!("action.discord.3.{n}");
+        bus.store(&message(&subject, &subject)).await.unwrap();
+    }
+    let take = || bus.consume(Stream::ActionsDiscord, "partition-3", 3);
+    let mut consumer = take().await.unwrap();
+    let held = [next(&mut consumer).await, next(&mut consumer).await, next(&mut consumer).await];
+    // Past the time for the first two if the server had not heard it, and of the third alone it does not.
+    tokio::time::sleep_until(held[2].arrived + ACTION_ACK_WAIT * 3 / 4).await;
+    in_progress(&held[..2]).await.unwrap();
+    let third = timeout(ACTION_ACK_WAIT / 2, consumer.next()).await.expect("the third comes again");
+    assert_eq!((third.subject.as_str(), third.attempt), ("action.discord.3.3", 2));
+    assert!(timeout(AT_ONCE, consumer.next()).await.is_err());
+    nats.kill();
+    assert!(timeout(AT_ONCE, in_progress(&held)).await.is_err());
 }
