@@ -1,6 +1,6 @@
 //! What all connections of the account share.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use protocol::Event;
 use secrecy::SecretString;
@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     irc::Line,
-    limiter::Window,
     mapping::{Mapper, Passed},
+    pace::Pace,
     rooms::Rooms,
     send::irc::Confirms,
     stats::Stats,
@@ -29,13 +29,13 @@ pub struct Chat {
     /// When connections are given up and tried.
     pub timing: Timing,
     /// Its channels.
-    pub rooms: Rooms,
+    pub rooms: Arc<Rooms>,
     /// Where events go.
     pub events: mpsc::Sender<Event>,
     /// How often it may log in.
-    pub logins: Window,
+    pub logins: Pace,
     /// How often it may join.
-    pub joins: Window,
+    pub joins: Pace,
     /// Messages that wait for Twitch's word.
     pub confirms: Confirms,
     /// What is counted.

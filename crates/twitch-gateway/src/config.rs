@@ -7,7 +7,7 @@ use crate::{timing::Timing, transport::Endpoint};
 
 /// Most channels of one account. Twitch itself stops at 100 unless the bot is broadcaster or
 /// moderator there (<https://dev.twitch.tv/docs/chat/#rate-limits>).
-const MAX_CHANNELS: usize = 1000;
+pub const MAX_CHANNELS: usize = 1000;
 /// Longest login on Twitch.
 const MAX_LOGIN_CHARS: usize = 25;
 /// What everybody may send in 30 s (<https://dev.twitch.tv/docs/chat/#rate-limits>).

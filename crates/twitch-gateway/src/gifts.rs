@@ -30,10 +30,12 @@ impl Gifts {
         }
     }
 
-    /// Whether a line tells of one who received from a mass gift that was announced.
+    /// Whether a line tells of one who received from a mass gift. Newer lines say so themselves, and are
+    /// known by a gateway that joined after the gift was announced; older ones only follow one that was.
     pub fn belongs(&mut self, line: &Line<'_>) -> bool {
-        let Some(key) = key(line) else { return false };
-        let Some(left) = self.left.get_mut(&key).filter(|left| **left > 0) else { return false };
+        let says_so = line.raw_tag("msg-param-community-gift-id").is_some();
+        let Some(key) = key(line) else { return says_so };
+        let Some(left) = self.left.get_mut(&key).filter(|left| **left > 0) else { return says_so };
         *left -= 1;
         if *left == 0 {
             self.left.remove(&key);

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// JOINs of the account in [`JOIN_WINDOW`]: Twitch's 20 in 10 s, with margin.
+/// JOINs, and logins, of the account in [`JOIN_WINDOW`]: Twitch's 20 in 10 s, with margin.
 pub const JOINS: usize = 18;
 /// See [`JOINS`].
 pub const JOIN_WINDOW: Duration = Duration::from_secs(11);
@@ -55,6 +55,27 @@ impl Joins {
             joined: HashSet::new(),
             refused: HashMap::new(),
         }
+    }
+
+    /// From now on these are to be joined and no others; gives those that are to be left.
+    pub fn set(&mut self, logins: &[String]) -> Vec<String> {
+        let wanted: HashSet<&String> = logins.iter().collect();
+        let open = self.joined.iter().chain(self.asked.keys());
+        let left = open.filter(|login| !wanted.contains(login)).cloned().collect();
+        self.queue.retain(|login| wanted.contains(login));
+        self.asked.retain(|login, _| wanted.contains(login));
+        self.joined.retain(|login| wanted.contains(login));
+        self.refused.retain(|login, _| wanted.contains(login));
+        for login in logins {
+            let known = self.asked.contains_key(login)
+                || self.joined.contains(login)
+                || self.refused.contains_key(login)
+                || self.queue.contains(login);
+            if !known {
+                self.queue.push_back(login.clone());
+            }
+        }
+        left
     }
 
     /// Whether there is a channel to ask for now.
@@ -168,5 +189,24 @@ mod tests {
         assert!(joins.refused("b", "banned".to_owned()).is_some());
         assert_eq!(joins.wake_at().unwrap() - Instant::now(), RETRY.start * 2);
         assert!(joins.refused("b", "said again".to_owned()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_joined_may_change() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut joins = Joins::new(&names(&["a", "b", "c"]), ACK);
+        joins.next();
+        joins.next();
+        joins.confirmed("a");
+        let mut left = joins.set(&names(&["c", "d"]));
+        left.sort();
+        assert_eq!(left, ["a", "b"], "one that was asked for would be confirmed yet");
+        assert!(!joins.confirmed("b") && !joins.is_joined("a"));
+        assert_eq!(
+            (joins.next().as_deref(), joins.next().as_deref(), joins.next()),
+            (Some("c"), Some("d"), None)
+        );
+        assert_eq!(joins.set(&names(&["a", "c", "d"])), Vec::<String>::new());
+        assert_eq!(joins.next().as_deref(), Some("a"));
     }
 }

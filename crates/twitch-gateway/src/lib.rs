@@ -2,12 +2,14 @@
 //!
 //! Lines of chat become events (`irc`, `mapping`, `gifts`, `publish`) on connections that keep
 //! themselves alive (`transport`, `login`, `connection`, `joins`, `slot`, `rooms`); actions become
-//! messages (`send`, `text`, `limiter`, `ledger`; taken and kept in order by the crate `actions`) with
-//! tokens that are checked (`tokens`).
+//! messages (`send`, `text`, `limiter`; taken and kept in order by the crate `actions`) with tokens that
+//! are checked (`tokens`). Several gateways of one account share its channels (`reading`, `standby`,
+//! `directory`) and its limits (`ledger`, `pace`).
 
 mod chat;
 mod config;
 mod connection;
+mod directory;
 mod framing;
 mod gifts;
 pub mod irc;
@@ -16,11 +18,14 @@ mod ledger;
 pub mod limiter;
 mod login;
 pub mod mapping;
+mod pace;
 mod publish;
+mod reading;
 mod rooms;
 mod run;
 mod send;
 mod slot;
+mod standby;
 mod stats;
 pub mod text;
 mod timing;

@@ -1,4 +1,5 @@
-//! How often the account may speak, kept in one place for all its channels.
+//! How often the account may speak, kept in one place for all its channels. What other gateways of
+//! the account send comes in through `ledger`.
 //!
 //! Twitch grants an account 20 messages in 30 s, or 100 where it is moderator, VIP or broadcaster;
 //! the second kind counts against the first too. It also wants a second between two messages in one
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use protocol::{ChannelId, subject::partition};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until, timeout_at},
@@ -67,7 +69,7 @@ pub struct Limiter {
     elevated: usize,
     state: Mutex<State>,
     lanes: [Lane; 2],
-    /// Up to which place what was sent is on record (see `ledger`).
+    /// Up to which place what was sent is on record (see `ledger`). Told too when places are taken back.
     covered: watch::Sender<u64>,
     changed: Notify,
 }
@@ -76,10 +78,37 @@ pub struct Limiter {
 struct State {
     /// How many places were taken.
     taken: u64,
-    /// When messages were sent, oldest first, those of the last window only.
-    sent: VecDeque<Instant>,
+    /// What was sent for the account, oldest first, in the last window only.
+    sent: VecDeque<Message>,
     /// When a channel was last spoken in.
     channels: HashMap<Box<str>, Instant>,
+    /// Since when channels are spoken in from here: somebody else may have done so right before.
+    since: HashMap<u16, Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    at: Instant,
+    whose: Whose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Sent from here, in this place.
+    Ours { number: u64, standing: Standing },
+    /// Sent by others, or before this process began.
+    Others,
+}
+
+/// Whether a message that has a place may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is on record.
+    Yes,
+    /// Others took the room: another place is needed.
+    TakenBack,
+    /// It was not put on record in time.
+    Late,
 }
 
 /// Those who wait, first come first served.
@@ -112,14 +141,12 @@ impl Limiter {
         }
     }
 
-    /// The same for an account that spoke before, at the times `sent`. Nothing more is [covered](Self::covered)
-    /// before [`cover`](Self::cover) says so.
+    /// The same for an account of which a record is kept: nothing is [covered](Self::covered) before
+    /// [`cover`](Self::cover) says so.
     #[must_use]
-    pub fn resumed(per_30s: usize, mut sent: Vec<Instant>) -> Self {
+    pub fn recorded(per_30s: usize) -> Self {
         let limiter = Self::new(per_30s);
         limiter.covered.send_replace(0);
-        sent.sort_unstable();
-        limiter.lock().sent = sent.split_off(sent.len().saturating_sub(limiter.elevated)).into();
         limiter
     }
 
@@ -151,17 +178,37 @@ impl Limiter {
         }
     }
 
-    /// Waits until `place` is on record, so that whoever speaks for the account after a crash counts it;
-    /// `false` when it was not before `until`.
-    pub async fn covered(&self, place: &Place, until: Instant) -> bool {
+    /// Waits until `place` is on record, so that whoever speaks for the account counts it.
+    pub async fn covered(&self, place: &Place, until: Instant) -> Recorded {
         let mut covered = self.covered.subscribe();
-        let recorded = timeout_at(until, covered.wait_for(|covered| *covered >= place.number)).await;
-        matches!(recorded, Ok(Ok(_)))
+        loop {
+            let up_to = *covered.borrow_and_update();
+            if !self.lock().has(place.number) {
+                return Recorded::TakenBack;
+            }
+            if place.number <= up_to {
+                return Recorded::Yes;
+            }
+            // The sender is `self`, so it cannot be gone.
+            if !matches!(timeout_at(until, covered.changed()).await, Ok(Ok(()))) {
+                return Recorded::Late;
+            }
+        }
     }
 
     /// Places up to this number are on record.
     pub fn cover(&self, number: u64) {
         self.covered.send_replace(number);
+    }
+
+    /// Of the places that were on record before they were taken, those that nobody has taken yet are none.
+    pub fn cover_no_more(&self) {
+        let taken = self.lock().taken;
+        self.covered.send_if_modified(|covered| {
+            let ahead = *covered > taken;
+            *covered = taken.min(*covered);
+            ahead
+        });
     }
 
     /// Waits until something was counted since this was last asked.
@@ -173,7 +220,37 @@ impl Limiter {
     #[must_use]
     pub fn counted(&self) -> (u64, Vec<Instant>) {
         let (now, state) = (Instant::now(), self.lock());
-        (state.taken, state.sent.iter().copied().filter(|at| *at + WINDOW > now).collect())
+        let ours = state.sent.iter().filter(|message| message.whose != Whose::Others);
+        (state.taken, ours.map(|message| message.at).filter(|at| *at + WINDOW > now).collect())
+    }
+
+    /// What others sent for the account, instead of what was known of that. Places that are not on record
+    /// and have no room beside it are taken back.
+    pub fn learn(&self, mut others: Vec<Instant>) {
+        others.sort_unstable();
+        // More than this cannot matter, whatever a record says.
+        let others = others.split_off(others.len().saturating_sub(self.elevated));
+        let (now, covered) = (Instant::now(), *self.covered.borrow());
+        let mut state = self.lock();
+        state.sent.retain(|message| message.whose != Whose::Others && message.at + WINDOW > now);
+        state.sent.extend(others.into_iter().map(|at| Message { at, whose: Whose::Others }));
+        state.sent.make_contiguous().sort_by_key(|message| message.at);
+        let pending = |message: &Message| match message.whose {
+            Whose::Ours { number, standing } if number > covered => Some(standing),
+            _ => None,
+        };
+        let room = state.sent.iter().filter_map(pending).map(|standing| self.limit(standing)).min();
+        if room.is_some_and(|room| state.sent.len() > room) {
+            state.sent.retain(|message| pending(message).is_none());
+        }
+        drop(state);
+        self.covered.send_modify(|_| ());
+    }
+
+    /// From now on channels of this partition are spoken in from here. Somebody else may have spoken there
+    /// right before.
+    pub fn begin(&self, partition: u16) {
+        self.lock().since.insert(partition, Instant::now());
     }
 
     /// How long a message to `channel` would have to wait at least, behind those that wait already.
@@ -187,7 +264,8 @@ impl Limiter {
         let window = match (state.sent.len() + ahead + 1).checked_sub(limit) {
             None | Some(0) => now,
             Some(over) => {
-                state.sent.get((over - 1).min(state.sent.len().max(1) - 1)).map_or(now, |at| *at + WINDOW)
+                let place = (over - 1).min(state.sent.len().max(1) - 1);
+                state.sent.get(place).map_or(now, |message| message.at + WINDOW)
             }
         };
         pause.max(window).saturating_duration_since(now)
@@ -198,7 +276,9 @@ impl Limiter {
         let mut state = self.lock();
         let now = Instant::now();
         state.sent.clear();
-        state.sent.extend(std::iter::repeat_n(now, self.elevated));
+        // No place of anybody: it is not taken back.
+        let whose = Whose::Ours { number: 0, standing: Standing::Normal };
+        state.sent.extend(std::iter::repeat_n(Message { at: now, whose }, self.elevated));
         drop(state);
         self.changed.notify_one();
     }
@@ -206,31 +286,37 @@ impl Limiter {
     fn take(&self, channel: &str, standing: Standing) -> Result<Place, Instant> {
         let mut state = self.lock();
         let now = Instant::now();
-        while state.sent.front().is_some_and(|at| *at + WINDOW <= now) {
+        while state.sent.front().is_some_and(|message| message.at + WINDOW <= now) {
             state.sent.pop_front();
         }
         // The window is free for one more when all but `limit - 1` of its messages are old.
         if let Some(over) = (state.sent.len() + 1).checked_sub(self.limit(standing))
             && over > 0
-            && let Some(at) = state.sent.get(over - 1)
+            && let Some(message) = state.sent.get(over - 1)
         {
-            return Err(*at + WINDOW);
+            return Err(message.at + WINDOW);
         }
-        state.sent.push_back(now);
+        state.taken += 1;
+        let number = state.taken;
+        // What others sent is known to the second only, and may seem to be yet to come.
+        let place = state.sent.partition_point(|message| message.at <= now);
+        state.sent.insert(place, Message { at: now, whose: Whose::Ours { number, standing } });
         if state.channels.len() >= SWEEP_AT {
             state.channels.retain(|_, at| *at + CHANNEL_PAUSE > now);
         }
         state.channels.insert(channel.into(), now);
-        state.taken += 1;
         self.changed.notify_one();
-        Ok(Place { number: state.taken, at: now })
+        Ok(Place { number, at: now })
     }
 
     fn channel_free_at(&self, channel: &str, standing: Standing) -> Option<Instant> {
         if standing == Standing::Elevated {
             return None;
         }
-        let free = *self.lock().channels.get(channel)? + CHANNEL_PAUSE;
+        let state = self.lock();
+        let spoken = state.channels.get(channel).copied();
+        let begun = ChannelId::new(channel).ok().and_then(|id| state.since.get(&partition(&id)).copied());
+        let free = spoken.max(begun)? + CHANNEL_PAUSE;
         (free > Instant::now()).then_some(free)
     }
 
@@ -251,6 +337,13 @@ impl Limiter {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has(&self, place: u64) -> bool {
+        let is = |message: &Message| matches!(message.whose, Whose::Ours { number, .. } if number == place);
+        self.sent.iter().rev().any(is)
     }
 }
 

@@ -178,14 +178,20 @@ impl Mapper {
 
 /// The last ids, as hashes: two different ids that collide among so few are out of question.
 #[derive(Debug, Default)]
-struct Seen {
+pub(crate) struct Seen {
     hasher: std::hash::RandomState,
     known: HashSet<u64>,
     order: VecDeque<u64>,
 }
 
 impl Seen {
-    fn first_time(&mut self, id: &str) -> bool {
+    /// Whether an id is among the last ones.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.known.contains(&std::hash::BuildHasher::hash_one(&self.hasher, id))
+    }
+
+    /// Remembers an id; `false` when it is known.
+    pub(crate) fn first_time(&mut self, id: &str) -> bool {
         let hash = std::hash::BuildHasher::hash_one(&self.hasher, id);
         if !self.known.insert(hash) {
             return false;

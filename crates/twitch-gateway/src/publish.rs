@@ -2,18 +2,30 @@
 //!
 //! While NATS is away the outbox fills, then the queue in front of it, and then the connections read
 //! no more: Twitch is held back by TCP and nothing is thrown away here.
+//!
+//! Where two gateways read a channel, both give its commands and rare events, of which NATS keeps one.
+//! Chatter travels in batches, which NATS cannot tell apart; it is given by one, see `standby`.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
 
-use bus::{Bus, Message, Outbox, OutboxError};
-use protocol::{Batch, Event, EventBody, Platform, VERSION, subject};
+use bus::{Bus, Holding, Link, Message, Outbox, OutboxError, Subscription};
+use protocol::{Batch, CommunityId, Event, EventBody, Platform, VERSION, subject};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use tracing::{Span, error, info_span, warn};
 
-use crate::stats::Stats;
+use crate::{
+    chat::Chat,
+    rooms::{Role, Rooms},
+    standby::Standby,
+    stats::Stats,
+};
 
 /// Events that wait to be given to NATS.
 pub const QUEUED_EVENTS: usize = 512;
@@ -27,25 +39,50 @@ const BATCH_EVENTS: usize = 128;
 const BATCH_BYTES: usize = 64 * 1024;
 /// What an event takes beside its texts, in bytes.
 const EVENT_OVERHEAD_BYTES: usize = 400;
+/// How often it is looked whether the other reader told everything.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long NATS may take to acknowledge the last events when the service stops.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// Takes events from the connections.
 pub struct Publisher {
+    bus: Bus,
     outbox: Outbox<Span>,
+    /// Which channels are read, and as what.
+    rooms: Arc<Rooms>,
+    held: watch::Receiver<Holding>,
+    link: watch::Receiver<Link>,
     stats: Stats,
     batch: Vec<Event>,
     bytes: usize,
     due: Option<Instant>,
+    standby: Standby,
+    look_at: Instant,
+    /// What others tell, while there are others.
+    others: Option<Subscription>,
 }
 
 impl Publisher {
-    /// Nothing is given yet.
+    /// Nothing is given yet. `held` tells who else there is.
     #[must_use]
-    pub fn new(bus: Bus, stats: Stats) -> Self {
+    pub fn new(bus: Bus, chat: &Arc<Chat>, held: watch::Receiver<Holding>) -> Self {
+        let stats = chat.stats.clone();
         // A command's span ends when NATS has acknowledged it.
-        let outbox = Outbox::start(bus, OUTBOX, drop::<Span>);
-        Self { outbox, stats, batch: Vec::new(), bytes: 0, due: None }
+        let outbox = Outbox::start(bus.clone(), OUTBOX, drop::<Span>);
+        Self {
+            link: bus.link(),
+            bus,
+            outbox,
+            rooms: chat.rooms.clone(),
+            held,
+            stats,
+            batch: Vec::new(),
+            bytes: 0,
+            due: None,
+            standby: Standby::default(),
+            look_at: Instant::now(),
+            others: None,
+        }
     }
 
     /// Runs until nobody can give it events any more, then waits for NATS.
@@ -53,15 +90,23 @@ impl Publisher {
     /// # Errors
     /// When the outbox ended, which nobody asked it to: nothing could be stored any more.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
+        self.held.mark_changed();
         loop {
-            let due = self.due;
+            let (due, look_at) = (self.due, self.look_at);
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.take(event).await?,
                     None => break,
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.flush().await?,
+                told = heard(&mut self.others) => self.standby.heard(&told),
+                Ok(()) = self.held.changed() => self.listen().await,
+                Ok(()) = self.link.changed() => self.standby.renew(),
+                () = sleep_until(look_at), if !self.standby.is_empty() => self.look().await?,
             }
+        }
+        for event in self.standby.rest() {
+            self.add(event).await?;
         }
         self.flush().await?;
         if !self.outbox.flush(FLUSH_WITHIN).await {
@@ -71,8 +116,28 @@ impl Publisher {
     }
 
     async fn take(&mut self, event: Event) -> Result<(), OutboxError> {
-        self.stats.events.inc();
+        if !matches!(event.body, EventBody::Message(_)) {
+            return self.alone(event).await;
+        }
+        let others = match self.role(&event.community) {
+            Role::First if !self.standby.has(&event.community) => return self.add(event).await,
+            Role::First => false,
+            Role::Second => true,
+            Role::Speaker | Role::None => {
+                self.stats.passed.with("others_read").inc();
+                return Ok(());
+            }
+        };
+        for event in self.standby.hold(event, others) {
+            self.add(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a chat message to the batch.
+    async fn add(&mut self, event: Event) -> Result<(), OutboxError> {
         let EventBody::Message(message) = &event.body else { return self.alone(event).await };
+        self.stats.events.inc();
         self.bytes += message.text.len() + message.author.name.len() + EVENT_OVERHEAD_BYTES;
         self.batch.push(event);
         if self.batch.len() >= BATCH_EVENTS || self.bytes >= BATCH_BYTES {
@@ -82,7 +147,45 @@ impl Publisher {
         Ok(())
     }
 
+    fn role(&self, channel: &CommunityId) -> Role {
+        // Twitch tells the id of a channel before anything is said there.
+        self.rooms.role(channel.as_str()).unwrap_or(Role::First)
+    }
+
+    /// Listens to others while there are some.
+    async fn listen(&mut self) {
+        let (company, fenced) = {
+            let holding = self.held.borrow_and_update();
+            (holding.living > 1, holding.fenced)
+        };
+        if fenced {
+            return;
+        }
+        if company && self.others.is_none() {
+            match self.bus.subscribe(&subject::chatter(Platform::Twitch)).await {
+                Ok(others) => self.others = Some(others),
+                Err(error) => warn!(%error, "chatter may be told twice: others cannot be heard"),
+            }
+        } else if !company {
+            self.others = None;
+        }
+    }
+
+    /// Tells what others should have told and did not. While NATS is away nobody can be heard.
+    async fn look(&mut self) -> Result<(), OutboxError> {
+        self.look_at = Instant::now() + LOOK_EVERY;
+        if *self.link.borrow() == Link::Down {
+            return Ok(());
+        }
+        let rooms = &self.rooms;
+        for event in self.standby.due(|channel| rooms.role(channel.as_str()) == Some(Role::First)) {
+            self.add(event).await?;
+        }
+        Ok(())
+    }
+
     async fn alone(&mut self, event: Event) -> Result<(), OutboxError> {
+        self.stats.events.inc();
         let subject = subject::event(Platform::Twitch, &event.community, event.body.kind());
         let message = Message::new(subject, event.id.as_str(), &event);
         let is_command = matches!(event.body, EventBody::Command(_));
@@ -103,7 +206,10 @@ impl Publisher {
         (self.bytes, self.due) = (0, None);
         let events = std::mem::take(&mut self.batch);
         let Some(first) = events.first() else { return Ok(()) };
-        let id = format!("{}+{}", first.id, events.len());
+        // Another gateway may begin a batch with the same event: the same id must mean the same events.
+        let mut digest = DefaultHasher::new();
+        events.iter().for_each(|event| event.id.as_str().hash(&mut digest));
+        let id = format!("{}+{}+{:016x}", first.id, events.len(), digest.finish());
         let batch = Batch { v: VERSION, platform: Platform::Twitch, events };
         self.store(Message::new(subject::chatter(Platform::Twitch), id, &batch), Span::none()).await
     }
@@ -124,5 +230,20 @@ impl Publisher {
         };
         error!(error, "an event could not be given to NATS");
         Ok(())
+    }
+}
+
+/// What others tell next; never, when nobody is listened to. Cancel-safe.
+async fn heard(others: &mut Option<Subscription>) -> Batch {
+    loop {
+        let Some(listening) = others else { return std::future::pending().await };
+        match listening.next().await {
+            Some(told) => match told.decode::<Batch>() {
+                Ok(batch) => return batch,
+                Err(error) => warn!(%error, "chatter of others cannot be read"),
+            },
+            // The connection ends.
+            None => *others = None,
+        }
     }
 }

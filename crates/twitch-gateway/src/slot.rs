@@ -21,13 +21,13 @@ use crate::{
 
 /// A connection that lived so long was a good one: the next wait is short again.
 const GOOD_LIFE: Duration = Duration::from_secs(60);
+/// Channels in one PART.
+const PARTS: usize = 10;
 
 /// A group of channels on one connection.
 pub struct Slot {
-    /// Its number, from 0.
+    /// Its number, from 0. Its channels are in `rooms`, with those among them that are to be joined.
     pub number: usize,
-    /// Its channels.
-    pub logins: Vec<String>,
     /// What it shares with the others.
     pub chat: Arc<Chat>,
     /// Whether the token may be used.
@@ -64,6 +64,12 @@ impl Slot {
     /// None: a slot never gives up.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut pause = Backoff::new(&self.chat);
+        let mut assigned = self.chat.rooms.assigned();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            // The sender lives as long as the slot.
+            _ = assigned.wait_for(|count| *count > 0) => {}
+        }
         loop {
             let opened = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -98,7 +104,7 @@ impl Slot {
         if self.validity.wait_for(Validity::usable).await.is_err() {
             std::future::pending::<()>().await;
         }
-        Member::open(&self.chat, &self.logins).await
+        Member::open(&self.chat, self.number).await
     }
 
     async fn live(&mut self, mut current: Member, shutdown: &CancellationToken) -> End {
@@ -106,8 +112,18 @@ impl Slot {
         let mut handover = Handover::None;
         let mut retry = Backoff::new(&self.chat);
         let mut old: Option<(Member, Instant)> = None;
+        let mut assigned = self.chat.rooms.assigned();
+        assigned.mark_changed();
         loop {
             tokio::select! {
+                // The sender lives as long as the slot.
+                Ok(()) = assigned.changed() => {
+                    let wanted = self.chat.rooms.wanted(self.number);
+                    current.set(&wanted);
+                    if let Handover::Joining(next) = &mut handover {
+                        next.set(&wanted);
+                    }
+                }
                 () = shutdown.cancelled() => {
                     current.connection.quit().await;
                     return End::Shutdown;
@@ -126,7 +142,7 @@ impl Slot {
                     Step::Refused(refusals) => self.refused(refusals),
                     Step::Reconnect if handover.is_none() => {
                         info!(slot = self.number, "Twitch asks for a new connection; joining it before this one ends");
-                        handover = Handover::begin(&self.chat, &self.logins, Duration::ZERO);
+                        handover = Handover::begin(&self.chat, self.number, Duration::ZERO);
                     }
                     Step::Reconnect => {}
                     Step::Closed(cause) => {
@@ -148,7 +164,7 @@ impl Slot {
                     Progress::Joined(login) => self.chat.rooms.set_state(&login, State::Joined),
                     Progress::Failed(trouble) => {
                         warn!(slot = self.number, trouble, "the new connection did not come; trying again");
-                        handover = Handover::begin(&self.chat, &self.logins, retry.next());
+                        handover = Handover::begin(&self.chat, self.number, retry.next());
                     }
                     Progress::Settled(next) => {
                         info!(slot = self.number, "the new connection took over");
@@ -170,13 +186,13 @@ impl Slot {
 
     fn take_over(&self, member: &Member) {
         let line = Line { connection: member.connection.number, lines: member.connection.lines.clone() };
-        for login in &self.logins {
-            let state = match (member.joins.is_joined(login), member.joins.refusal(login)) {
+        for login in self.chat.rooms.wanted(self.number) {
+            let state = match (member.joins.is_joined(&login), member.joins.refusal(&login)) {
                 (true, _) => State::Joined,
                 (false, Some(reason)) => State::Refused(reason.to_owned()),
                 (false, None) => State::Waiting,
             };
-            self.chat.rooms.set_state(login, state);
+            self.chat.rooms.set_state(&login, state);
         }
         self.chat.rooms.connected(self.number, line);
     }
@@ -195,10 +211,19 @@ impl Slot {
 }
 
 impl Member {
-    async fn open(chat: &Arc<Chat>, logins: &[String]) -> Result<Self, LoginError> {
+    async fn open(chat: &Arc<Chat>, slot: usize) -> Result<Self, LoginError> {
         let connection = Connection::open(chat).await?;
-        let joins = Joins::new(logins, chat.timing.join_within);
+        let joins = Joins::new(&chat.rooms.wanted(slot), chat.timing.join_within);
         Ok(Self { connection, joins, chat: chat.clone(), born: Instant::now() })
+    }
+
+    /// From now on these channels are to be joined; leaves the others.
+    fn set(&mut self, logins: &[String]) {
+        for left in self.joins.set(logins).chunks(PARTS) {
+            info!(channels = left.join(","), "left to other gateways");
+            // A queue that is full is noticed by the watchdog.
+            let _ = self.connection.lines.try_send(format!("PART #{}", left.join(",#")));
+        }
     }
 
     /// Goes on until something happens that others should know. Cancel-safe.
@@ -249,11 +274,11 @@ enum Progress {
 }
 
 impl Handover {
-    fn begin(chat: &Arc<Chat>, logins: &[String], after: Duration) -> Self {
-        let (chat, logins) = (chat.clone(), logins.to_vec());
+    fn begin(chat: &Arc<Chat>, slot: usize, after: Duration) -> Self {
+        let chat = chat.clone();
         Self::Opening(Box::pin(async move {
             sleep(after).await;
-            Member::open(&chat, &logins).await
+            Member::open(&chat, slot).await
         }))
     }
 

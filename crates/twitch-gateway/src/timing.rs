@@ -17,6 +17,8 @@ pub struct Timing {
     pub retry_most: Duration,
     /// How long an old connection is still read after the new one took over.
     pub linger: Duration,
+    /// How long a channel is still read that others read from now on.
+    pub part_after: Duration,
     /// Between two checks of the token, as Twitch demands.
     pub check_every: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for Timing {
             retry_first: Duration::from_secs(1),
             retry_most: Duration::from_secs(120),
             linger: Duration::from_secs(2),
+            part_after: Duration::from_secs(15),
             check_every: Duration::from_secs(60 * 60),
         }
     }

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
     chat::Chat,
-    limiter::{Limiter, Place, Standing},
+    limiter::{Limiter, Place, Recorded, Standing},
     rooms::Line,
     text,
     tokens::{TokenError, Validity},
@@ -206,9 +206,13 @@ impl Speaker {
                 .acquire(channel, standing, say.until)
                 .await
                 .map_err(|exceeded| Failure::new(DropReason::RateLimited, exceeded.to_string()))?;
-            if !self.limiter.covered(&place, say.until).await {
-                let detail = "NATS did not record in time that this is sent";
-                return Err(Failure::new(DropReason::Expired, detail));
+            match self.limiter.covered(&place, say.until).await {
+                Recorded::Yes => {}
+                Recorded::TakenBack => continue,
+                Recorded::Late => {
+                    let detail = "NATS did not record in time that this is sent";
+                    return Err(Failure::new(DropReason::Expired, detail));
+                }
             }
             // While it waited for its turn the connection may have ended.
             if way.is_open() {
