@@ -20,6 +20,10 @@ tidy:
 bench:
     cargo xtask bench
 
+# Kill, stop and cut parts under load, and count what is lost or answered twice
+chaos *arguments:
+    cargo xtask chaos {{ arguments }}
+
 # Run the bot with the settings in .env
 up:
     cargo build --release && target/release/vigie up
