@@ -10,7 +10,8 @@ use protocol::{
 use sandbox::Sandbox;
 use service::{Context, Settings, clock};
 use testkit::Nats;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use twitch_gateway::{Config, Timing};
 
 /// More than anything here takes.
@@ -47,10 +48,52 @@ pub struct Rig {
     pub bus: Bus,
     pub sandbox: Sandbox,
     pub ctx: Context,
-    pub gateway: JoinHandle<anyhow::Result<()>>,
+    pub gateway: oneshot::Receiver<anyhow::Result<()>>,
+    alive: DropGuard,
     config: Config,
     outcomes: bus::Subscription,
     actions: u32,
+}
+
+/// A gateway in a thread and a runtime of its own, so that killing it ends all that it has spawned.
+pub struct Gateway {
+    pub ctx: Context,
+    pub ended: oneshot::Receiver<anyhow::Result<()>>,
+    /// Dropping it kills the gateway as SIGKILL does.
+    pub alive: DropGuard,
+}
+
+impl Gateway {
+    pub fn start(config: &Config, instance: &str) -> Self {
+        let ctx = Context { instance: instance.to_owned(), ..Context::new("twitch-gateway") };
+        let (tell, ended) = oneshot::channel();
+        let (killed, config, begun) = (CancellationToken::new(), config.clone(), ctx.clone());
+        let alive = killed.clone().drop_guard();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let outcome = runtime.block_on(killed.run_until_cancelled(twitch_gateway::run(begun, config)));
+            runtime.shutdown_background();
+            // Who was killed has no last words, and nobody listens after the end of a test.
+            let _ = outcome.map(|outcome| tell.send(outcome));
+        });
+        Self { ctx, ended, alive }
+    }
+
+    pub async fn until_ready(&self) {
+        testkit::eventually(SOON, || async {
+            let readiness = self.ctx.health.readiness();
+            // Before the gateway has said what it is made of, nothing in it is down.
+            let begun = self.ctx.metrics.snapshot().contains_key("events_total");
+            if begun && readiness.ready { Ok(()) } else { Err(readiness.reason) }
+        })
+        .await;
+    }
+
+    /// Ends it as SIGTERM does.
+    pub async fn stop(self) {
+        self.ctx.shutdown.cancel();
+        timeout(SOON, self.ended).await.expect("the gateway ends in time").unwrap().unwrap();
+    }
 }
 
 /// Variables that let a gateway reach a sandbox.
@@ -99,19 +142,30 @@ impl Rig {
         assert_eq!(settings.problems(), []);
         config.timing = plan.timing;
         let outcomes = bus.subscribe("outcome.>").await.unwrap();
-        let ctx = Context::new("twitch-gateway");
-        let gateway = tokio::spawn(twitch_gateway::run(ctx.clone(), config.clone()));
-        Self { nats, bus, sandbox, ctx, gateway, config, outcomes, actions: 0 }
+        let Gateway { ctx, ended, alive } = Gateway::start(&config, "one");
+        Self { nats, bus, sandbox, ctx, gateway: ended, alive, config, outcomes, actions: 0 }
     }
 
-    /// Kills the gateway as SIGKILL does, and starts another.
+    /// Starts another gateway of the same account.
+    pub async fn another(&self, instance: &str) -> Gateway {
+        let gateway = Gateway::start(&self.config, instance);
+        gateway.until_ready().await;
+        gateway
+    }
+
+    /// Kills the gateway as SIGKILL does.
+    pub async fn kill(&mut self) {
+        let (_, nobody) = oneshot::channel();
+        let ended = std::mem::replace(&mut self.gateway, nobody);
+        self.alive = CancellationToken::new().drop_guard();
+        assert!(ended.await.is_err(), "it had no last words");
+    }
+
+    /// Kills the gateway as SIGKILL does, and starts it again.
     pub async fn kill_and_start(&mut self) {
-        self.gateway.abort();
-        let _ = (&mut self.gateway).await;
-        // What it had spawned ends with its runtime; here its token is all that it leaves.
-        self.ctx.shutdown.cancel();
-        self.ctx = Context::new("twitch-gateway");
-        self.gateway = tokio::spawn(twitch_gateway::run(self.ctx.clone(), self.config.clone()));
+        self.kill().await;
+        let Gateway { ctx, ended, alive } = Gateway::start(&self.config, "one");
+        (self.ctx, self.gateway, self.alive) = (ctx, ended, alive);
         self.until_ready().await;
     }
 
