@@ -99,6 +99,7 @@ const SOON: RangeInclusive<u64> = 100..=1000;
 const WHILE: RangeInclusive<u64> = 500..=8000;
 const STOPPED: RangeInclusive<u64> = 1000..=8000;
 const SOME: RangeInclusive<u64> = 2000..=6000;
+const TWO_HEARTBEATS: RangeInclusive<u64> = 26_000..=30_000;
 const ONCE: RangeInclusive<u64> = 0..=0;
 
 const fn kind(name: &'static str, role: Role, deed: Deed, lasts_ms: RangeInclusive<u64>) -> Kind {
@@ -191,7 +192,7 @@ pub static KINDS: [Kind; 40] = [
         "Discord: heartbeats not acknowledged",
         Platform::Discord,
         Knobs(DISCORD, r#"{"mute_heartbeat_acks":true}"#, r#"{"mute_heartbeat_acks":false}"#),
-        SOME,
+        TWO_HEARTBEATS,
     ),
     of_platform(
         "Discord: API answers 500",

@@ -23,8 +23,9 @@ const EXTRA_GUILDS: &str = "20";
 /// Channels of each platform in which people talk. So many that what is said in one during a fault is
 /// less than the 16 replies that may wait in a channel: what is shed by that rule is no matter of faults.
 const CHANNELS: usize = 8;
-/// So often that a gateway notices within a fault that nobody acknowledges its heartbeats.
-const HEARTBEAT_MS: &str = "2000";
+/// So often that a gateway notices during a fault that nobody acknowledges its heartbeats, and so seldom
+/// that Discord does not end the session of one that is frozen for 8 s: it waits for twice that time.
+const HEARTBEAT_MS: &str = "12000";
 /// How long the sandbox may take to answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at the parts.
