@@ -118,7 +118,7 @@ impl Ledger {
             let written = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                written = self.write(ahead) => written,
+                written = self.catch_up(ahead) => written,
             };
             let settled = match written {
                 Ok(Written::Yes(taken)) => {
@@ -156,6 +156,14 @@ impl Ledger {
         if alone && self.page.others(&self.run, unix_ms()).is_empty() { self.ahead } else { 0 }
     }
 
+    /// Writes a page, after reading it where something was taken over from others.
+    async fn catch_up(&mut self, ahead: usize) -> Result<Written, BucketError> {
+        if self.limiter.is_behind() {
+            self.read().await?;
+        }
+        self.write(ahead).await
+    }
+
     async fn write(&mut self, ahead: usize) -> Result<Written, BucketError> {
         let now_ms = unix_ms();
         let (taken, sent) = self.limiter.counted();
@@ -180,6 +188,7 @@ impl Ledger {
 
     /// Reads the page and counts what others sent.
     async fn read(&mut self) -> Result<(), BucketError> {
+        let known = Instant::now();
         let found = within(&self.key, self.bucket.entry::<Value>(&self.key)).await?;
         let (value, revision) = found.map(|entry| (entry.value, entry.revision)).unwrap_or_default();
         let mut page = match value {
@@ -191,7 +200,7 @@ impl Ledger {
             }),
         };
         page.settle(&self.run, unix_ms());
-        self.limiter.learn(times(&page.others(&self.run, unix_ms()), unix_ms()));
+        self.limiter.learn(times(&page.others(&self.run, unix_ms()), unix_ms()), known);
         (self.page, self.revision) = (page, revision);
         Ok(())
     }
@@ -305,7 +314,7 @@ mod tests {
         let mut page = page("before", vec![(NOW_MS - 10_000, 19)], 1);
         page.settle("now", NOW_MS);
         let limiter = Limiter::recorded(20);
-        limiter.learn(times(&page.others("now", NOW_MS), NOW_MS));
+        limiter.learn(times(&page.others("now", NOW_MS), NOW_MS), Instant::now());
         assert_eq!(limiter.estimate("a", Standing::Normal), WINDOW - Duration::from_secs(10));
         assert_eq!(limiter.estimate("a", Standing::Elevated), Duration::ZERO);
         assert_eq!(limiter.counted().1.len(), 0, "others write for themselves");
@@ -317,7 +326,7 @@ mod tests {
         let next = limiter.acquire("a", Standing::Elevated, until).await.unwrap();
         assert_eq!(limiter.covered(&next, Instant::now()).await, Recorded::Late);
         limiter.exhaust();
-        limiter.learn(Vec::new());
+        limiter.learn(Vec::new(), Instant::now());
         assert_eq!(limiter.counted().1.len(), ELEVATED);
     }
 
@@ -330,9 +339,9 @@ mod tests {
             limiter.acquire("b", Standing::Normal, until).await.unwrap(),
         ];
         limiter.cover(1);
-        limiter.learn(vec![Instant::now()]);
+        limiter.learn(vec![Instant::now()], Instant::now());
         assert_eq!(limiter.counted().1.len(), 2, "there was room for both");
-        limiter.learn(vec![Instant::now(); 2]);
+        limiter.learn(vec![Instant::now(); 2], Instant::now());
         assert_eq!(limiter.covered(&first, until).await, Recorded::Yes);
         assert_eq!(limiter.covered(&second, until).await, Recorded::TakenBack);
         let begun = Instant::now();

@@ -84,6 +84,8 @@ struct State {
     channels: HashMap<Box<str>, Instant>,
     /// Since when channels are spoken in from here: somebody else may have done so right before.
     since: HashMap<u16, Instant>,
+    /// Up to when it is known what others sent.
+    known: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -165,8 +167,13 @@ impl Limiter {
         let _waiting = Waiting(&lane.waiting);
         loop {
             // The pause of a channel is waited for outside of the lane: other channels go on.
-            if let Some(at) = self.channel_free_at(channel, standing) {
-                wait(at, until).await?;
+            let mut news = self.covered.subscribe();
+            while let Some(at) = self.channel_free_at(channel, standing) {
+                tokio::select! {
+                    waited = wait(at, until) => waited?,
+                    // What others sent is known, perhaps. The sender is `self`.
+                    _ = news.changed() => {}
+                }
             }
             let _turn = timeout_at(until, lane.turn.lock()).await.map_err(|_elapsed| Exceeded)?;
             while self.channel_free_at(channel, standing).is_none() {
@@ -211,7 +218,7 @@ impl Limiter {
         });
     }
 
-    /// Waits until something was counted since this was last asked.
+    /// Waits until something was counted, or begun, since this was last asked.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -224,14 +231,15 @@ impl Limiter {
         (state.taken, ours.map(|message| message.at).filter(|at| *at + WINDOW > now).collect())
     }
 
-    /// What others sent for the account, instead of what was known of that. Places that are not on record
-    /// and have no room beside it are taken back.
-    pub fn learn(&self, mut others: Vec<Instant>) {
+    /// What others sent for the account up to `known`, and perhaps later, instead of what was known of that.
+    /// Places that are not on record and have no room beside it are taken back.
+    pub fn learn(&self, mut others: Vec<Instant>, known: Instant) {
         others.sort_unstable();
         // More than this cannot matter, whatever a record says.
         let others = others.split_off(others.len().saturating_sub(self.elevated));
         let (now, covered) = (Instant::now(), *self.covered.borrow());
         let mut state = self.lock();
+        state.known = Some(known);
         state.sent.retain(|message| message.whose != Whose::Others && message.at + WINDOW > now);
         state.sent.extend(others.into_iter().map(|at| Message { at, whose: Whose::Others }));
         state.sent.make_contiguous().sort_by_key(|message| message.at);
@@ -251,6 +259,14 @@ impl Limiter {
     /// right before.
     pub fn begin(&self, partition: u16) {
         self.lock().since.insert(partition, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// Whether it should [learn](Self::learn) what others sent before it began to speak somewhere.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let state = self.lock();
+        state.since.values().max().is_some_and(|since| state.known.is_none_or(|known| known < *since))
     }
 
     /// How long a message to `channel` would have to wait at least, behind those that wait already.
@@ -315,8 +331,9 @@ impl Limiter {
         }
         let state = self.lock();
         let spoken = state.channels.get(channel).copied();
-        let begun = ChannelId::new(channel).ok().and_then(|id| state.since.get(&partition(&id)).copied());
-        let free = spoken.max(begun)? + CHANNEL_PAUSE;
+        let id = ChannelId::new(channel).ok();
+        let others = id.and_then(|id| state.others_spoke_until(partition(&id)));
+        let free = spoken.max(others)? + CHANNEL_PAUSE;
         (free > Instant::now()).then_some(free)
     }
 
@@ -341,6 +358,16 @@ impl Limiter {
 }
 
 impl State {
+    /// When others may have spoken last in a channel of this partition, as far as that is known.
+    fn others_spoke_until(&self, partition: u16) -> Option<Instant> {
+        let since = *self.since.get(&partition)?;
+        if self.known.is_none_or(|known| known < since) {
+            return Some(since);
+        }
+        let last = self.sent.iter().rev().find(|message| message.whose == Whose::Others)?;
+        Some(last.at.min(since))
+    }
+
     fn has(&self, place: u64) -> bool {
         let is = |message: &Message| matches!(message.whose, Whose::Ours { number, .. } if number == place);
         self.sent.iter().rev().any(is)

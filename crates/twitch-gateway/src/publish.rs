@@ -16,7 +16,7 @@ use bus::{Bus, Holding, Link, Message, Outbox, OutboxError, Subscription};
 use protocol::{Batch, CommunityId, Event, EventBody, Platform, VERSION, subject};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::{Span, error, info_span, warn};
 
@@ -41,6 +41,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 const EVENT_OVERHEAD_BYTES: usize = 400;
 /// How often it is looked whether the other reader told everything.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the others are listened to when the service stops: a bit longer than a batch waits.
+const LAST_HEARD_WITHIN: Duration = Duration::from_millis(400);
 /// How long NATS may take to acknowledge the last events when the service stops.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -105,6 +107,13 @@ impl Publisher {
                 () = sleep_until(look_at), if !self.standby.is_empty() => self.look().await?,
             }
         }
+        let listening = async {
+            while !self.standby.is_empty() && self.others.is_some() {
+                self.standby.heard(&heard(&mut self.others).await);
+            }
+        };
+        // Others have read it too, and it may be on its way.
+        let _ = timeout(LAST_HEARD_WITHIN, listening).await;
         for event in self.standby.rest() {
             self.add(event).await?;
         }

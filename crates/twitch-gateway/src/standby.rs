@@ -96,15 +96,10 @@ impl Standby {
         due.into_iter().flat_map(|(channel, count)| self.take(&channel, count)).collect()
     }
 
-    /// What this gateway should tell when it ends: all but what the other one has read just now too.
+    /// All that nobody has told.
     pub fn rest(&mut self) -> Vec<Event> {
-        let young = |held: &&Held| held.others && held.since.elapsed() < SETTLE;
-        let due = self
-            .channels
-            .iter()
-            .map(|(channel, held)| (channel.clone(), held.iter().take_while(|held| !young(held)).count()));
-        let due: Vec<_> = due.collect();
-        due.into_iter().flat_map(|(channel, count)| self.take(&channel, count)).collect()
+        self.count = 0;
+        self.channels.drain().flat_map(|(_, held)| held).map(|held| held.event).collect()
     }
 
     /// While NATS was away nothing could be heard: the time begins anew.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
+use protocol::{ChannelId, subject};
 use tokio::{sync::Mutex, time::Instant};
 use twitch_gateway::limiter::{CHANNEL_PAUSE, ELEVATED, Exceeded, Limiter, Standing, WINDOW, Window};
 
@@ -98,6 +99,31 @@ async fn a_pause_in_one_channel_holds_up_no_other() {
     assert_eq!(Instant::now(), begun);
     slow.await.unwrap().unwrap();
     assert_eq!(Instant::now() - begun, CHANNEL_PAUSE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_a_channel_waits_only_where_others_may_have_just_spoken() {
+    let limiter = Arc::new(Limiter::new(20));
+    let channel = ChannelId::new("600100200").unwrap();
+    let speak = || async {
+        let (limiter, channel, begun) = (limiter.clone(), channel.clone(), Instant::now());
+        limiter.acquire(channel.as_str(), Standing::Normal, begun + HOUR).await.unwrap();
+        begun.elapsed()
+    };
+    tokio::time::advance(HOUR).await;
+    limiter.begin(subject::partition(&channel));
+    assert!(limiter.is_behind());
+    assert_eq!(speak().await, CHANNEL_PAUSE, "nobody knows");
+    for (ago, wait) in
+        [(Duration::from_millis(200), CHANNEL_PAUSE - Duration::from_millis(200)), (HOUR, Duration::ZERO)]
+    {
+        tokio::time::advance(HOUR).await;
+        limiter.begin(subject::partition(&channel));
+        let waiting = speak();
+        let learning = async { limiter.learn(vec![Instant::now() - ago], Instant::now()) };
+        assert_eq!(tokio::join!(waiting, learning).0, wait);
+        assert!(!limiter.is_behind());
+    }
 }
 
 #[tokio::test(start_paused = true)]

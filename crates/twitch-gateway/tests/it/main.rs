@@ -3,6 +3,7 @@
 
 mod actions;
 mod binary;
+mod company;
 mod connections;
 mod events;
 mod helix;

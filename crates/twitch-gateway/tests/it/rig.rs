@@ -146,6 +146,10 @@ impl Rig {
         Self { nats, bus, sandbox, ctx, gateway: ended, alive, config, outcomes, actions: 0 }
     }
 
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Starts another gateway of the same account.
     pub async fn another(&self, instance: &str) -> Gateway {
         let gateway = Gateway::start(&self.config, instance);
@@ -268,6 +272,11 @@ impl Rig {
     pub async fn store(&self, action: &Action, message_id: &str) {
         let subject = subject::action(Platform::Twitch, &action.channel, &action.community);
         self.bus.store(&Message::new(subject, message_id, action).unwrap()).await.unwrap();
+    }
+
+    /// The next outcome, however long it takes.
+    pub async fn any_outcome(&mut self) -> Outcome {
+        self.outcomes.next().await.unwrap().decode().unwrap()
     }
 
     /// The next outcome, whichever action it is of.

@@ -1,0 +1,282 @@
+//! Several gateways of one account: what they read, say and are allowed to, together.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use bus::{Bus, Stream};
+use protocol::{Batch, Delivery, Event, EventBody, OutcomeBody};
+use sandbox::people::Person;
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::rig::{DEMO, Gateway, Plan, QUIET, Rig, SOON, send};
+
+/// Another takes over within that time.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+/// Between two lines that are said.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Hears all that the gateways give, for ever, and how often.
+struct Ear {
+    heard: JoinHandle<BTreeMap<String, u32>>,
+    stop: CancellationToken,
+}
+
+impl Ear {
+    async fn start(bus: &Bus, stream: Stream, consumer: &str) -> Self {
+        let mut consumer = bus.consume(stream, consumer, 64).await.unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let heard = tokio::spawn(async move {
+            let mut heard = BTreeMap::new();
+            while let Some(delivery) = stopped.run_until_cancelled(consumer.next()).await {
+                delivery.ack_sync().await.unwrap();
+                let events = match stream {
+                    Stream::Chatter => delivery.decode::<Batch>().unwrap().events,
+                    _ => vec![delivery.decode::<Event>().unwrap()],
+                };
+                for event in events {
+                    let text = match event.body {
+                        EventBody::Message(message) => message.text,
+                        EventBody::Command(command) => command.message.text,
+                        other => panic!("{other:?}"),
+                    };
+                    *heard.entry(text).or_insert(0) += 1;
+                }
+            }
+            heard
+        });
+        Self { heard, stop }
+    }
+
+    async fn end(self) -> BTreeMap<String, u32> {
+        self.stop.cancel();
+        self.heard.await.unwrap()
+    }
+}
+
+/// Says a command and a line in both channels, again and again, until the time is over.
+async fn talk(rig: &Rig, part: &str, time: Duration) -> Vec<(String, String)> {
+    let (mut said, begun, mut tick) = (Vec::new(), Instant::now(), interval(PAUSE));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while begun.elapsed() < time {
+        tick.tick().await;
+        for channel in [DEMO, QUIET] {
+            let (command, line) =
+                (format!("!{part} {channel} {}", said.len()), format!("{part} {channel} {}", said.len()));
+            rig.sandbox.twitch().say(Person::Ines, channel, &command).unwrap();
+            rig.sandbox.twitch().say(Person::Noor, channel, &line).unwrap();
+            said.push((command, line));
+        }
+    }
+    said
+}
+
+/// What is said of what was heard: lost, and told more than once.
+fn judge<'a>(
+    said: impl Iterator<Item = &'a String>,
+    heard: &BTreeMap<String, u32>,
+) -> (Vec<&'a String>, usize) {
+    let lost = said.filter(|text| !heard.contains_key(*text)).collect();
+    (lost, heard.values().filter(|count| **count > 1).count())
+}
+
+/// Two gateways that read both channels.
+async fn two(plan: Plan) -> (Rig, Gateway) {
+    let rig = Rig::ready(plan).await;
+    let other = rig.another("two").await;
+    (rig, other)
+}
+
+/// Speaks in both channels and gives the time until the last was answered.
+async fn all_answer(rig: &mut Rig) -> Duration {
+    let begun = Instant::now();
+    for channel in [DEMO, QUIET] {
+        let action = rig.ask(channel, send(format!("at {begun:?}"))).await;
+        let outcome = timeout(TAKE_OVER * 2, rig.outcome_of(&action)).await.unwrap();
+        assert!(matches!(outcome, OutcomeBody::Sent { .. }), "{outcome:?}");
+    }
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_told_twice_when_either_of_two_is_killed() {
+    let (mut rig, other) = two(Plan::default()).await;
+    let commands = Ear::start(&rig.bus, Stream::Events, "commands").await;
+    let chatter = Ear::start(&rig.bus, Stream::Chatter, "chatter").await;
+    let mut said = talk(&rig, "both", Duration::from_secs(1)).await;
+    rig.kill().await;
+    said.extend(talk(&rig, "one killed", TAKE_OVER).await);
+    let took = all_answer(&mut rig).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+
+    let again = rig.another("one").await;
+    said.extend(talk(&rig, "both again", Duration::from_secs(1)).await);
+    drop(other);
+    let killed = Instant::now();
+    said.extend(talk(&rig, "two killed", Duration::from_millis(200)).await);
+    all_answer(&mut rig).await;
+    assert!(killed.elapsed() < TAKE_OVER, "{:?}", killed.elapsed());
+    said.extend(talk(&rig, "two dead", TAKE_OVER).await);
+    again.stop().await;
+
+    let (commands, chatter) = (commands.end().await, chatter.end().await);
+    assert_eq!(judge(said.iter().map(|said| &said.0), &commands), (vec![], 0));
+    let (lost, doubled) = judge(said.iter().map(|said| &said.1), &chatter);
+    assert_eq!(lost, Vec::<&String>::new());
+    // What the dead one had told, and was not heard yet.
+    assert!(doubled < 200, "{doubled} of {}", said.len());
+    rig.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_planned_stop_hands_over_without_a_missed_line() {
+    let (mut rig, other) = two(Plan::default()).await;
+    let commands = Ear::start(&rig.bus, Stream::Events, "commands").await;
+    let chatter = Ear::start(&rig.bus, Stream::Chatter, "chatter").await;
+    let mut said = talk(&rig, "both", Duration::from_secs(1)).await;
+    rig.ctx.shutdown.cancel();
+    said.extend(talk(&rig, "one stops", Duration::from_millis(200)).await);
+    let took = all_answer(&mut rig).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    timeout(SOON, &mut rig.gateway).await.unwrap().unwrap().unwrap();
+    said.extend(talk(&rig, "one stopped", Duration::from_secs(2)).await);
+    // Another comes, and before it has said that it is there the last one of the others goes.
+    let next = Gateway::start(rig.config(), "three");
+    rig.count("twitch.irc.login", 3).await;
+    other.ctx.shutdown.cancel();
+    said.extend(talk(&rig, "two stops", Duration::from_secs(3)).await);
+    timeout(SOON, other.ended).await.unwrap().unwrap().unwrap();
+    next.until_ready().await;
+    next.stop().await;
+
+    let (commands, chatter) = (commands.end().await, chatter.end().await);
+    assert_eq!(judge(said.iter().map(|said| &said.0), &commands), (vec![], 0));
+    let (lost, doubled) = judge(said.iter().map(|said| &said.1), &chatter);
+    assert_eq!(lost, Vec::<&String>::new());
+    assert!(doubled < 100, "{doubled} of {}", said.len());
+    rig.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn the_limit_of_the_account_is_kept_by_all_together() {
+    const CHANNELS: usize = 8;
+    let names: Vec<_> = (0..CHANNELS).map(|n| format!("channel_{n:04}")).collect();
+    let mut plan = Plan::default();
+    plan.sandbox.twitch.extra_channels = CHANNELS;
+    plan.variables = vec![("TWITCH_CHANNELS", names.join(","))];
+    let (mut rig, other) = two(plan).await;
+    for n in 0..40 {
+        let channel = names[n % CHANNELS].clone();
+        rig.ask_with(&channel, send(format!("n {n}")), Delivery::AtMostOnce, Duration::from_secs(120)).await;
+    }
+    let mut sent = 0;
+    while sent < 20 {
+        sent += u32::from(matches!(rig.outcome().await.body, OutcomeBody::Sent { .. }));
+    }
+    rig.until_counted("actions_total", 1.0).await;
+    assert!(other.ctx.metrics.snapshot()["actions_total"] > 0.0, "both had something to say");
+    // One dies; the other takes what it had, and knows what it has said.
+    rig.kill().await;
+    let killed = Instant::now();
+    testkit::eventually(SOON, || async {
+        let all = other.ctx.metrics.snapshot();
+        if all["actions_total"] >= 40.0 - 20.0 && killed.elapsed() > TAKE_OVER { Ok(()) } else { Err(all) }
+    })
+    .await;
+    let counters = rig.sandbox.counters();
+    assert_eq!(counters.get("twitch.privmsg.in"), 20, "{:?}", counters.all());
+    let again = rig.another("one").await;
+    let begun = Instant::now();
+    // The next come when the first ones are 32 s old.
+    while sent < 28 {
+        let outcome = timeout(Duration::from_secs(40), rig.any_outcome()).await.unwrap();
+        sent += u32::from(matches!(outcome.body, OutcomeBody::Sent { .. }));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(10), "{:?}", begun.elapsed());
+    let refused: Vec<_> =
+        rig.sandbox.counters().all().into_iter().filter(|(name, _)| name.contains("refused")).collect();
+    assert_eq!(refused.iter().map(|(_, count)| count).sum::<u64>(), 0, "{refused:?}");
+    again.stop().await;
+    other.stop().await;
+    rig.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn of_three_two_read_a_channel_and_all_can_speak() {
+    // As many as three gateways may join at once.
+    const CHANNELS: usize = 6;
+    let names: Vec<_> = (0..CHANNELS).map(|n| format!("channel_{n:04}")).collect();
+    let mut plan = Plan::default();
+    plan.timing.part_after = Duration::from_millis(200);
+    plan.sandbox.twitch.extra_channels = CHANNELS;
+    plan.sandbox.twitch.limits = sandbox::twitch::Limits::none();
+    plan.variables = vec![("TWITCH_CHANNELS", names.join(","))];
+    let mut rig = Rig::ready(plan).await;
+    let (two, three) = (rig.another("two").await, rig.another("three").await);
+    rig.count("twitch.irc.part", 1).await;
+    for (n, channel) in names.iter().enumerate() {
+        rig.sandbox.twitch().say(Person::Ines, channel, &format!("!n {n}")).unwrap();
+        let action = rig.ask(channel, send(format!("answer {n}"))).await;
+        assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Sent { .. }));
+    }
+    assert_eq!(rig.events("commands", CHANNELS).await.len(), CHANNELS);
+    let joined = |ctx: &service::Context| ctx.metrics.snapshot()["channels_joined"];
+    testkit::eventually(SOON, || async {
+        let joined = [&rig.ctx, &two.ctx, &three.ctx].map(joined);
+        // Two read each; some are joined by the third, to speak.
+        let all: f64 = joined.iter().sum();
+        if (2.0 * CHANNELS as f64..3.0 * CHANNELS as f64).contains(&all) { Ok(()) } else { Err(joined) }
+    })
+    .await;
+    drop(three);
+    // The two that are left read everything.
+    testkit::eventually(SOON * 2, || async {
+        let joined = [&rig.ctx, &two.ctx].map(joined);
+        if joined.iter().all(|joined| *joined == CHANNELS as f64) { Ok(()) } else { Err(joined) }
+    })
+    .await;
+    two.stop().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_is_started_again_under_its_name_goes_on_at_once() {
+    let (mut rig, other) = two(Plan::default()).await;
+    all_answer(&mut rig).await;
+    rig.kill_and_start().await;
+    let took = all_answer(&mut rig).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    other.stop().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_processes_with_one_name_the_first_ends() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    let other = rig.another("one").await;
+    let ended = timeout(SOON, &mut rig.gateway).await.unwrap().unwrap();
+    assert!(ended.unwrap_err().to_string().contains("VIGIE_INSTANCE"));
+    other.stop().await;
+    rig.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn without_nats_all_channels_are_kept_and_nothing_is_done() {
+    let (mut rig, other) = two(Plan::default()).await;
+    rig.nats.kill();
+    rig.until_reason("lease: NATS has not confirmed").await;
+    rig.nats.resume().await;
+    rig.until_ready().await;
+    other.until_ready().await;
+    all_answer(&mut rig).await;
+    assert_eq!(rig.sandbox.counters().get("twitch.irc.part"), 0);
+    assert_eq!(rig.sandbox.counters().get("twitch.irc.joined"), 4);
+    other.stop().await;
+    rig.stop().await;
+}
