@@ -10,7 +10,7 @@ use bus::{Bucket, BucketError};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Notify,
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, MissedTickBehavior, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -19,6 +19,8 @@ use crate::{frame::Snowflake, streak::Streak};
 
 /// How often the cursor is written at most.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// Before a cursor that could not be read is asked for again.
+const READ_PAUSE: Duration = Duration::from_millis(500);
 /// How long the last write of a process may take.
 const LAST_WRITE_LIMIT: Duration = Duration::from_millis(700);
 /// A cursor that could not be written for so long is shown in the health.
@@ -124,6 +126,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Of the key when it was last read or written here: nothing of somebody else's is overwritten.
+    revision: u64,
     tracker: Tracker,
     /// Everything of the cursor but the sequence; `None` without a session.
     session: Option<Cursor>,
@@ -137,22 +141,38 @@ impl Progress {
         Self(Arc::new(Shared { key, state: Mutex::default(), urgent: Notify::new() }))
     }
 
-    /// The cursor that an earlier process left.
-    ///
-    /// # Errors
-    /// When NATS does not answer.
-    pub async fn restore(&self, kv: &Bucket) -> Result<Option<Cursor>, BucketError> {
-        let cursor = match kv.get::<Cursor>(&self.0.key).await {
-            Err(BucketError::Shape { key, source }) => {
-                warn!(key, error = %source, "the resume cursor cannot be read; a new session is started");
-                None
+    /// The cursor that an earlier process left. While NATS does not answer it is asked again.
+    pub async fn restore(&self, kv: &Bucket) -> Option<Cursor> {
+        let mut asked = 0;
+        let cursor = loop {
+            match self.read(kv).await {
+                Ok(cursor) => break cursor,
+                Err(error) if asked == 0 => {
+                    warn!(key = self.0.key, %error, "the resume cursor is not known yet; asking until it is");
+                }
+                Err(_) => {}
             }
-            other => other?,
+            asked += 1;
+            sleep(READ_PAUSE).await;
         };
         if let Some(cursor) = &cursor {
             self.session(cursor.clone());
         }
-        Ok(cursor)
+        cursor
+    }
+
+    async fn read(&self, kv: &Bucket) -> Result<Option<Cursor>, BucketError> {
+        let entry = match kv.entry::<Option<Cursor>>(&self.0.key).await {
+            Err(BucketError::Shape { key, source }) => {
+                warn!(key, error = %source, "the resume cursor cannot be read; a new session is started");
+                kv.delete(&key).await?;
+                None
+            }
+            entry => entry?,
+        };
+        let Some(entry) = entry else { return Ok(None) };
+        self.state().revision = entry.revision;
+        Ok(entry.value)
     }
 
     /// A session begins, or goes on, at `cursor.sequence`.
@@ -269,12 +289,23 @@ impl Progress {
         if written.as_ref() == Some(&now) {
             return Ok(());
         }
-        match &now {
-            Some(cursor) => kv.put(&self.0.key, cursor).await.map(drop)?,
-            None => kv.delete(&self.0.key).await?,
+        let revision = self.state().revision;
+        match kv.put_if(&self.0.key, &now, revision).await {
+            Ok(revision) => {
+                self.state().revision = revision;
+                *written = Some(now);
+                Ok(())
+            }
+            Err(error) => {
+                // It may be written all the same, and the shard is ours: the next write goes over that.
+                if let BucketError::Changed { .. } = error
+                    && let Some(entry) = kv.entry::<Option<Cursor>>(&self.0.key).await?
+                {
+                    self.state().revision = entry.revision;
+                }
+                Err(error)
+            }
         }
-        *written = Some(now);
-        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

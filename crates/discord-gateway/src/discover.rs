@@ -13,7 +13,7 @@ use twilight_http::{Client, request::TryIntoRequest};
 use crate::{
     config,
     frame::{IdOnly, Snowflake},
-    identify::SessionStartLimit,
+    ledger::SessionStartLimit,
     rest::{Call, Rest, RestError, silently},
     shard::Recheck,
     stats::Stats,

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `discover` | who the bot is, where the gateway is |
 //! | `shards` | which shards run here, of those that all gateways of the bot share |
-//! | `identify`, `backoff`, `shard` | connections: when, with which session, for how long |
+//! | `identify`, `ledger`, `backoff`, `shard` | connections: when, with which session, for how long |
 //! | `frame`, `facts`, `convert`, `reader` | what came in, and what it becomes |
 //! | `publish`, `cursor` | events to JetStream, and from where to resume |
 //! | `interactions` | slash commands, buttons, completions |
 //! | `execute`, `refusals`, `render` | what the bot does; taken and kept in order by the crate `actions` |
 //! | `slash` | registration of slash commands |
-//! | `rest` | requests, limits, the budget of refused ones |
+//! | `rest`, `spent` | requests, limits, the budget of refused ones |
 //! | `stats`, `streak` | numbers and health |
 //!
 //! What ends the process, and what does not: a refused token does, because only a restart reads the
@@ -29,6 +29,7 @@ pub mod facts;
 pub mod frame;
 pub mod identify;
 pub mod interactions;
+pub mod ledger;
 pub mod publish;
 pub mod reader;
 pub mod refusals;
@@ -38,6 +39,7 @@ mod run;
 pub mod shard;
 pub mod shards;
 pub mod slash;
+pub mod spent;
 pub mod stats;
 pub mod streak;
 pub mod words;

@@ -8,12 +8,12 @@ use std::{
 };
 
 use actions::{Actions, Numbers};
-use bus::{Bucket, BucketError, BucketName, Bus, Handover, Holding, Lease, Link, Options};
+use bus::{Bucket, BucketName, Bus, Handover, Holding, Lease, Link, Options};
 use service::Context;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -29,36 +29,30 @@ use crate::{
     frame::Snowflake,
     identify::{Granted, Identify, SharedTurn},
     interactions::{self, Answerer},
+    ledger::Starts,
     publish::Publisher,
     reader::{self, Reader},
-    rest::{
-        Rest, RestError, Trouble,
-        budget::{Slot, WINDOW_MS},
-    },
+    rest::{Rest, RestError, Trouble},
     shard::{self, INTENTS, Shard, Shared as Common},
-    shards::{self, Shards},
+    shards::{self, Ours, Shards},
     slash::Slash,
+    spent::Spent,
     stats::{Stats, service_stats},
-    streak::Streak,
 };
 
-/// The key under which the budget of refused requests is kept; it is the address's, not the bot's.
-const BUDGET_KEY: &str = "discord.invalid-requests";
-/// What each gateway has spent, by instance.
-type Budgets = BTreeMap<String, Vec<Slot>>;
-/// How often it is kept.
-const BUDGET_INTERVAL: Duration = Duration::from_secs(1);
 /// After Discord refused the token while everything ran, the process ends after this time: a restart
 /// reads the setting again.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
 
-/// How long a stop may take, the last words on the wire aside; the rest is done again by the next process.
+/// How long a stop may take until everything that was read is stored; the rest is done again by the next
+/// process. With the three limits below, it fits into the 7 s that a service has.
 const STOP_LIMIT: Duration = Duration::from_millis(3200);
+/// How much longer what is being sent may take.
+const ACTING_LIMIT: Duration = Duration::from_millis(1000);
+/// How long it may take to tell the others that they may have what this gateway had.
+const HAND_OVER_LIMIT: Duration = Duration::from_millis(800);
 /// How long the last words may take.
 const LEAVE_LIMIT: Duration = Duration::from_millis(1200);
-
-/// How long the others may take to get what this gateway had.
-const HAND_OVER_LIMIT: Duration = Duration::from_millis(500);
 
 /// What the probes say when the link is down.
 const AWAY: &str = "NATS is away; what is read is kept until it is back";
@@ -129,7 +123,7 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     parts.ctx.shutdown.cancel();
     parts.acting.close();
     // What is being sent is acknowledged before the connection goes.
-    if timeout(STOP_LIMIT, parts.acting.wait()).await.is_err() {
+    if timeout(ACTING_LIMIT, parts.acting.wait()).await.is_err() {
         warn!("actions were left behind; they are tried again by the next process");
     }
     parts.hand_over().await;
@@ -172,7 +166,7 @@ impl Parts {
             while let Some(ended) = running.join_next().await {
                 outcome = outcome.and(ended.map_err(anyhow::Error::from).and_then(|outcome| outcome));
             }
-            if let Err(error) = save_budget(&self.session, &self.rest, &self.ctx.instance).await {
+            if let Err(error) = self.spent().save().await {
                 warn!(%error, "the budget of refused requests was not kept");
             }
             outcome
@@ -185,7 +179,9 @@ impl Parts {
 
     /// Starts everything, each shard and the answerer as tasks of their own.
     async fn start(self: &Arc<Self>, config: Config) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-        self.restore_budget().await;
+        let spent = self.spent();
+        spent.restore().await;
+        self.ctx.tasks.spawn("budget", spent.run(self.ctx.shutdown.clone()));
         let discover = Discover {
             rest: self.rest.clone(),
             builder: self.builder.clone(),
@@ -206,8 +202,8 @@ impl Parts {
             key: format!("identify.{}", identity.application),
             instance: self.ctx.instance.clone(),
         };
-        let identify =
-            Identify::new(gateway.session_start_limit, self.session.clone(), key, Some(turn)).await;
+        let starts = Starts::open(gateway.session_start_limit, self.session.clone(), key).await;
+        let identify = Identify::new(gateway.session_start_limit.max_concurrency, starts, Some(turn));
         let twilight = ConfigBuilder::new(self.token(&config), INTENTS).queue(Granted::default()).build();
         let shared = Common {
             twilight,
@@ -215,7 +211,6 @@ impl Parts {
             gateway_url: config.gateway_url.clone().unwrap_or(gateway.url),
             identify: Arc::new(identify),
             recheck: Arc::new(discover),
-            shutdown: self.ctx.shutdown.clone(),
         };
         let context = reader::Context {
             facts: Arc::new(Facts::new(self.rest.clone(), self.builder.clone())),
@@ -231,10 +226,12 @@ impl Parts {
             deferred: Arc::new(Semaphore::new(interactions::MAX_DEFERRED)),
             shutdown: self.ctx.shutdown.clone(),
         };
-        let parts = self.clone();
-        let start: shards::Start = Box::new(move |id, token| {
-            let shared = Common { shutdown: token, ..shared.clone() };
-            Box::pin(parts.clone().shard(id, count, shared, context.clone(), identity))
+        let (parts, of) = (self.clone(), lease.clone());
+        let start: shards::Start = Box::new(move |id, stop| {
+            let ours = Ours::new(of.clone(), id, count);
+            let shard =
+                parts.clone().shard((id, count), shared.clone(), ours, context.clone(), identity, stop);
+            Box::pin(shard)
         });
         let shards = Shards::new(lease, count, self.stats.clone(), start);
         let mut running = JoinSet::new();
@@ -271,33 +268,35 @@ impl Parts {
     async fn hand_over(&self) {
         if let Some(lease) = self.lease.get()
             && *self.bus.link().borrow() == Link::Up
+            && timeout(HAND_OVER_LIMIT, lease.leave(Duration::ZERO)).await.is_err()
         {
-            lease.leave(HAND_OVER_LIMIT).await;
+            warn!("NATS does not answer; the others wait until the lease has run out");
         }
     }
 
-    /// Runs one shard until its token is cancelled, then stores what it read and keeps its cursor.
+    /// Runs one shard until `stop`, then stores what it read and keeps its cursor.
     async fn shard(
         self: Arc<Self>,
-        id: u32,
-        count: u32,
-        shared: Common,
+        (id, count): (u32, u32),
+        common: Common,
+        ours: Ours,
         context: reader::Context,
         identity: Identity,
+        stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let shutdown = shared.shutdown.clone();
         let progress = Progress::new(identity.application, id, count);
-        let restoring = async { Ok(progress.restore(&self.session).await?) };
-        let Some(restored) = unless_stopped(&shutdown, restoring).await? else { return Ok(()) };
+        let Some(restored) = stop.run_until_cancelled(progress.restore(&self.session)).await else {
+            return Ok(());
+        };
         let user = restored.map_or(identity.user, |cursor| Snowflake(cursor.user));
         let (items, taken) = mpsc::channel(shard::QUEUE);
         let facts = context.facts.clone();
         let reader = Reader::new(id, context, progress.clone(), user);
-        let shard = Shard::new(ShardId::new(id, count), shared, reader, items);
+        let shard = Shard::new(ShardId::new(id, count), common, ours.clone(), reader, items);
         let publisher = Publisher::new(self.bus.clone(), facts, self.stats.clone(), progress.clone());
         let finished = CancellationToken::new();
         let read = async {
-            let (outcome, ()) = tokio::join!(shard.run(), publisher.run(taken, shutdown));
+            let (outcome, ()) = tokio::join!(shard.run(stop.clone()), publisher.run(taken, stop.clone()));
             finished.cancel();
             outcome
         };
@@ -305,8 +304,7 @@ impl Parts {
             Some(reason) => self.stats.cursor_lost(id, reason),
             None => self.stats.cursor_kept(id),
         };
-        let owned = || self.lease.get().is_some_and(|lease| lease.holds(&shards::resource(id, count)));
-        let written = progress.write(self.session.clone(), finished.clone(), owned, tell);
+        let written = progress.write(self.session.clone(), finished.clone(), || ours.now(), tell);
         let (outcome, ()) = tokio::join!(read, written);
         outcome
     }
@@ -332,18 +330,9 @@ impl Parts {
         Ok(())
     }
 
-    /// The budget of refused requests goes on where the process before stopped. What other gateways have
-    /// spent counts too: it may have been this one under another name.
-    async fn restore_budget(&self) {
-        match self.session.get::<Budgets>(BUDGET_KEY).await {
-            Ok(saved) => {
-                let slots: Vec<Slot> = saved.unwrap_or_default().into_values().flatten().collect();
-                self.rest.budget().restore(&slots, service::clock::unix_ms());
-            }
-            Err(error) => warn!(%error, "the budget of refused requests cannot be read; it starts anew"),
-        }
-        let (session, rest, ctx) = (self.session.clone(), self.rest.clone(), self.ctx.clone());
-        self.ctx.tasks.spawn("budget", keep_budget(session, rest, ctx));
+    fn spent(&self) -> Spent {
+        let instance = self.ctx.instance.clone();
+        Spent { session: self.session.clone(), rest: self.rest.clone(), instance }
     }
 
     /// Keeps the health in step with what REST runs into; ends when the token has been dead for a while.
@@ -364,45 +353,4 @@ impl Parts {
         use secrecy::ExposeSecret;
         config.token.as_ref().map(|token| token.expose_secret().to_owned()).unwrap_or_default()
     }
-}
-
-/// Writes what this gateway has spent beside what the others have.
-async fn save_budget(session: &Bucket, rest: &Rest, instance: &str) -> Result<(), BucketError> {
-    let now_ms = service::clock::unix_ms();
-    let entry = session.entry::<Budgets>(BUDGET_KEY).await?;
-    let (mut kept, revision) = entry.map(|entry| (entry.value, entry.revision)).unwrap_or_default();
-    kept.retain(|_, slots| slots.last().is_some_and(|slot| slot.at_ms + WINDOW_MS > now_ms));
-    kept.insert(instance.to_owned(), rest.budget().saved(now_ms));
-    session.put_if(BUDGET_KEY, &kept, revision).await.map(drop)
-}
-
-async fn keep_budget(session: Bucket, rest: Arc<Rest>, ctx: Context) -> anyhow::Result<()> {
-    let mut tick = tokio::time::interval(BUDGET_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut kept = rest.budget().saved(service::clock::unix_ms());
-    let mut streak = Streak::default();
-    let work = async {
-        loop {
-            tick.tick().await;
-            let now = rest.budget().saved(service::clock::unix_ms());
-            if now == kept {
-                continue;
-            }
-            match save_budget(&session, &rest, &ctx.instance).await {
-                Ok(()) => {
-                    kept = now;
-                    if streak.succeeded() {
-                        info!("the budget of refused requests is kept again");
-                    }
-                }
-                // Another gateway wrote first: this one's turn comes.
-                Err(BucketError::Changed { .. }) => {}
-                Err(error) if streak.failed(Instant::now()).is_zero() => {
-                    warn!(%error, "the budget of refused requests is not kept; trying again until it is");
-                }
-                Err(_) => {}
-            }
-        }
-    };
-    unless_stopped(&ctx.shutdown, work).await.map(|_: Option<()>| ())
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use service::chain;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -27,9 +27,11 @@ use crate::{
     config,
     cursor::Cursor,
     frame::{self, Header},
-    identify::{Granted, Identify, Permit, SessionStartLimit},
+    identify::{Granted, Identify, Permit},
+    ledger::SessionStartLimit,
     publish::Item,
     reader::{Reader, Taken},
+    shards::Ours,
 };
 
 /// The events that are used, and no more: names and presence of members are none of this bot's business.
@@ -47,6 +49,9 @@ const MAX_PARTING_FRAMES: usize = 4096;
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a connection may take to become a live session, the wait for heartbeats aside.
 const LIVE_LIMIT: Duration = Duration::from_secs(60);
+/// How long a session waits to be resumed until NATS says whose the shard is. Discord forgets a session
+/// after some minutes without a connection.
+const RESUME_PATIENCE: Duration = Duration::from_secs(30);
 /// The close code of an end that no close frame announced.
 const ABNORMAL: u16 = 1006;
 
@@ -63,8 +68,6 @@ pub struct Shared {
     pub identify: Arc<Identify>,
     /// Asks Discord how many session starts are left.
     pub recheck: Arc<dyn Recheck>,
-    /// Cancelled when the shard should end.
-    pub shutdown: CancellationToken,
 }
 
 /// Asks Discord how many session starts are left.
@@ -78,6 +81,7 @@ pub trait Recheck: Send + Sync + std::fmt::Debug {
 pub struct Shard {
     id: ShardId,
     shared: Shared,
+    ours: Ours,
     reader: Reader,
     items: mpsc::Sender<Item>,
     backoff: Backoff,
@@ -97,25 +101,21 @@ struct Life {
 impl Shard {
     /// A shard that goes on where `reader` stands.
     #[must_use]
-    pub fn new(id: ShardId, shared: Shared, reader: Reader, items: mpsc::Sender<Item>) -> Self {
-        Self { id, shared, reader, items, backoff: Backoff::default(), avoid_resume_url: false }
+    pub fn new(id: ShardId, shared: Shared, ours: Ours, reader: Reader, items: mpsc::Sender<Item>) -> Self {
+        Self { id, shared, ours, reader, items, backoff: Backoff::default(), avoid_resume_url: false }
     }
 
-    /// Stays connected until it should end.
+    /// Stays connected until `stop`.
     ///
     /// # Errors
     /// When Discord refuses the token: a restart reads the setting again.
-    pub async fn run(mut self) -> anyhow::Result<()> {
-        let shutdown = self.shared.shutdown.clone();
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
-            let permit = match self.reader.session() {
-                Some(_) => None,
-                None => tokio::select! {
-                    permit = self.permit() => Some(permit),
-                    () = shutdown.cancelled() => return Ok(()),
-                },
+            let permit = tokio::select! {
+                permit = self.turn() => permit,
+                () = stop.cancelled() => return Ok(()),
             };
-            let end = self.connection(permit).await;
+            let end = self.connection(permit, &stop).await;
             if end.why == Why::Shutdown {
                 return Ok(());
             }
@@ -127,7 +127,26 @@ impl Shard {
             self.avoid_resume_url = matches!(end.why, Why::NotConnected(_)) && !self.avoid_resume_url;
             tokio::select! {
                 () = self.away(&end, next.pause) => {}
-                () = shutdown.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits until the shard may connect: to begin a session only while nobody else can have the shard. To
+    /// go on with one, that is waited for as well, but not until Discord has forgotten the session: a
+    /// gateway that is alone and without NATS loses nothing that way.
+    async fn turn(&self) -> Option<Permit> {
+        if self.reader.session().is_some() {
+            if timeout(RESUME_PATIENCE, self.ours.wait()).await.is_err() {
+                warn!(shard = self.id.number(), "NATS has not confirmed that this shard is ours; resuming");
+            }
+            return None;
+        }
+        loop {
+            self.ours.wait().await;
+            let permit = self.permit().await;
+            if self.ours.now() {
+                return Some(permit);
             }
         }
     }
@@ -187,7 +206,7 @@ impl Shard {
     }
 
     /// Connects and reads until the connection ends.
-    async fn connection(&mut self, permit: Option<Permit>) -> End {
+    async fn connection(&mut self, permit: Option<Permit>, stop: &CancellationToken) -> End {
         let mut connection = Connection::with_config(self.id, self.twilight(permit.as_ref()));
         self.reader.resuming();
         let mut permit = permit;
@@ -203,8 +222,7 @@ impl Shard {
         stats.connects.with(if life.resuming { "resume" } else { "identify" }).inc();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let shutdown = self.shared.shutdown.clone();
-        let mut stop = std::pin::pin!(shutdown.cancelled());
+        let mut stop = std::pin::pin!(stop.cancelled());
         let why = loop {
             let ending = tokio::select! {
                 () = &mut stop => Some(Why::Shutdown),

@@ -33,6 +33,36 @@ pub fn resource(shard: u32, count: u32) -> String {
     format!("shard-{shard}-of-{count}")
 }
 
+/// Whether a shard is this gateway's, by the clock.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    lease: Arc<Lease>,
+    name: String,
+}
+
+impl Ours {
+    /// One shard of the lease.
+    #[must_use]
+    pub fn new(lease: Arc<Lease>, shard: u32, count: u32) -> Self {
+        Self { lease, name: resource(shard, count) }
+    }
+
+    /// Whether nobody else can have it now.
+    #[must_use]
+    pub fn now(&self) -> bool {
+        self.lease.holds(&self.name)
+    }
+
+    /// Waits until that is so.
+    pub async fn wait(&self) {
+        let mut held = self.lease.held();
+        while !self.now() {
+            // The lease is `self`'s, so there always are changes to wait for.
+            let _ = held.changed().await;
+        }
+    }
+}
+
 impl Shards {
     /// No shard runs yet.
     #[must_use]

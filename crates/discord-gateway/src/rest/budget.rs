@@ -36,6 +36,7 @@ pub struct Budget {
     limit: u32,
     sharing: AtomicU32,
     slots: Mutex<VecDeque<Slot>>,
+    others: Mutex<Vec<Slot>>,
 }
 
 impl Default for Budget {
@@ -48,12 +49,18 @@ impl Budget {
     /// A budget of `limit` invalid requests per 10 minutes.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        Self { limit, sharing: AtomicU32::new(1), slots: Mutex::default() }
+        Self { limit, sharing: AtomicU32::new(1), slots: Mutex::default(), others: Mutex::default() }
     }
 
     /// The budget is shared with other gateways: this one takes an equal part of it.
     pub fn share_with(&self, gateways: u32) {
         self.sharing.store(gateways.max(1), Ordering::Relaxed);
+    }
+
+    /// What other gateways have spent counts against the whole, not against this one's part.
+    pub fn set_others(&self, mut spent: Vec<Slot>) {
+        spent.sort_unstable_by_key(|slot| slot.at_ms);
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = spent;
     }
 
     /// Adds what an earlier process counted.
@@ -84,23 +91,19 @@ impl Budget {
     /// How many were made within the window.
     #[must_use]
     pub fn spent(&self, now_ms: u64) -> u32 {
-        self.with(now_ms, |slots| sum(slots))
+        self.with(now_ms, |slots| sum(&*slots))
     }
 
     /// When requests may be made again, in Unix milliseconds; `None` when they may be made now.
     #[must_use]
     pub fn closed_until_ms(&self, now_ms: u64) -> Option<u64> {
-        let limit = (self.limit / self.sharing.load(Ordering::Relaxed)).max(1);
-        self.with(now_ms, |slots| {
-            let mut left = sum(slots);
-            if left < limit {
-                return None;
-            }
-            slots.iter().find_map(|slot| {
-                left = left.saturating_sub(slot.count);
-                (left < limit).then_some(slot.at_ms + SLOT_MS + WINDOW_MS)
-            })
-        })
+        let part = (self.limit / self.sharing.load(Ordering::Relaxed)).max(1);
+        let own = self.with(now_ms, |slots| Vec::from_iter(slots.iter().copied()));
+        let mut all = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.retain(|slot| slot.at_ms + SLOT_MS + WINDOW_MS > now_ms);
+        all.extend(&own);
+        all.sort_unstable_by_key(|slot| slot.at_ms);
+        closed_until(&own, part).max(closed_until(&all, self.limit))
     }
 
     fn with<T>(&self, now_ms: u64, work: impl FnOnce(&mut VecDeque<Slot>) -> T) -> T {
@@ -112,8 +115,20 @@ impl Budget {
     }
 }
 
-fn sum(slots: &VecDeque<Slot>) -> u32 {
-    slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.count))
+/// When fewer than `limit` are left of these, oldest first.
+fn closed_until(slots: &[Slot], limit: u32) -> Option<u64> {
+    let mut left = sum(slots);
+    if left < limit {
+        return None;
+    }
+    slots.iter().find_map(|slot| {
+        left = left.saturating_sub(slot.count);
+        (left < limit).then_some(slot.at_ms + SLOT_MS + WINDOW_MS)
+    })
+}
+
+fn sum<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> u32 {
+    slots.into_iter().fold(0, |sum, slot| sum.saturating_add(slot.count))
 }
 
 #[cfg(test)]
@@ -144,6 +159,24 @@ mod tests {
         let after = Budget::new(2);
         after.restore(&before.saved(START), START + 1000);
         assert!(after.closed_until_ms(START + 1000).is_some());
+    }
+
+    #[test]
+    fn what_others_spend_counts_against_the_whole_and_is_never_saved_as_ones_own() {
+        let budget = Budget::new(10);
+        budget.share_with(2);
+        budget.set_others(vec![Slot { at_ms: START, count: 6 }]);
+        assert_eq!(budget.closed_until_ms(START), None);
+        for _ in 0..4 {
+            assert_eq!(budget.closed_until_ms(START), None);
+            budget.spend(START);
+        }
+        assert!(budget.closed_until_ms(START).is_some(), "together they have spent all");
+        budget.set_others(Vec::new());
+        assert_eq!(budget.closed_until_ms(START), None);
+        budget.spend(START);
+        assert!(budget.closed_until_ms(START).is_some(), "its own part is spent");
+        assert_eq!(budget.saved(START), [Slot { at_ms: START - START % SLOT_MS, count: 5 }]);
     }
 
     #[test]

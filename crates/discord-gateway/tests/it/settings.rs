@@ -104,7 +104,7 @@ async fn a_spent_budget_of_refused_requests_outlives_a_restart() {
     let rig = Rig::start().await;
     let kv = rig.bus.bucket(bus::BucketName::Session).await.unwrap();
     let spent = [Slot { at_ms: service::clock::unix_ms() - 1000, count: 5000 }];
-    kv.put("discord.invalid-requests", &HashMap::from([("another-gateway", spent)])).await.unwrap();
+    kv.put("discord.refused-requests", &HashMap::from([("another-gateway", spent)])).await.unwrap();
     let gateway = Gateway::start(rig.settings());
     gateway.says("refused").await;
     assert!(!rig.sandbox.counters().all().keys().any(|name| name.starts_with("discord.rest.GET")));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use e2e::{Process, Stack, StackOptions};
+use rustix::process::Signal;
 use sandbox::{Options, discord, feed::Platform, people::Person};
 use testkit::eventually;
 
@@ -12,6 +13,8 @@ const SHARDS: u32 = 8;
 /// It takes 4 to 5 s until the other has what a dead one had; longer where several tests share a core.
 const TAKE_OVER: Duration = Duration::from_secs(20);
 
+/// The one of the stack, and another, which owns the shard that lines are said in: names decide who owns
+/// what.
 async fn two_discord_gateways() -> (Stack, Process) {
     let discord = discord::Options { max_concurrency: SHARDS, ..discord::Options::default() };
     let stack = Stack::start(StackOptions {
@@ -53,37 +56,61 @@ fn say(stack: &Stack, lines: std::ops::Range<usize>) -> Vec<String> {
     lines.map(|n| stack.say(Platform::Discord, Person::Max, &format!("!echo n{n}"))).collect()
 }
 
-#[tokio::test]
-async fn a_killed_discord_gateway_is_replaced_within_seconds_without_a_new_session() {
-    let (mut stack, other) = two_discord_gateways().await;
-    let mut ids = say(&stack, 0..5);
-    stack.discord.kill();
-    ids.extend(say(&stack, 5..10));
+async fn has_all(gateway: &Process) {
     eventually(TAKE_OVER, || async {
-        match shards(&other).await {
+        match shards(gateway).await {
             SHARDS => Ok(()),
-            fewer => Err((fewer, other.log())),
+            fewer => Err((fewer, gateway.log())),
         }
     })
     .await;
+}
+
+fn identified(stack: &Stack) -> u64 {
+    stack.sandbox.counters().get("discord.gateway.identify")
+}
+
+#[tokio::test]
+async fn a_killed_discord_gateway_is_replaced_within_seconds_without_a_new_session() {
+    let (stack, mut owner) = two_discord_gateways().await;
+    let mut ids = say(&stack, 0..5);
+    owner.kill();
+    ids.extend(say(&stack, 5..10));
+    has_all(&stack.discord).await;
     ids.extend(say(&stack, 10..15));
     all_answered(&stack, &ids).await;
 
     // And back: only what must move does, and no session is begun anew.
-    stack.discord.resume();
-    shared_out(&stack.discord, &other).await;
+    owner.resume();
+    shared_out(&stack.discord, &owner).await;
     let ids = say(&stack, 15..20);
     all_answered(&stack, &ids).await;
-    assert_eq!(stack.sandbox.counters().get("discord.gateway.identify"), u64::from(SHARDS));
+    assert_eq!(identified(&stack), u64::from(SHARDS));
 }
 
 #[tokio::test]
 async fn a_discord_gateway_that_stops_hands_over_at_once() {
-    let (mut stack, other) = two_discord_gateways().await;
+    let (stack, mut owner) = two_discord_gateways().await;
     let mut ids = say(&stack, 0..5);
-    assert_eq!(stack.discord.terminate(), Some(0), "{}", stack.discord.log());
+    assert_eq!(owner.terminate(), Some(0), "{}", owner.log());
     ids.extend(say(&stack, 5..10));
     all_answered(&stack, &ids).await;
-    assert_eq!(shards(&other).await, SHARDS);
-    assert_eq!(stack.sandbox.counters().get("discord.gateway.identify"), u64::from(SHARDS));
+    has_all(&stack.discord).await;
+    assert_eq!(identified(&stack), u64::from(SHARDS));
+}
+
+#[tokio::test]
+async fn a_discord_gateway_that_stood_still_leaves_alone_what_it_has_lost() {
+    let (stack, owner) = two_discord_gateways().await;
+    let mut ids = say(&stack, 0..5);
+    owner.signal(Signal::STOP);
+    ids.extend(say(&stack, 5..10));
+    has_all(&stack.discord).await;
+    ids.extend(say(&stack, 10..15));
+    owner.signal(Signal::CONT);
+    ids.extend(say(&stack, 15..20));
+    shared_out(&stack.discord, &owner).await;
+    ids.extend(say(&stack, 20..25));
+    all_answered(&stack, &ids).await;
+    assert_eq!(identified(&stack), u64::from(SHARDS));
 }

@@ -67,9 +67,11 @@ fn tell(
     }
 }
 
-/// The name of a part among all machines that share a NATS.
+/// The name of a part among all machines that share a NATS: those need different host names, or each its
+/// own VIGIE_INSTANCE.
 fn instance(part: &str) -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let named = env::var("VIGIE_INSTANCE").ok().filter(|name| !name.is_empty());
+    let host = named.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
     let token = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     format!("{}-{part}", host.chars().take(32).map(token).collect::<String>())
 }
