@@ -13,7 +13,7 @@ use service::Context;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -45,10 +45,11 @@ use crate::{
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a stop may take until everything that was read is stored; the rest is done again by the next
-/// process. With the three limits below, it fits into the 7 s that a service has.
+/// process.
 const STOP_LIMIT: Duration = Duration::from_millis(3200);
-/// How much longer what is being sent may take.
-const ACTING_LIMIT: Duration = Duration::from_millis(1000);
+/// How long it may take until what is being sent is sent, or given back. With the two limits below, it
+/// fits into the 7 s that a service has.
+const ACTING_LIMIT: Duration = Duration::from_millis(4500);
 /// How long it may take to tell the others that they may have what this gateway had.
 const HAND_OVER_LIMIT: Duration = Duration::from_millis(800);
 /// How long the last words may take.
@@ -110,20 +111,28 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
         ctx,
         bus,
     });
-    let mut serving = std::pin::pin!(parts.clone().serve(config));
-    let outcome = tokio::select! {
-        outcome = &mut serving => outcome,
-        () = parts.token_refused() => {
-            // What was read is stored nevertheless.
-            parts.ctx.shutdown.cancel();
-            serving.await.and(Err(RestError::TokenRefused.into()))
-        }
+    let serve = async {
+        let mut serving = std::pin::pin!(parts.clone().serve(config));
+        let outcome = tokio::select! {
+            outcome = &mut serving => outcome,
+            () = parts.token_refused() => {
+                // What was read is stored nevertheless.
+                parts.ctx.shutdown.cancel();
+                serving.await.and(Err(RestError::TokenRefused.into()))
+            }
+        };
+        parts.ctx.shutdown.cancel();
+        outcome
     };
+    let stop_began = async {
+        parts.ctx.shutdown.cancelled().await;
+        Instant::now()
+    };
+    let (outcome, stop_began) = tokio::join!(serve, stop_began);
     drop(announcement);
-    parts.ctx.shutdown.cancel();
     parts.acting.close();
     // What is being sent is acknowledged before the connection goes.
-    if timeout(ACTING_LIMIT, parts.acting.wait()).await.is_err() {
+    if timeout_at(stop_began + ACTING_LIMIT, parts.acting.wait()).await.is_err() {
         warn!("actions were left behind; they are tried again by the next process");
     }
     parts.hand_over().await;
