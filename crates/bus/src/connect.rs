@@ -115,6 +115,15 @@ impl Bus {
         self.link.clone()
     }
 
+    /// Waits until the link changes from how `link` has seen it last: what was on its way then, an
+    /// acknowledgement among it, went with the connection.
+    pub(crate) async fn lost(link: &mut watch::Receiver<Link>) {
+        if link.changed().await.is_err() {
+            // The client was closed, and tells that to whoever waits for an answer.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// The version of the server.
     #[must_use]
     pub fn server_version(&self) -> String {

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, future::IntoFuture, sync::Arc, time::Duration};
 
-use async_nats::jetstream::{context::PublishError, publish::PublishAck};
+use async_nats::jetstream::{
+    context::{PublishError, PublishErrorKind},
+    publish::PublishAck,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -114,24 +117,28 @@ struct Window<T, F> {
 
 impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
     async fn run(mut self) {
-        let link = self.bus.link();
+        let mut link = self.bus.link();
         loop {
             // While the link is down the client would keep what it is given and send it first when the
             // link is back, before what was lost on the way: out of order.
             let room = self.in_flight.len() < self.capacity && *link.borrow() == Link::Up;
             let failed = match self.in_flight.front_mut() {
                 None => match self.entries.recv().await {
-                    Some(entry) => self.publish(entry).await.err(),
+                    Some(entry) => {
+                        link.borrow_and_update();
+                        self.publish(entry).await.err()
+                    }
                     None => return,
                 },
                 Some((_, ack)) => tokio::select! {
                     biased;
                     acknowledged = ack => self.settle(acknowledged).await.err(),
+                    () = Bus::lost(&mut link) => Some(PublishErrorKind::BrokenPipe.into()),
                     Some(entry) = self.entries.recv(), if room => self.publish(entry).await.err(),
                 },
             };
             if let Some(error) = failed {
-                self.resend(&error).await;
+                self.resend(&error, &mut link).await;
             }
         }
     }
@@ -163,7 +170,7 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
         Ok(())
     }
 
-    async fn resend(&mut self, error: &PublishError) {
+    async fn resend(&mut self, error: &PublishError, link: &mut watch::Receiver<Link>) {
         // One warning an outage, not one a try: a full disk must not be filled with logs.
         if self.pause == RESEND_PAUSES.start {
             warn!(in_flight = self.in_flight.len(), %error, "not acknowledged; sending again in order");
@@ -171,7 +178,6 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
         loop {
             tokio::time::sleep(self.pause).await;
             self.pause = (self.pause * 2).min(RESEND_PAUSES.end);
-            let mut link = self.bus.link();
             if link.wait_for(|link| *link == Link::Up).await.is_err() {
                 return;
             }

@@ -1,6 +1,9 @@
 //! Storing a message in its stream, sure that it is stored.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::IntoFuture,
+    time::{Duration, Instant},
+};
 
 use async_nats::{
     HeaderMap, header,
@@ -52,15 +55,19 @@ impl Bus {
     /// [`StoreError`] when it is refused, or was not acknowledged in time.
     pub async fn store(&self, message: &Message) -> Result<(), StoreError> {
         let started = Instant::now();
-        let mut pause = PAUSES.start;
+        let (mut pause, mut link) = (PAUSES.start, self.link());
         loop {
+            link.borrow_and_update();
             let source = match self.send(message).await {
-                Ok(ack) => match ack.await {
-                    Ok(stored) => {
-                        self.keep_after(&stored).await;
-                        return Ok(());
-                    }
-                    Err(error) => error,
+                Ok(ack) => tokio::select! {
+                    stored = ack.into_future() => match stored {
+                        Ok(stored) => {
+                            self.keep_after(&stored).await;
+                            return Ok(());
+                        }
+                        Err(error) => error,
+                    },
+                    () = Self::lost(&mut link) => PublishErrorKind::BrokenPipe.into(),
                 },
                 Err(error) => error,
             };

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use bus::{Outbox, OutboxError, Stream};
-use testkit::{Nats, eventually};
+use bus::{Bus, Options, Outbox, OutboxError, Stream};
+use testkit::{Nats, Proxy, eventually};
 
 use crate::message;
 
@@ -47,6 +47,34 @@ async fn tokens_come_back_in_order_also_over_a_killed_server() {
         if events.messages == 0 { Ok(()) } else { Err(events) }
     })
     .await;
+}
+
+/// What is on its way when a connection ends is sent again as soon as there is another one, not only when
+/// its acknowledgement is overdue.
+#[tokio::test]
+async fn a_lost_connection_is_no_reason_to_wait_for_an_acknowledgement() {
+    let nats = Nats::start().await;
+    nats.bus("provision").await;
+    let proxy = Proxy::start(nats.url().trim_start_matches("nats://")).await;
+    let options = Options { url: format!("nats://{}", proxy.address()), name: "test".to_owned() };
+    let bus = Bus::connect(options).await.unwrap();
+    let outbox = Outbox::start(bus.clone(), 8, |(): ()| {});
+    let mut link = bus.link();
+    proxy.stall();
+    outbox.send(message("event.discord.1.command", "outbox"), ()).await.unwrap();
+    let alone = message("event.discord.1.command", "store");
+    let storing = bus.store(&alone);
+    let outage = async {
+        proxy.cut();
+        link.wait_for(|link| *link == bus::Link::Down).await.unwrap();
+        proxy.resume();
+        // An acknowledgement is overdue after 5 s.
+        outbox.flush(Duration::from_secs(4)).await
+    };
+    let both = async { tokio::join!(storing, outage) };
+    let (stored, flushed) = tokio::time::timeout(Duration::from_secs(4), both).await.unwrap();
+    assert!(flushed, "{} pending", outbox.pending());
+    stored.unwrap();
 }
 
 #[tokio::test]
