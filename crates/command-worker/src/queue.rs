@@ -22,7 +22,10 @@ pub const AHEAD: usize = 16;
 /// How many commands run at a time.
 const RUNNING: usize = 16;
 /// How many commands are held, running or waiting behind others of their channel.
-const HELD: usize = 64;
+const HELD: usize = 256;
+/// Commands that wait for the one before them in their channel. More are not answered, and told so: they
+/// would keep the commands of others out, and no platform lets so many answers into one channel anyway.
+const MAX_LANE: usize = 128;
 /// How long a command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 /// A question older than this is not answered: the chat has moved on.
@@ -55,8 +58,12 @@ pub async fn work(worker: &Arc<Worker>, mut queue: Consumer, shutdown: &Cancella
             () = shutdown.cancelled() => break,
             true = lanes.advance(run) => {}
             delivery = queue.next(), if lanes.held() < HELD => {
-                if let Some(job) = read(worker, delivery).await {
-                    lanes.put((job.event.platform, job.channel.clone()), job, run);
+                let Some(job) = read(worker, delivery).await else { continue };
+                let lane = (job.event.platform, job.channel.clone());
+                if lanes.waiting_in(&lane) < MAX_LANE {
+                    lanes.put(lane, job, run);
+                } else {
+                    turn_away(worker, &job).await;
                 }
             }
         }
@@ -182,16 +189,28 @@ async fn drop_late(worker: &Worker, job: &Job, age: Duration, trace: &str) {
         TOO_OLD.as_secs()
     );
     warn!(event_id = %job.event.id, detail, "command is too old");
+    tell_dropped(worker, job, DropReason::Expired, detail, Some(trace)).await;
+}
+
+/// One channel must not keep the others waiting.
+async fn turn_away(worker: &Worker, job: &Job) {
+    worker.numbers.passed.with("crowded").inc();
+    let detail = format!("{MAX_LANE} commands wait in this channel already");
+    tell_dropped(worker, job, DropReason::RateLimited, detail, job.delivery.trace.as_deref()).await;
+    job.delivery.ack().await;
+}
+
+async fn tell_dropped(worker: &Worker, job: &Job, reason: DropReason, detail: String, trace: Option<&str>) {
     let outcome = Outcome {
         v: VERSION,
         action: job.event.id.action(0),
         platform: job.event.platform,
         community: job.event.community.clone(),
         at_ms: service::clock::unix_ms(),
-        body: OutcomeBody::Dropped { reason: DropReason::Expired, detail },
+        body: OutcomeBody::Dropped { reason, detail },
     };
     let subject = subject::outcome(outcome.platform, &outcome.community);
-    if let Err(error) = worker.bus.notify(subject, &outcome, Some(trace)).await {
+    if let Err(error) = worker.bus.notify(subject, &outcome, trace).await {
         warn!(event_id = %job.event.id, %error, "the outcome was not told");
     }
 }

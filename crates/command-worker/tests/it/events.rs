@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bus::{Message, Stream};
 use protocol::{
-    Batch, DropReason, EventBody, Outcome, OutcomeBody, Platform, Raid, Rank, VERSION, Versioned, subject,
+    Batch, ChannelId, DropReason, EventBody, Outcome, OutcomeBody, Platform, Raid, Rank, VERSION, Versioned,
+    subject,
 };
 use serde::{Deserialize, Serialize};
 use testkit::eventually;
@@ -52,6 +53,32 @@ async fn answers_in_a_channel_stand_in_the_order_of_the_questions() {
     let worker = world.worker(commands::ALL).await;
     let heard: Vec<String> = world.actions(40).await.iter().map(|action| said(action).to_owned()).collect();
     assert_eq!(heard, (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowded_channel_does_not_keep_the_others_waiting() {
+    let world = World::start().await;
+    let mut outcomes = world.bus.subscribe("outcome.>").await.unwrap();
+    world.bus.round_trip().await;
+    for n in 0..400 {
+        world.store(&event(n, &format!("!echo {n}"), Rank::Moderator), &n.to_string()).await;
+    }
+    let mut other = event(400, "!echo me too", Rank::Moderator);
+    let EventBody::Command(command) = &mut other.body else { panic!() };
+    command.message.channel = ChannelId::from(3);
+    world.store(&other, "400").await;
+    let worker = world.worker(commands::ALL).await;
+    let partition = format!("partition-{}", subject::partition(&ChannelId::from(3)));
+    let mut actions = world.bus.consume(Stream::ActionsTwitch, partition, 1).await.unwrap();
+    let answer = tokio::time::timeout(SOON, actions.next()).await.expect("an answer");
+    assert_eq!(said(&answer.decode().unwrap()), "me too");
+    // Whoever is not answered is told why.
+    let turned_away: Outcome = outcomes.next().await.unwrap().decode().unwrap();
+    let OutcomeBody::Dropped { reason, detail } = turned_away.body else { panic!("{turned_away:?}") };
+    assert_eq!((reason, &*detail), (DropReason::RateLimited, "128 commands wait in this channel already"));
+    world.backlog("EVENTS", 0).await;
+    assert!(worker.number("commands_passed_total.crowded") >= 1.0);
     worker.stop().await;
 }
 
