@@ -59,7 +59,7 @@ pub struct Options {
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// Gateways of each platform
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub gateways: u8,
     /// Workers
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
@@ -91,7 +91,7 @@ impl Options {
         Self {
             minutes: 0.8,
             seed: Some(1),
-            gateways: 1,
+            gateways: 2,
             workers: 3,
             rate: 8,
             only: None,
