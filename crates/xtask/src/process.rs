@@ -63,6 +63,17 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
+    /// Bytes that it caused to be written to storage so far, what the page cache still holds included.
+    ///
+    /// # Errors
+    /// When it has ended, or the kernel does not tell.
+    pub fn written(&self) -> anyhow::Result<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()))
+            .with_context(|| format!("{} has ended, or is not ours; its log tells why", self.name))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        line.and_then(|bytes| bytes.trim().parse().ok()).context("/proc/PID/io has no write_bytes")
+    }
+
     /// CPU time used so far, user and system.
     ///
     /// # Errors

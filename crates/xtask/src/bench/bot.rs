@@ -23,14 +23,20 @@ pub enum Kind {
     Monolith,
     /// NATS, both gateways, one worker.
     Vigie,
+    /// The same with `NATS_STORAGE=memory`.
+    InMemory,
 }
 
 impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Monolith, Self::Vigie, Self::InMemory];
+
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Monolith => "twilight monolith",
             Self::Vigie => "Vigie",
+            Self::InMemory => "Vigie, streams in memory",
         }
     }
 }
@@ -58,7 +64,8 @@ pub async fn start(kind: Kind, guilds: u32, nats_server: &Path) -> anyhow::Resul
     ready(&url).await?;
     let bot = match kind {
         Kind::Monolith => vec![monolith(&url, folder.path())?],
-        Kind::Vigie => vigie(&url, &irc_address, nats_server, folder.path()).await?,
+        Kind::Vigie => vigie(&url, &irc_address, nats_server, "file", folder.path()).await?,
+        Kind::InMemory => vigie(&url, &irc_address, nats_server, "memory", folder.path()).await?,
     };
     let running = Running { url, bot, _sandbox: sandbox, _folder: folder };
     running.answers().await?;
@@ -100,7 +107,13 @@ fn monolith(url: &str, folder: &Path) -> anyhow::Result<Process> {
     Process::start("monolith", &release("examples/monolith"), &[], &variables, folder)
 }
 
-async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyhow::Result<Vec<Process>> {
+async fn vigie(
+    url: &str,
+    irc: &str,
+    nats_server: &Path,
+    storage: &str,
+    folder: &Path,
+) -> anyhow::Result<Vec<Process>> {
     let port = free_port();
     let config = folder.join("nats.conf");
     std::fs::write(&config, parts::nats_config(port, folder))?;
@@ -116,7 +129,7 @@ async fn vigie(url: &str, irc: &str, nats_server: &Path, folder: &Path) -> anyho
         vec![
             ("NATS_URL", format!("nats://127.0.0.1:{port}")),
             ("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", free_port())),
-            ("NATS_STORAGE", std::env::var("NATS_STORAGE").unwrap_or_else(|_| "file".to_owned())),
+            ("NATS_STORAGE", storage.to_owned()),
             ("LOG_LEVEL", "warn".to_owned()),
             ("COMMAND_COOLDOWN", "0".to_owned()),
             ("DISCORD_TOKEN", if name == "vigie" { String::new() } else { "sandbox-token".to_owned() }),

@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::bot::{self, Kind};
+use crate::process::Process;
 
 /// How long a bot rests before its memory is read.
 const REST: Duration = Duration::from_secs(3);
@@ -78,14 +79,29 @@ pub struct Sample {
     pub commands: u64,
     /// Latency at p50 and p99, in microseconds.
     pub latency_us: (u64, u64),
-    /// For each process: name, resident bytes at rest, resident bytes after the load, CPU time.
-    pub processes: Vec<(String, u64, u64, Duration)>,
+    /// What each process used.
+    pub processes: Vec<Used>,
+}
+
+/// What a process used.
+#[derive(Clone, Debug)]
+pub struct Used {
+    /// Which process.
+    pub name: String,
+    /// Resident bytes before the load.
+    pub rest: u64,
+    /// Resident bytes after it.
+    pub after: u64,
+    /// CPU time under the load.
+    pub cpu: Duration,
+    /// Bytes written to storage under the load.
+    pub written: u64,
 }
 
 impl Sample {
     /// CPU time of all processes.
     pub fn cpu(&self) -> Duration {
-        self.processes.iter().map(|(_, _, _, cpu)| *cpu).sum()
+        self.processes.iter().map(|used| used.cpu).sum()
     }
 }
 
@@ -95,7 +111,8 @@ pub async fn one(kind: Kind, scenario: &Scenario, nats_server: &Path) -> anyhow:
     tokio::time::sleep(REST).await;
     let rest = running.bot.iter().map(|process| process.resident()).collect::<anyhow::Result<Vec<_>>>()?;
     running.load(&scenario.plan(WARM_UP_SECONDS)).await?;
-    let before = running.bot.iter().map(|process| process.cpu()).collect::<anyhow::Result<Vec<_>>>()?;
+    let spent = |process: &Process| anyhow::Ok((process.cpu()?, process.written()?));
+    let before = running.bot.iter().map(spent).collect::<anyhow::Result<Vec<_>>>()?;
     let report = running.load(&scenario.plan(scenario.seconds)).await?;
     let number = |name: &str| {
         report[name].as_u64().with_context(|| format!("the load report has no {name}: {report}"))
@@ -103,13 +120,15 @@ pub async fn one(kind: Kind, scenario: &Scenario, nats_server: &Path) -> anyhow:
     let (events, commands, answered) = (number("sent")?, number("commands")?, number("answered")?);
     ensure!(answered == commands, "{answered} of {commands} commands were answered: {report}");
     let mut processes = Vec::new();
-    for ((process, rest), before) in running.bot.iter().zip(rest).zip(before) {
-        processes.push((
-            process.name.clone(),
+    for ((process, rest), (cpu, written)) in running.bot.iter().zip(rest).zip(before) {
+        let now = spent(process)?;
+        processes.push(Used {
+            name: process.name.clone(),
             rest,
-            process.resident()?,
-            process.cpu()?.saturating_sub(before),
-        ));
+            after: process.resident()?,
+            cpu: now.0.saturating_sub(cpu),
+            written: now.1.saturating_sub(written),
+        });
     }
     Ok(Sample {
         kind,

@@ -17,7 +17,7 @@ pub fn tables(samples: &[Sample], options: &Options) -> String {
     );
     text += "| load | bot | CPU per event | CPU per command | latency p50 | latency p99 |\n|---|---|---|---|---|---|\n";
     for scenario in Scenario::all(options.seconds) {
-        for kind in [Kind::Monolith, Kind::Vigie] {
+        for kind in Kind::ALL {
             let of = select(samples, kind, scenario.name);
             let per = |count: fn(&Sample) -> u64| {
                 median(of.iter().map(|sample| micros(sample.cpu()) / count(sample).max(1)))
@@ -36,46 +36,54 @@ pub fn tables(samples: &[Sample], options: &Options) -> String {
     }
     text +=
         "\nCPU per command divides all CPU time by the commands, chatter included where there is some.\n\n";
-    text += "| load | process | resident at rest | resident after the load | CPU per event |\n|---|---|---|---|---|\n";
+    text += "| load | process | resident at rest | resident after the load | CPU per event | written per 1,000 events |\n|---|---|---|---|---|---|\n";
     for scenario in Scenario::all(options.seconds) {
-        for kind in [Kind::Monolith, Kind::Vigie] {
-            text += &processes(&select(samples, kind, scenario.name), scenario.name);
+        for kind in Kind::ALL {
+            text += &processes(&select(samples, kind, scenario.name), kind, scenario.name);
         }
     }
     text
 }
 
-fn processes(samples: &[&Sample], scenario: &str) -> String {
+fn processes(samples: &[&Sample], bot: Kind, scenario: &str) -> String {
     #[derive(Default)]
     struct Row {
         name: String,
         rest: Vec<u64>,
         after: Vec<u64>,
         cpu: Vec<u64>,
+        written: Vec<u64>,
     }
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     for sample in samples {
-        for (place, (name, rest, after, cpu)) in sample.processes.iter().enumerate() {
+        for (place, used) in sample.processes.iter().enumerate() {
             let row = rows.entry(place).or_default();
-            row.name.clone_from(name);
-            row.rest.push(*rest);
-            row.after.push(*after);
-            row.cpu.push(micros(*cpu) / sample.events.max(1));
+            row.name.clone_from(&used.name);
+            row.rest.push(used.rest);
+            row.after.push(used.after);
+            row.cpu.push(micros(used.cpu) / sample.events.max(1));
+            row.written.push(used.written / 1024 * 1000 / sample.events.max(1));
         }
     }
     let mut text = String::new();
     let mut sums = (0.0, 0.0);
     let count = rows.len();
-    for Row { name, rest, after, cpu } in rows.into_values() {
-        let (rest, after, cpu) = (mib(middle(rest)), mib(middle(after)), median(cpu.into_iter()));
+    for Row { name, rest, after, cpu, written } in rows.into_values() {
+        let (rest, after) = (mib(middle(rest)), mib(middle(after)));
+        let (cpu, written) = (median(cpu.into_iter()), median(written.into_iter()));
         sums = (sums.0 + rest, sums.1 + after);
-        let _ = writeln!(text, "| {scenario} | {name} | {rest:.1} MiB | {after:.1} MiB | {cpu} µs |");
+        let _ = writeln!(
+            text,
+            "| {scenario} | {name} | {rest:.1} MiB | {after:.1} MiB | {cpu} µs | {written} KiB |"
+        );
     }
     if count > 1 {
         let _ = writeln!(
             text,
-            "| {scenario} | **all of Vigie** | **{:.1} MiB** | **{:.1} MiB** | |",
-            sums.0, sums.1
+            "| {scenario} | **all of {}** | **{:.1} MiB** | **{:.1} MiB** | | |",
+            bot.name(),
+            sums.0,
+            sums.1
         );
     }
     text
