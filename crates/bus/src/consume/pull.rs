@@ -49,6 +49,8 @@ const QUIET: Duration = HEARTBEAT.saturating_mul(2);
 /// Words of the server, not messages, that may be on their way: of each open request, of which there are
 /// a few, three at most.
 const WORDS: usize = 64;
+/// What nobody took is taken by so few at a time: after it comes what would better be left to others.
+const GLEANED: usize = 4;
 /// How long an end may take.
 const END_LIMIT: Duration = Duration::from_secs(1);
 /// How many messages a request still had to get when the server ended it.
@@ -130,6 +132,8 @@ impl Pull {
     /// [`Lost`] when this pull gives no more.
     pub(super) async fn next(&mut self, empty_at: &mut Instant) -> Result<Message, Lost> {
         loop {
+            // Not for each message, which would cost more than the message; and not when nothing is left,
+            // which would have both wait for each other.
             if self.asked <= self.in_flight / 2 {
                 let batch = self.in_flight - self.asked;
                 self.ask(&self.inbox, more(batch)).await?;
@@ -200,8 +204,8 @@ impl Pull {
         answers.next().await.ok_or(Lost::Deaf)?;
         let given = self.consumer.get_info().await?.delivered.stream_sequence;
         loop {
-            self.ask(&after, format!(r#"{{"batch":{},"no_wait":true}}"#, self.in_flight).into()).await?;
-            for _ in 0..self.in_flight {
+            self.ask(&after, format!(r#"{{"batch":{GLEANED},"no_wait":true}}"#).into()).await?;
+            for _ in 0..GLEANED {
                 let message = answers.next().await.ok_or(Lost::Deaf)?;
                 if message.status.is_some() {
                     return Ok(());
@@ -259,6 +263,6 @@ fn more(batch: usize) -> Bytes {
 }
 
 /// The place of a message in its stream.
-pub(super) fn sequence(message: &Message) -> u64 {
+fn sequence(message: &Message) -> u64 {
     message.info().map_or(0, |info| info.stream_sequence)
 }
