@@ -158,6 +158,12 @@ impl Ledger {
         }
     }
 
+    /// Leaves out the lines since then that nobody has replied to: the run ended before anybody could.
+    pub fn leave_out_open(&mut self, since: Duration) {
+        self.lines.retain(|line| line.said < since || !line.replies.is_empty());
+        (self.tokens, self.events) = (HashMap::new(), HashMap::new());
+    }
+
     /// Every line, in the order in which they were said.
     pub fn lines(&self) -> &[Line] {
         &self.lines
@@ -241,7 +247,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_overtakes_another_is_noticed() {
+    fn what_was_overtaken_and_what_was_cut_short_is_known() {
+        let mut cut_short = ledger(&[(0, None), (10, Some(20)), (20, None)]);
+        cut_short.leave_out_open(ms(5));
+        assert_eq!(cut_short.lines().iter().map(|line| line.said).collect::<Vec<_>>(), [ms(0), ms(10)]);
         let overtaken = |lines: &[(u64, Option<u64>)]| {
             ledger(lines).lines().iter().map(|line| line.overtaken).collect::<Vec<_>>()
         };

@@ -150,7 +150,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     std::fs::remove_dir_all(folder.join("bin"))?;
     std::fs::remove_dir_all(folder.join("jetstream"))?;
     show(options, &report, &folder)?;
-    ensure!(whole, "ended before its time; this is what was seen until then");
+    ensure!(whole, "ended before its time; what was not answered by then is left out");
     Ok(())
 }
 
@@ -204,6 +204,9 @@ async fn chaos(options: &Options, size: &Size, seed: u64, plan: Plan) -> anyhow:
         rate: options.rate,
         build: options.build(),
     };
+    if !whole {
+        run.shared.ledger().leave_out_open(stack.now().saturating_sub(SETTLE_LIMIT));
+    }
     let report = {
         let (ledger, windows) = (run.shared.ledger(), run.windows.borrow());
         let judge = Judge { windows: &windows, can_hand_over: run.can_hand_over };
