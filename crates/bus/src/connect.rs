@@ -100,7 +100,7 @@ impl Bus {
                 }
             }
         };
-        report.send_replace(Link::Up);
+        turn(&report, Link::Up);
         let (major, minor, patch) = OLDEST_SERVER;
         if !client.is_server_compatible(major, minor, patch) {
             return Err(ConnectError::TooOld { found: client.server_info().version });
@@ -185,16 +185,22 @@ fn notice(event: &Event, report: &watch::Sender<Link>) {
     match event {
         Event::Connected => {
             info!("connected to NATS");
-            report.send_replace(Link::Up);
+            turn(report, Link::Up);
         }
         Event::Disconnected => {
             warn!("lost NATS; trying again until it is back");
-            report.send_replace(Link::Down);
+            turn(report, Link::Down);
         }
         Event::LameDuckMode => info!("NATS is about to stop"),
         Event::Draining | Event::Closed => debug!(%event, "NATS connection"),
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => warn!(%event, "NATS"),
     }
+}
+
+/// News that are none would have every consumer attach again: the client tells of the first connection
+/// when it is long in use.
+fn turn(report: &watch::Sender<Link>, now: Link) {
+    report.send_if_modified(|link| std::mem::replace(link, now) != now);
 }
 
 /// A NATS URL as it may be shown: without user and password.

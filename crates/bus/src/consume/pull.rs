@@ -106,9 +106,9 @@ impl Pull {
         name: &str,
         in_flight: usize,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let consumer = bus.jetstream.get_consumer_from_stream(name, stream.name()).await?;
         let mut link = bus.link();
         link.mark_unchanged();
-        let consumer = bus.jetstream.get_consumer_from_stream(name, stream.name()).await?;
         let inbox = Subject::from(bus.client.new_inbox());
         Ok(Self {
             consumer,
