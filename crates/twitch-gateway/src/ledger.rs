@@ -143,7 +143,11 @@ impl Ledger {
             }
         }
         // Without it the next start counts some messages that were not sent: a delay, no harm.
-        if !matches!(timeout(LAST_WITHIN, self.write(0)).await, Ok(Ok(Written::Yes(_)))) {
+        let last = async {
+            while matches!(self.write(0).await?, Written::Refused) {}
+            Ok::<_, BucketError>(())
+        };
+        if !matches!(timeout(LAST_WITHIN, last).await, Ok(Ok(()))) {
             warn!("the last messages are not on record; the next start waits for longer than it must");
         }
         Ok(())
@@ -178,10 +182,14 @@ impl Ledger {
                 (self.page, self.revision) = (next, revision);
                 Ok(Written::Yes(taken))
             }
-            // It may have been written all the same, and the answer lost: reading tells.
-            Err(_) => {
+            Err(BucketError::Changed { .. }) => {
                 self.read().await?;
                 Ok(Written::Refused)
+            }
+            // It may have been written all the same, and the answer lost: reading tells.
+            Err(error) => {
+                self.read().await?;
+                Err(error)
             }
         }
     }

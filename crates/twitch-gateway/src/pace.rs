@@ -5,13 +5,19 @@
 //! hour of silence as with messages, and reading matters more: while the bucket does not answer, each
 //! keeps to its own window.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bus::{Bucket, BucketError, Link};
 use serde::{Deserialize, Serialize};
 use service::clock::unix_ms;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,24 +27,40 @@ use crate::limiter::Window;
 
 /// How long one answer of the bucket may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Those who wait for a place. One that gave up still has its place in this queue until its turn.
-const QUEUE: usize = 64;
 /// A place that nobody took is given to another for so long.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Gives places; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Pace(mpsc::Sender<oneshot::Sender<()>>);
+pub struct Pace(Arc<Desk>);
 
 /// Takes places for [`Pace`], one after the other.
 pub struct Pacer {
-    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    desk: Arc<Desk>,
     local: Window,
     bucket: Bucket,
     link: watch::Receiver<Link>,
     key: String,
     limit: usize,
     window: Duration,
+}
+
+/// Where places are asked for and given.
+#[derive(Debug)]
+struct Desk {
+    places: Semaphore,
+    waiting: AtomicUsize,
+    taken: AtomicUsize,
+    asked: Notify,
+}
+
+/// Counts one who waits for as long as it waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the bucket is asked by.
@@ -63,19 +85,25 @@ impl Pace {
     /// run.
     #[must_use]
     pub fn new(shared: &Shared, what: &str, limit: usize, window: Duration) -> (Self, Pacer) {
-        let (ask, asked) = mpsc::channel(QUEUE);
+        let places = Semaphore::new(0);
+        let none = AtomicUsize::new;
+        let desk = Arc::new(Desk { places, waiting: none(0), taken: none(0), asked: Notify::new() });
         let local = Window::new(limit, window);
         let Shared { bucket, link, login } = shared.clone();
         let key = format!("twitch.{login}.{what}");
-        (Self(ask), Pacer { asked, local, bucket, link, key, limit, window })
+        (Self(desk.clone()), Pacer { desk, local, bucket, link, key, limit, window })
     }
 
     /// Waits for a place, first come first served. Cancel-safe: what nobody takes goes to the next.
     pub async fn take(&self) {
-        let (give, given) = oneshot::channel();
-        if self.0.send(give).await.is_err() || given.await.is_err() {
-            // Nobody gives any more: the service is ending.
-            std::future::pending::<()>().await;
+        let Desk { places, waiting, taken, asked } = &*self.0;
+        waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(waiting);
+        asked.notify_one();
+        // It is never closed.
+        if let Ok(place) = places.acquire().await {
+            place.forget();
+            taken.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -85,24 +113,30 @@ impl Pacer {
     ///
     /// # Errors
     /// None: what is not known is not waited for.
-    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let serve = async {
-            let mut spare: Option<Instant> = None;
-            while let Some(ask) = self.asked.recv().await {
-                if ask.is_closed() {
-                    continue;
-                }
-                if spare.take_if(|at| at.elapsed() < FRESH).is_none() {
-                    self.book().await;
-                }
-                spare = ask.send(()).err().map(|()| Instant::now());
-            }
-        };
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
-            () = serve => {}
+            () = self.serve() => {}
             () = shutdown.cancelled() => {}
         }
         Ok(())
+    }
+
+    async fn serve(&self) {
+        let Desk { places, waiting, taken, asked } = &*self.desk;
+        let (mut given, mut at) = (0_usize, Instant::now());
+        loop {
+            if at.elapsed() >= FRESH {
+                given -= places.forget_permits(places.available_permits());
+            }
+            let left = given.saturating_sub(taken.load(Ordering::Relaxed));
+            if waiting.load(Ordering::Relaxed) > left {
+                self.book().await;
+                (given, at) = (given + 1, Instant::now());
+                places.add_permits(1);
+            } else {
+                asked.notified().await;
+            }
+        }
     }
 
     async fn book(&self) {
@@ -135,5 +169,38 @@ impl Pacer {
         }
         page.taken.push(now_ms);
         self.bucket.put_if(&self.key, &page, revision).await.map(|_revision| None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_that_is_not_taken_is_not_lost_and_what_others_took_is_counted() {
+        const WINDOW: Duration = Duration::from_millis(1500);
+        let nats = testkit::Nats::start().await;
+        let bus = nats.bus("test").await;
+        let bucket = bus.bucket(bus::BucketName::Session).await.unwrap();
+        let shared = Shared { bucket, link: bus.link(), login: "vigie_bot".to_owned() };
+        let shutdown = CancellationToken::new();
+        let start = || {
+            let (pace, pacer) = Pace::new(&shared, "joins", 6, WINDOW);
+            tokio::spawn(pacer.run(shutdown.clone()));
+            pace
+        };
+        let (one, two) = (start(), start());
+        let begun = Instant::now();
+        for pace in [&one, &two, &one, &two, &one] {
+            // Given up while it is written down.
+            assert!(futures_util::poll!(Box::pin(pace.take())).is_pending());
+            tokio::task::yield_now().await;
+            pace.take().await;
+        }
+        two.take().await;
+        assert!(begun.elapsed() < WINDOW, "{:?}", begun.elapsed());
+        one.take().await;
+        assert!(begun.elapsed() >= WINDOW, "{:?}", begun.elapsed());
+        shutdown.cancel();
     }
 }

@@ -175,7 +175,7 @@ impl Publisher {
                 Ok(others) => self.others = Some(others),
                 Err(error) => warn!(%error, "chatter may be told twice: others cannot be heard"),
             }
-        } else if !company {
+        } else if !company && self.standby.is_empty() {
             self.others = None;
         }
     }
@@ -190,6 +190,8 @@ impl Publisher {
         for event in self.standby.due(|channel| rooms.role(channel.as_str()) == Some(Role::First)) {
             self.add(event).await?;
         }
+        // The last words of one that has left come after it has.
+        self.listen().await;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::tokens::{AppToken, Identity, words};
 
-use super::Failure;
+use super::{Failure, irc::REPEATED};
 
 /// How long one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -182,6 +182,7 @@ async fn taken(answer: reqwest::Response, started: Instant) -> Result<Sent, Fail
         Some(Taken { drop_reason, .. }) => {
             let Dropped { code, message } = drop_reason.unwrap_or_default();
             let reason = match code.as_str() {
+                REPEATED => return Err(Failure::repeated(format!("{message} ({code})"))),
                 "msg_ratelimit" | "rate_limited" => DropReason::RateLimited,
                 _ => DropReason::Refused,
             };

@@ -24,6 +24,8 @@ use super::{Failure, PAUSE};
 /// How long Twitch may take to confirm a message.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
+/// What Twitch calls a message that is the same as the one before.
+pub const REPEATED: &str = "msg_duplicate";
 /// Lines that may stand before a message in its connection's queue.
 const AHEAD: usize = 16;
 
@@ -32,6 +34,7 @@ const AHEAD: usize = 16;
 enum Word {
     Taken(Option<MessageId>),
     Refused { reason: DropReason, words: String },
+    Repeated { words: String },
 }
 
 /// Messages that were sent and wait for Twitch's word: at most one in each channel, because a
@@ -61,7 +64,14 @@ impl Confirms {
 
     /// NOTICE came. Not every one concerns a message.
     pub fn refused(&self, connection: u64, login: &str, msg_id: &str, words: &str) {
-        if let Some(reason) = refusal(msg_id) {
+        if msg_id == REPEATED {
+            self.tell(
+                connection,
+                login,
+                |_| true,
+                || Word::Repeated { words: format!("{words} ({msg_id})") },
+            );
+        } else if let Some(reason) = refusal(msg_id) {
             let word = || Word::Refused { reason, words: format!("{words} ({msg_id})") };
             self.tell(connection, login, |_| true, word);
         }
@@ -140,6 +150,7 @@ pub async fn send(
     match timeout(CONFIRM_WITHIN, word).await {
         Ok(Ok(Word::Taken(message))) => Ok(Sent { message, took: started.elapsed() }),
         Ok(Ok(Word::Refused { reason, words })) => Err(Failure::new(reason, words)),
+        Ok(Ok(Word::Repeated { words })) => Err(Failure::repeated(words)),
         Ok(Err(_)) => {
             Err(Failure::new(DropReason::Uncertain, "the connection ended before Twitch confirmed"))
         }
@@ -164,8 +175,7 @@ fn refusal(msg_id: &str) -> Option<DropReason> {
         | "msg_verified_email" => DropReason::Forbidden,
         "msg_channel_suspended" => DropReason::NotFound,
         "msg_bad_characters" | "unrecognized_cmd" => DropReason::Invalid,
-        "msg_duplicate"
-        | "msg_slowmode"
+        "msg_slowmode"
         | "msg_subsonly"
         | "msg_emoteonly"
         | "msg_followersonly"

@@ -42,6 +42,14 @@ impl Memory {
         text
     }
 
+    /// The text in a way that looks the same, because another gateway said it a moment ago.
+    pub fn differing(&self, channel: &ChannelId, text: &str) -> String {
+        let text = text::differing(text);
+        let mut last_said = self.last_said.lock().unwrap_or_else(PoisonError::into_inner);
+        last_said.insert(channel.clone(), (Instant::now(), text.clone()));
+        text
+    }
+
     /// Whether chat is used here although there is an application.
     pub fn falls_back(&self, channel: &ChannelId) -> bool {
         let now = Instant::now();

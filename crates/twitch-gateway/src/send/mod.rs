@@ -71,6 +71,8 @@ struct Progress {
     tries: u32,
     /// The words that were chosen for this try.
     text: Option<String>,
+    /// Whether Twitch took it for a repetition.
+    repeated: bool,
     /// A token that Twitch did not take.
     refused: Option<SecretString>,
     /// Why the API could not be used.
@@ -169,6 +171,13 @@ impl Speaker {
             };
             if failure.reason == DropReason::RateLimited {
                 self.too_much(say.channel, &failure);
+            }
+            // What was said here before this gateway began is Twitch's to know.
+            if failure.repeated {
+                if std::mem::replace(&mut progress.repeated, true) {
+                    return failure.into();
+                }
+                progress.text = Some(self.memory.differing(say.channel, &text));
             }
             match failure.unsent {
                 Some(at) if at < say.until => {

@@ -121,7 +121,8 @@ async fn nothing_is_lost_or_told_twice_when_either_of_two_is_killed() {
     let killed = Instant::now();
     said.extend(talk(&rig, "two killed", Duration::from_millis(200)).await);
     all_answer(&mut rig).await;
-    assert!(killed.elapsed() < TAKE_OVER, "{:?}", killed.elapsed());
+    // With a second for a busy machine.
+    assert!(killed.elapsed() < TAKE_OVER + Duration::from_secs(1), "{:?}", killed.elapsed());
     said.extend(talk(&rig, "two dead", TAKE_OVER).await);
     again.stop().await;
 
@@ -129,8 +130,8 @@ async fn nothing_is_lost_or_told_twice_when_either_of_two_is_killed() {
     assert_eq!(judge(said.iter().map(|said| &said.0), &commands), (vec![], 0));
     let (lost, doubled) = judge(said.iter().map(|said| &said.1), &chatter);
     assert_eq!(lost, Vec::<&String>::new());
-    // What the dead one had told, and was not heard yet.
-    assert!(doubled < 200, "{doubled} of {}", said.len());
+    // None was seen; what the dead one told right before may come late on a busy machine.
+    assert!(doubled < 50, "{doubled} of {}", said.len());
     rig.sandbox.stop().await;
 }
 
@@ -159,7 +160,7 @@ async fn a_planned_stop_hands_over_without_a_missed_line() {
     assert_eq!(judge(said.iter().map(|said| &said.0), &commands), (vec![], 0));
     let (lost, doubled) = judge(said.iter().map(|said| &said.1), &chatter);
     assert_eq!(lost, Vec::<&String>::new());
-    assert!(doubled < 100, "{doubled} of {}", said.len());
+    assert!(doubled < 50, "{doubled} of {}", said.len());
     rig.sandbox.stop().await;
 }
 
@@ -253,6 +254,21 @@ async fn one_that_is_started_again_under_its_name_goes_on_at_once() {
     let took = all_answer(&mut rig).await;
     assert!(took < Duration::from_secs(3), "{took:?}");
     other.stop().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_another_gateway_has_just_said_is_said_all_the_same() {
+    let mut rig = Rig::ready(Plan::default()).await;
+    for _ in 0..2 {
+        let action = rig.ask(QUIET, send("hello")).await;
+        assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Sent { .. }));
+        rig.kill_and_start().await;
+    }
+    let seen = rig.seen(QUIET);
+    assert_eq!((seen.len(), seen[0].as_str()), (2, "hello"));
+    assert!(seen[1].starts_with("hello") && seen[1] != seen[0]);
+    assert_eq!(rig.sandbox.counters().get("twitch.privmsg.refused.msg_duplicate"), 1);
     rig.stop().await;
 }
 
