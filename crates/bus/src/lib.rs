@@ -40,7 +40,7 @@ pub use lease::{Handover, Holding, Lease, LeaseError, NAME_MAX, RESOURCE_NAME_MA
 pub use message::{Incoming, Message, Subscription};
 pub use once::OnceError;
 pub use outbox::{Outbox, OutboxError};
-pub use provision::{Backlog, ProvisionError, backlogs, provision};
+pub use provision::{Backlog, ProvisionError, backlogs, missing, provision};
 pub use request::{Request, RequestError, Requests, RespondError};
 pub use store::StoreError;
 pub use topology::{BucketName, Storage, Stream};

@@ -2,6 +2,7 @@
 
 use async_nats::jetstream::{
     ErrorCode,
+    consumer::pull,
     context::{CreateKeyValueErrorKind, CreateStreamErrorKind},
     stream::Config,
 };
@@ -55,8 +56,10 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
         apply(bus, stream.config(storage)).await?;
         for consumer in stream.consumers() {
             let name = consumer.durable_name.clone().unwrap_or_default();
-            bus.jetstream.create_consumer_on_stream(consumer, stream.name()).await.map_err(|error| {
-                ProvisionError::Consumer { stream: stream.name(), name, source: error.into() }
+            attach(bus, stream, consumer).await.map_err(|source| ProvisionError::Consumer {
+                stream: stream.name(),
+                name,
+                source,
             })?;
         }
         bus.keep(stream).await.map_err(|error| ProvisionError::Stream {
@@ -77,6 +80,50 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
     }
     info!("streams, consumers and buckets are as declared");
     Ok(())
+}
+
+/// Where a consumer keeps its state cannot be changed: one that is otherwise is made anew, which loses no
+/// message.
+async fn attach(bus: &Bus, stream: Stream, consumer: pull::Config) -> Result<(), Source> {
+    let name = consumer.durable_name.clone().unwrap_or_default();
+    let Err(error) = bus.jetstream.create_consumer_on_stream(consumer.clone(), stream.name()).await else {
+        return Ok(());
+    };
+    let there = bus.jetstream.get_consumer_from_stream::<pull::Config, _, _>(&name, stream.name()).await;
+    match there {
+        Ok(there) if there.cached_info().config.memory_storage != consumer.memory_storage => {
+            bus.jetstream.delete_consumer_from_stream(&name, stream.name()).await?;
+            bus.jetstream.create_consumer_on_stream(consumer, stream.name()).await?;
+            Ok(())
+        }
+        _ => Err(error.into()),
+    }
+}
+
+/// What is missing of all that is provisioned, by name.
+pub async fn missing(bus: &Bus) -> Vec<String> {
+    let mut missing = Vec::new();
+    for stream in Stream::ALL {
+        if bus.jetstream.get_stream(stream.name()).await.is_err() {
+            missing.push(stream.name().to_owned());
+            continue;
+        }
+        for consumer in stream.consumers() {
+            let name = consumer.durable_name.unwrap_or_default();
+            let found =
+                bus.jetstream.get_consumer_from_stream::<pull::Config, _, _>(&name, stream.name()).await;
+            if found.is_err() {
+                missing.push(format!("consumers of {}", stream.name()));
+                break;
+            }
+        }
+    }
+    for bucket in BucketName::ALL {
+        if bus.bucket(bucket).await.is_err() {
+            missing.push(bucket.name().to_owned());
+        }
+    }
+    missing
 }
 
 /// Creating an identical stream writes nothing; updating one always rewrites its file.

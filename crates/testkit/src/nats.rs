@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -17,6 +18,8 @@ pub struct Nats {
     folder: TempDir,
     port: u16,
     child: Option<Child>,
+    /// Whether it was provisioned; then it is again when it is started again, as a supervisor does.
+    provisioned: AtomicBool,
 }
 
 impl Nats {
@@ -26,7 +29,7 @@ impl Nats {
     /// When there is no nats-server: `cargo xtask nats` fetches it.
     pub async fn start() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let mut nats = Self { folder, port: free_port(), child: None };
+        let mut nats = Self { folder, port: free_port(), child: None, provisioned: AtomicBool::new(false) };
         nats.resume().await;
         nats
     }
@@ -45,6 +48,7 @@ impl Nats {
         let options = Options { url: self.url(), name: name.to_owned() };
         let bus = Bus::connect(options).await.expect("the server answers");
         bus::provision(&bus, Storage::File).await.expect("streams can be created");
+        self.provisioned.store(true, Ordering::Relaxed);
         bus
     }
 
@@ -78,6 +82,9 @@ impl Nats {
         self.child = Some(child);
         let port = self.port;
         eventually(Duration::from_secs(10), || tokio::net::TcpStream::connect(("127.0.0.1", port))).await;
+        if self.provisioned.load(Ordering::Relaxed) {
+            self.bus("provision").await.drain().await;
+        }
     }
 
     /// The server's process id, for signals; `None` while it is killed.

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use bus::{BucketName, Bus, Link, Storage, Stream};
+use bus::{BucketName, Bus, Link, Storage};
 use service::Settings;
 use tokio::{sync::watch, time::sleep};
 
@@ -77,16 +77,7 @@ async fn create(url: &str, storage: Storage) -> anyhow::Result<Upkeep> {
 
 async fn check(url: &str) -> anyhow::Result<ExitCode> {
     let bus = find::connect(url).await?;
-    let streams = bus::backlogs(&bus).await;
-    let there = |name: &&str| streams.iter().any(|one| one.stream == *name);
-    let mut missing: Vec<&str> =
-        Stream::ALL.map(Stream::name).into_iter().filter(|name| !there(name)).collect();
-    // They are created last: where they are, everything else has been created once.
-    for bucket in BucketName::ALL {
-        if bus.bucket(bucket).await.is_err() {
-            missing.push(bucket.name());
-        }
-    }
+    let missing = bus::missing(&bus).await;
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

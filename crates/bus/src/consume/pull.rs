@@ -18,7 +18,7 @@
 use std::{pin::Pin, time::Duration};
 
 use async_nats::{
-    PublishError, StatusCode, Subject, SubscribeError, Subscriber, UnsubscribeError,
+    PublishError, Subject, SubscribeError, Subscriber, UnsubscribeError,
     jetstream::{
         Message,
         consumer::{Consumer, pull},
@@ -38,14 +38,12 @@ use crate::{
     topology::Stream,
 };
 
-/// How long the server keeps one request open.
-const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server says that it is still there. Each of the consumers of a gateway has its own
-/// heartbeat, so a short one keeps an idle machine awake; a lost link is noticed by its PING sooner.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long the server keeps one request open. Until then it gives messages to a process that stands still,
+/// while another has taken over. That it is over is a sign of life, so no other is asked for.
+const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// How often it is seen to that something was heard. Only the second time that nothing was is taken for
 /// a loss: a process that stood still has not read yet what had come.
-const QUIET: Duration = HEARTBEAT.saturating_mul(2);
+const QUIET: Duration = PULL_EXPIRES.saturating_mul(2);
 /// Words of the server, not messages, that may be on their way: of each open request, of which there are
 /// a few, three at most.
 const WORDS: usize = 64;
@@ -238,11 +236,8 @@ impl Pull {
         Ok(client.publish_with_reply(self.subject.clone(), inbox.clone(), request).await?)
     }
 
-    /// A word of the server: a heartbeat, or the end of a request.
+    /// A word of the server: the end of a request.
     fn hear(&mut self, word: &async_nats::Message) -> Result<(), Lost> {
-        if word.status == Some(StatusCode::IDLE_HEARTBEAT) {
-            return Ok(());
-        }
         let left = word.headers.as_ref().and_then(|headers| headers.get(LEFT));
         match left.and_then(|left| left.as_str().parse::<usize>().ok()) {
             Some(left) => self.asked = self.asked.saturating_sub(left),
@@ -258,8 +253,8 @@ impl Pull {
 
 /// The request for so many messages.
 fn more(batch: usize) -> Bytes {
-    let (expires, heartbeat) = (PULL_EXPIRES.as_nanos(), HEARTBEAT.as_nanos());
-    format!(r#"{{"batch":{batch},"expires":{expires},"idle_heartbeat":{heartbeat}}}"#).into()
+    let expires = PULL_EXPIRES.as_nanos();
+    format!(r#"{{"batch":{batch},"expires":{expires}}}"#).into()
 }
 
 /// The place of a message in its stream.

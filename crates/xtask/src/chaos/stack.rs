@@ -16,7 +16,7 @@ use super::{
     ledger::Place,
     part::{Links, Part, Recipe},
 };
-use crate::{http, parts, paths};
+use crate::{http, parts, paths, process::Process};
 
 /// Quiet guilds beside the demo one: Discord keeps more events for a resume the more guilds there are.
 const EXTRA_GUILDS: &str = "20";
@@ -60,6 +60,8 @@ pub struct Stack {
     pub places: Vec<Place>,
     /// Every part, NATS and the sandbox first.
     pub parts: Vec<Part>,
+    /// Ends with this.
+    _provision: Process,
     began: Instant,
     incidents: Mutex<Vec<(Duration, String)>>,
 }
@@ -78,7 +80,7 @@ impl Stack {
         parts::ready(&url).await.context("the sandbox")?;
         let places = places(&url).await?;
         let site = Site { size, binaries: &binaries, nats_port, http, irc, twitch: logins(&places) };
-        site.provision()?;
+        let provision = site.provision()?;
         for (role, count) in [
             (Role::DiscordGateway, size.gateways),
             (Role::TwitchGateway, size.gateways),
@@ -89,7 +91,7 @@ impl Stack {
             }
         }
         let nats_url = format!("nats://127.0.0.1:{nats_port}");
-        Ok(Self { url, nats_url, places, parts, began, incidents: Mutex::default() })
+        Ok(Self { url, nats_url, places, parts, _provision: provision, began, incidents: Mutex::default() })
     }
 
     /// Time since the beginning of the run.
@@ -229,11 +231,20 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    fn provision(&self) -> anyhow::Result<()> {
-        let mut provision = std::process::Command::new(self.binaries.join("vigie"));
+    /// Creates what is needed, and stays to do so again whenever NATS comes back, as under Compose.
+    fn provision(&self) -> anyhow::Result<Process> {
+        let program = self.binaries.join("vigie");
         let nats = format!("nats://127.0.0.1:{}", self.nats_port);
-        provision.arg("provision").env_clear().env("NATS_URL", nats);
-        crate::shell::output(&mut provision).map(drop)
+        let mut once = std::process::Command::new(&program);
+        once.arg("provision").env_clear().env("NATS_URL", &nats);
+        crate::shell::output(&mut once)?;
+        Process::start(
+            "provision",
+            &program,
+            &["provision", "--stay"],
+            &[("NATS_URL", nats)],
+            &self.size.folder,
+        )
     }
 
     async fn service(&self, role: Role, number: usize) -> anyhow::Result<Part> {
