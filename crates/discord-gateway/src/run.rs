@@ -161,7 +161,7 @@ async fn unless_stopped<T>(
 impl Parts {
     async fn serve(self: Arc<Self>, config: Config) -> anyhow::Result<()> {
         let shutdown = self.ctx.shutdown.clone();
-        let Some(mut running) = unless_stopped(&shutdown, self.start(config)).await? else {
+        let Some(mut running) = unless_stopped(&shutdown, Box::pin(self.start(config))).await? else {
             return Ok(());
         };
         let outcome = tokio::select! {
