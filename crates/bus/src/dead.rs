@@ -2,7 +2,7 @@
 //! given back and removed here; [`Delivery::bury`](crate::Delivery::bury) writes them. What a payload
 //! means is not known here.
 
-mod letter;
+pub(crate) mod letter;
 
 use async_nats::{
     HeaderMap, header,

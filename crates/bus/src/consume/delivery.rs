@@ -12,7 +12,11 @@ use protocol::{DecodeError, TraceParent, Versioned, subject};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::{message::trace_of, topology::Stream};
+use crate::{
+    dead::letter::{ATTEMPTS_HEADER, ID_PREFIX, REASON_HEADER, SUBJECT_HEADER},
+    message::trace_of,
+    topology::Stream,
+};
 
 /// How long giving back may take; while NATS is away it cannot be done.
 const BACK_LIMIT: Duration = Duration::from_millis(500);
@@ -134,16 +138,16 @@ impl Delivery {
         let mut headers = HeaderMap::new();
         let id = self.message.headers.as_ref().and_then(|headers| headers.get(header::NATS_MESSAGE_ID));
         if let Some(id) = id {
-            headers.insert(header::NATS_MESSAGE_ID, format!("dead:{id}").as_str());
+            headers.insert(header::NATS_MESSAGE_ID, format!("{ID_PREFIX}{id}").as_str());
         }
         if let Some(trace) = &self.trace {
             headers.insert(TraceParent::HEADER, trace.as_str());
         }
-        headers.insert("Vigie-Subject", self.subject.as_str());
+        headers.insert(SUBJECT_HEADER, self.subject.as_str());
         // A header is one line.
         let reason = reason.replace(['\r', '\n'], " ");
-        headers.insert("Vigie-Reason", reason.as_str());
-        headers.insert("Vigie-Attempts", self.attempt.to_string().as_str());
+        headers.insert(REASON_HEADER, reason.as_str());
+        headers.insert(ATTEMPTS_HEADER, self.attempt.to_string().as_str());
         let letter = PublishMessage::build().payload(self.payload.clone()).headers(headers);
         self.message.context.send_publish(subject::dead(self.stream.name()), letter).await?.await?;
         warn!(subject = self.subject, attempts = self.attempt, reason, "buried");

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What [`Delivery::bury`](crate::Delivery::bury) writes beside the payload.
-const SUBJECT_HEADER: &str = "Vigie-Subject";
-const REASON_HEADER: &str = "Vigie-Reason";
-const ATTEMPTS_HEADER: &str = "Vigie-Attempts";
+pub(crate) const SUBJECT_HEADER: &str = "Vigie-Subject";
+pub(crate) const REASON_HEADER: &str = "Vigie-Reason";
+pub(crate) const ATTEMPTS_HEADER: &str = "Vigie-Attempts";
 /// How it makes the letter's message id from the one of the message.
-const ID_PREFIX: &str = "dead:";
+pub(crate) const ID_PREFIX: &str = "dead:";
 
 /// What failed for good.
 #[derive(Clone, Debug)]
