@@ -3,16 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
 use bus::{Holding, Lease};
 use futures_util::future::BoxFuture;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::stats::Stats;
+
+/// How often the clock is looked at while a shard is waited for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs one shard until its token is cancelled; what it read is stored then, and its cursor kept.
 pub type Start = Box<dyn Fn(u32, CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
@@ -57,8 +61,8 @@ impl Ours {
     pub async fn wait(&self) {
         let mut held = self.lease.held();
         while !self.now() {
-            // The lease is `self`'s, so there always are changes to wait for.
-            let _ = held.changed().await;
+            // That a renewal came just in time is no change of what is held.
+            let _ = timeout(LOOK_EVERY, held.changed()).await;
         }
     }
 }

@@ -1,7 +1,16 @@
 //! Provisioning is safe to repeat, and old servers and missing streams are named.
 
-use bus::{Bus, Options, Storage, Stream, backlogs, provision};
-use testkit::Nats;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use bus::{Bus, Options, Outbox, Storage, Stream, backlogs, provision};
+use testkit::{Nats, eventually};
+use tokio::time::timeout;
+
+use crate::message;
+
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn provisioning_again_and_at_once_changes_nothing() {
@@ -20,4 +29,55 @@ async fn a_missing_stream_is_named_with_what_to_do() {
     let bus = Bus::connect(Options { url: nats.url(), name: "test".to_owned() }).await.unwrap();
     let error = bus.consume(Stream::Events, "commands", 1).await.unwrap_err();
     assert_eq!(error.to_string(), "the consumer commands of EVENTS is not there: has `vigie provision` run?");
+}
+
+#[tokio::test]
+async fn a_work_queue_always_keeps_one_message_that_nobody_takes_in_its_last_file() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let keeper = async || stream.get_last_raw_message_by_subject("event.keeper").await.unwrap().sequence;
+    assert_eq!(keeper().await, 1);
+    provision(&bus, Storage::File).await.unwrap();
+    assert_eq!(keeper().await, 1, "it is stored once");
+
+    let outbox = Outbox::start(bus.clone(), 256, drop::<()>);
+    let mut commands = bus.consume(Stream::Events, "commands", 64).await.unwrap();
+    for n in 0..2100 {
+        outbox.send(message("event.discord.1.command", &n.to_string()), ()).await.unwrap();
+        commands.next().await.ack().await;
+    }
+    eventually(SOON, || async {
+        let left = backlogs(&bus).await.remove(0).messages;
+        let at = keeper().await;
+        if at > 2048 && left == 0 { Ok(()) } else { Err((at, left)) }
+    })
+    .await;
+    let info = jetstream.get_stream("EVENTS").await.unwrap();
+    assert_eq!(info.cached_info().state.messages, 1, "the new one has replaced the old one");
+}
+
+#[tokio::test]
+async fn a_consumer_that_keeps_its_state_on_disk_is_made_anew_and_loses_no_message() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    stream.delete_consumer("commands").await.unwrap();
+    let on_disk = pull::Config {
+        durable_name: Some("commands".to_owned()),
+        filter_subject: "event.*.*.command".to_owned(),
+        ..pull::Config::default()
+    };
+    stream.create_consumer(on_disk).await.unwrap();
+    bus.store(&message("event.discord.1.command", "a")).await.unwrap();
+    provision(&bus, Storage::File).await.unwrap();
+    let commands = stream.consumer_info("commands").await.unwrap();
+    assert!(commands.config.memory_storage);
+    assert_eq!(bus::missing(&bus).await, [""; 0]);
+    let mut commands = bus.consume(Stream::Events, "commands", 1).await.unwrap();
+    timeout(SOON, commands.next()).await.expect("it is still there").ack_sync().await.unwrap();
+    stream.delete_consumer("commands").await.unwrap();
+    assert_eq!(bus::missing(&bus).await, ["consumers of EVENTS"]);
 }
