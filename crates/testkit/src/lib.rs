@@ -4,10 +4,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod frame;
 mod nats;
+mod point;
 mod proxy;
 mod wait;
+mod wire;
 
 pub use nats::Nats;
+pub use point::Point;
 pub use proxy::Proxy;
 pub use wait::{eventually, free_port};
+pub use wire::Wire;
