@@ -52,6 +52,8 @@ pub struct Holding {
     pub living: usize,
     /// The instances that are there to stay, itself included. One that is leaving is not among them.
     pub members: BTreeSet<String>,
+    /// Whether one of the others that are there to stay can do the work; see [`Lease::set_able`].
+    pub relieved: bool,
     /// Whether its membership cannot be confirmed, so that it may act on nothing. That says nothing about
     /// who will own what: keep connections until it is over, then go by `owned`.
     pub fenced: bool,
@@ -68,6 +70,7 @@ impl Holding {
             preparing: BTreeSet::new(),
             living: 1,
             members: BTreeSet::new(),
+            relieved: false,
             fenced: true,
             replaced: false,
             until: None,
@@ -88,6 +91,8 @@ impl Holding {
 pub(crate) struct Wishes {
     pub release: BTreeSet<String>,
     pub ready: BTreeSet<String>,
+    pub able: Option<bool>,
+    pub retire: bool,
     pub leave: Option<Duration>,
 }
 
@@ -190,6 +195,18 @@ impl Lease {
         });
     }
 
+    /// Says whether this member can do the work at all: it cannot reach the platform, say. While it cannot,
+    /// others are preferred for everything, and what it has is `asked` for, unless none of them can either.
+    pub fn set_able(&self, able: bool) {
+        self.shared.wishes.send_modify(|wishes| wishes.able = Some(able));
+    }
+
+    /// Begins to leave: the others ask for what is owned, and get each thing as soon as it is released. What
+    /// is not released stays, until [`leave`](Self::leave).
+    pub fn retire(&self) {
+        self.shared.wishes.send_modify(|wishes| wishes.retire = true);
+    }
+
     /// Leaves in order: the others ask for what is owned, and get it as it is released. When nothing is
     /// left, nobody else is there, or `within` is over, the rest is given up. Takes at most 2 s more.
     /// The caller goes on answering `asked` meanwhile.
@@ -217,7 +234,7 @@ impl Shared {
     pub fn publish(&self, standing: Standing, started: Instant) -> bool {
         let mut turned = false;
         self.holding.send_if_modified(|holding| {
-            let Standing { owned, asked, preparing, living, members, until } = standing;
+            let Standing { owned, asked, preparing, living, members, relieved, until } = standing;
             let fenced = until.is_none();
             turned = fenced != holding.fenced;
             let changed = turned
@@ -225,10 +242,12 @@ impl Shared {
                 || asked != holding.asked
                 || preparing != holding.preparing
                 || living != holding.living
+                || relieved != holding.relieved
                 || members != holding.members;
             let until = until.map(|until| started + until);
             let replaced = holding.replaced;
-            *holding = Holding { owned, asked, preparing, living, members, fenced, until, replaced };
+            *holding =
+                Holding { owned, asked, preparing, living, members, relieved, fenced, until, replaced };
             changed
         });
         turned
@@ -260,6 +279,7 @@ impl Shared {
                 *holding = Holding {
                     living: holding.living,
                     members: std::mem::take(&mut holding.members),
+                    relieved: holding.relieved,
                     replaced: holding.replaced,
                     ..Holding::fenced()
                 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     machine::{Found, Key, Machine, Outcome, Seen, TableValue, Time, Watching},
-    rules::{ALONE, MARGIN, RETRY},
+    rules::{ALONE, GRACE, MARGIN, RETRY},
     table::{Presence, Session, Table},
 };
 
@@ -14,6 +14,10 @@ impl Machine {
         match outcome {
             Outcome::Stored(revision) => {
                 let (rhythm, sent) = self.sent;
+                if self.joined && self.until.is_none_or(|until| now >= until) {
+                    // It was not confirmed for so long that the others may not have been either.
+                    self.grace = Some(now + GRACE);
+                }
                 self.key = Key::Held { revision };
                 self.until = Some(sent + rhythm.ttl - MARGIN);
                 self.renew_at = sent + rhythm.renew;

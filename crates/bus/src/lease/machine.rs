@@ -10,6 +10,9 @@
 //! 3. A member whose key is gone starts a new session, which owns nothing.
 //! 4. Every write is refused by the server if somebody else wrote first, so one that arrives late,
 //!    from before an outage, changes nothing that anybody relies on.
+//!
+//! What keeps an outage of the server from moving things about: whoever had one itself takes back what was
+//! its own, and nothing else, until the others have had the time to do the same (`GRACE`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,6 +82,8 @@ pub(crate) struct Standing {
     pub living: usize,
     /// Those that are there to stay, itself included.
     pub members: BTreeSet<String>,
+    /// Whether one of the others that are there to stay can do the work.
+    pub relieved: bool,
     /// Until when; `None` when fenced.
     pub until: Option<Time>,
 }
@@ -123,6 +128,8 @@ pub(crate) struct Machine {
     pub(super) until: Option<Time>,
     pub(super) renew_at: Time,
     pub(super) retry_at: Time,
+    /// After an outage: until when the others may still be on their way back.
+    pub(super) grace: Option<Time>,
     /// Whether this session's key was ever confirmed.
     pub(super) confirmed: bool,
     pub(super) joined: bool,
@@ -160,6 +167,7 @@ impl Machine {
             given: BTreeSet::new(),
             ready: BTreeSet::new(),
             leaving: false,
+            unable: false,
         };
         Self {
             instance: instance.to_owned(),
@@ -170,6 +178,7 @@ impl Machine {
             until: None,
             renew_at: Time::ZERO,
             retry_at: Time::ZERO,
+            grace: None,
             confirmed: false,
             joined: false,
             replaced: false,
@@ -196,6 +205,10 @@ impl Machine {
     pub fn next(&mut self, now: Time) -> Option<Do> {
         if self.replaced || self.left || now < self.retry_at {
             return None;
+        }
+        if self.grace.is_some_and(|until| now >= until) {
+            self.grace = None;
+            self.dirty = true;
         }
         let expected = match self.key {
             Key::Unknown => return Some(self.examine(self.instance.clone())),
@@ -232,7 +245,8 @@ impl Machine {
         let catching_up = self.watching == Watching::CatchingUp;
         let seen = self.seen.iter().filter(|_| !catching_up);
         let overdue = seen.map(|(name, seen)| self.overdue_at(name, seen)).min();
-        overdue.map_or(self.renew_at, |overdue| overdue.min(self.renew_at)).max(self.retry_at)
+        let soonest = [overdue, self.grace].into_iter().flatten().fold(self.renew_at, Time::min);
+        soonest.max(self.retry_at)
     }
 
     /// Whether there is nothing left to do for ever.
@@ -261,10 +275,11 @@ impl Machine {
         let staying = self.others.iter().filter(|(_, presence)| !presence.leaving).map(|(name, _)| name);
         let me = (!self.me.leaving).then_some(&self.instance);
         let members = staying.chain(me).cloned().collect();
+        let relieved = self.others.values().any(|presence| !presence.leaving && !presence.unable);
         if until.is_none() || self.table_unreadable {
-            return Standing { living, members, ..Standing::default() };
+            return Standing { living, members, relieved, ..Standing::default() };
         }
-        let mut standing = Standing { living, members, until, ..Standing::default() };
+        let mut standing = Standing { living, members, relieved, until, ..Standing::default() };
         for (resource, entry) in &self.table.entries {
             let next = entry.next.as_ref();
             if entry.owner == self.me.session && !self.me.given.contains(resource) {
@@ -306,6 +321,7 @@ impl Machine {
         let presence = Presence {
             session: self.me.session.clone(),
             leaving: self.me.leaving,
+            unable: self.me.unable,
             wants: self.me.digest.clone(),
             ttl_s: rhythm.ttl.as_secs(),
         };
@@ -325,7 +341,12 @@ impl Machine {
         if !self.dirty {
             return None;
         }
-        let view = View { table: &self.table, others: &self.others, dead: &self.dead };
+        let view = View {
+            table: &self.table,
+            others: &self.others,
+            dead: &self.dead,
+            returning: self.grace.is_some(),
+        };
         let plan = plan(&view, &self.me);
         if let Some(suspect) = plan.suspects.first() {
             return Some(self.examine(suspect.instance().to_owned()));
@@ -370,8 +391,13 @@ mod tests {
         let start = Duration::from_secs(100);
         let mut machine = alone(start);
         assert_eq!(machine.standing(start).until, Some(start + ALONE.ttl - MARGIN));
-        let other =
-            Presence { session: Session::new("b", 1), leaving: false, wants: String::new(), ttl_s: 4 };
+        let other = Presence {
+            session: Session::new("b", 1),
+            leaving: false,
+            unable: false,
+            wants: String::new(),
+            ttl_s: 4,
+        };
         let later = start + Duration::from_secs(1);
         machine.saw_member("b", 3, Some(other), later);
         let Some(Do::Renew { presence, .. }) = machine.next(later) else { panic!("not renewed at once") };

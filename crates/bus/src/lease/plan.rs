@@ -7,7 +7,8 @@
 //! | asked for and prepared | the owner, when it has let go | the asker's |
 //! | not wanted any more by its owner | the owner, when it has let go | free |
 //!
-//! Nobody else writes an owner. A session that is neither seen alive nor known to be dead is a suspect:
+//! Right after an outage only the one that owned it may take what a dead session had. Nobody else writes an
+//! owner. A session that is neither seen alive nor known to be dead is a suspect:
 //! nothing is decided about it until its key was read.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub(crate) struct View<'a> {
     pub others: &'a BTreeMap<String, Presence>,
     /// Sessions that will never act again.
     pub dead: &'a BTreeSet<Session>,
+    /// An outage was just over: who is not there may be on its way back.
+    pub returning: bool,
 }
 
 /// What a member itself wants.
@@ -46,6 +49,8 @@ pub(crate) struct Me {
     /// What it has prepared; the table does not say so yet.
     pub ready: BTreeSet<String>,
     pub leaving: bool,
+    /// It cannot do the work now: it owns only what nobody else could do either.
+    pub unable: bool,
 }
 
 /// What is to be done.
@@ -92,6 +97,7 @@ fn decide(
     match life(view, me, &entry.owner) {
         Life::Me => own(view, me, resource, entry, suspects),
         Life::Living => ask(view, me, resource, entry),
+        Life::Dead if view.returning => Some(take_back(me, resource, entry)),
         Life::Dead => match claim(view, me, resource) {
             Some(claimed) => Some(claimed),
             // One hand clears what nobody seems to want; somebody who does will claim it.
@@ -103,6 +109,13 @@ fn decide(
             Some(entry.clone())
         }
     }
+}
+
+/// What a dead session had, while its member may be about to come back as another session.
+fn take_back(me: &Me, resource: &str, entry: &Entry) -> Entry {
+    let mine = entry.owner.instance() == me.session.instance();
+    let wanted = me.wants.contains_key(resource) && !me.leaving;
+    if mine && wanted { Entry { owner: me.session.clone(), next: None } } else { entry.clone() }
 }
 
 /// A free resource: the chosen one among those who certainly want it takes it.
@@ -153,12 +166,13 @@ fn ask(view: &View<'_>, me: &Me, resource: &str, entry: &Entry) -> Option<Entry>
 
 fn is_chosen(view: &View<'_>, me: &Me, resource: &str, among: impl Fn(&Presence) -> bool) -> bool {
     let mine = me.session.instance();
-    let others = view
-        .others
-        .iter()
-        .filter(|(name, it)| *name != mine && !it.leaving && among(it))
-        .map(|(name, _)| &**name);
-    !me.leaving && hash::choice(resource, others.chain([mine])) == Some(mine)
+    let others = view.others.iter().filter(|(name, it)| *name != mine && !it.leaving && among(it));
+    let relieved = others.clone().any(|(_, it)| !it.unable);
+    if me.leaving || me.unable && relieved {
+        return false;
+    }
+    let others = others.filter(|(_, it)| me.unable || !it.unable).map(|(name, _)| &**name);
+    hash::choice(resource, others.chain([mine])) == Some(mine)
 }
 
 fn life(view: &View<'_>, me: &Me, session: &Session) -> Life {
@@ -197,6 +211,7 @@ mod tests {
                 given: BTreeSet::new(),
                 ready: BTreeSet::new(),
                 leaving: false,
+                unable: false,
             };
             self.members.insert(instance.to_owned(), me);
             self.settle();
@@ -226,6 +241,7 @@ mod tests {
             let presence = |me: &Me| Presence {
                 session: me.session.clone(),
                 leaving: me.leaving,
+                unable: me.unable,
                 wants: me.digest.clone(),
                 ttl_s: 4,
             };
@@ -237,7 +253,7 @@ mod tests {
                 set(&mut me.given, resource, *owner == me.session && asked);
                 set(&mut me.ready, resource, next.as_ref().is_some_and(|next| next.session == me.session));
             }
-            let view = View { table: &self.table, others: &others, dead: &self.dead };
+            let view = View { table: &self.table, others: &others, dead: &self.dead, returning: false };
             let plan = plan(&view, me);
             assert!(plan.suspects.is_empty());
             plan.entries.map(|entries| self.table.entries = entries).is_some()
@@ -271,6 +287,24 @@ mod tests {
         assert!(moved.clone().all(|name| three[name] == "c"));
         group.die("c");
         assert_eq!(group.owners(), two);
+    }
+
+    #[test]
+    fn one_that_cannot_do_the_work_owns_nothing_unless_nobody_can() {
+        let wants = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];
+        let mut group = Group::default();
+        ["a", "b"].into_iter().for_each(|name| group.join(name, &wants));
+        let able = group.owners();
+        assert!(able.values().any(|owner| owner == "a") && able.values().any(|owner| owner == "b"));
+        let mut set_able = |name: &str, able: bool| {
+            group.members.get_mut(name).unwrap().unable = !able;
+            group.settle();
+            group.owners()
+        };
+        assert!(set_able("a", false).values().all(|owner| owner == "b"));
+        assert_eq!(set_able("b", false), able, "somebody has to try");
+        assert!(set_able("a", true).values().all(|owner| owner == "a"));
+        assert_eq!(set_able("b", true), able);
     }
 
     #[test]

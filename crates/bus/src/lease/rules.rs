@@ -22,6 +22,10 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(1);
 /// A key that outlived its time by this much (the server lost its time to live) is removed by whoever
 /// sees that.
 pub(crate) const OVERDUE: Duration = Duration::from_secs(1);
+/// Who comes back from an outage takes nothing from others for so long: their keys may have run out while the
+/// server was away, and they come back as well. A client tries to connect every 2 s at most, and then renews
+/// its key at once.
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 /// After an unanswered or failed request, before the next.
 pub(crate) const RETRY: Duration = Duration::from_millis(250);
 /// How long one request may take before its outcome counts as unknown.

@@ -20,6 +20,8 @@ use super::{
 
 const STORM: Time = Duration::from_secs(60);
 const PEACE: Time = Duration::from_secs(40);
+/// The longest time that a client takes to reconnect.
+const RECONNECT: u64 = 2300;
 /// Nothing may be written to the table in the last part of the peace.
 const QUIET: Time = Duration::from_secs(20);
 /// `LEASE_SEEDS=5000` tries more; `LEASE_SEED=17` repeats one.
@@ -56,6 +58,8 @@ enum Event {
     Finish,
     Expire { key: String, revision: u64 },
     ServerUp,
+    Linked,
+    Able,
     Fault,
 }
 
@@ -64,6 +68,8 @@ struct Process {
     machine: Machine,
     started: Time,
     paused: bool,
+    /// Whether it has a connection: after a restart of the server it takes a while.
+    linked: bool,
     /// What came while it was paused.
     held_back: Vec<Event>,
     request: Option<u64>,
@@ -90,6 +96,8 @@ struct World {
     server_up: bool,
     ids: u64,
     table_written: Time,
+    /// How often a resource got another instance for its owner.
+    moves: u32,
     wants: BTreeMap<String, Handover>,
 }
 
@@ -112,6 +120,7 @@ impl World {
             server_up: true,
             ids: 0,
             table_written: Time::ZERO,
+            moves: 0,
             wants: (0..9).map(|n| (format!("r{n}"), handover(n))).collect(),
         }
     }
@@ -146,6 +155,7 @@ impl World {
             machine: Machine::new(instance, self.wants.clone(), seed),
             started: self.now,
             paused: false,
+            linked: true,
             held_back: Vec::new(),
             request: None,
             watch: None,
@@ -163,8 +173,14 @@ impl World {
             self.start(name);
         }
         self.at(Duration::from_millis(700), SERVER, Event::Fault);
+        self.run_until(STORM + PEACE);
+        self.check_peace();
+    }
+
+    fn run_until(&mut self, end: Time) {
         while let Some(Reverse((when, order))) = self.events.pop() {
-            if when > STORM + PEACE {
+            if when > end {
+                self.events.push(Reverse((when, order)));
                 break;
             }
             self.now = when;
@@ -176,7 +192,6 @@ impl World {
                 self.check_owners(whom);
             }
         }
-        self.check_peace();
     }
 
     /// Only an event of its own makes a process own more.
@@ -203,6 +218,11 @@ impl World {
     }
 
     fn check_peace(&self) {
+        self.check_peace_of_owners();
+        assert!(self.table_written < STORM + PEACE - QUIET, "seed {}: still writing", self.seed);
+    }
+
+    fn check_peace_of_owners(&self) {
         let names: BTreeSet<&str> = self.processes.values().map(|process| &*process.instance).collect();
         for process in self.processes.values() {
             let standing = process.machine.standing(self.now - process.started);
@@ -215,7 +235,6 @@ impl World {
             assert_eq!(standing.owned, should, "seed {}: {} of {names:?}", self.seed, process.instance);
             assert_eq!(standing.living, names.len(), "seed {}: {}", self.seed, process.instance);
         }
-        assert!(self.table_written < STORM + PEACE - QUIET, "seed {}: still writing", self.seed);
     }
 }
 
@@ -235,10 +254,8 @@ impl World {
                 self.server_up = true;
                 let ids: Vec<usize> = self.processes.keys().copied().collect();
                 for id in ids {
-                    let process = self.processes.get_mut(&id).unwrap();
-                    process.watch = None;
-                    process.machine.reconnected(self.now - process.started);
-                    self.at(self.now, id, Event::Wake);
+                    let time = self.millis(0..RECONNECT);
+                    self.at(self.now + time, id, Event::Linked);
                 }
             }
             Event::Fault if self.storm() => {
@@ -256,7 +273,7 @@ impl World {
             return self.start("a");
         };
         let name = self.processes[&victim].instance.clone();
-        match self.random.u32(..10) {
+        match self.random.u32(..11) {
             0 | 1 => {
                 self.processes.remove(&victim);
             }
@@ -287,12 +304,24 @@ impl World {
             }
             8 if self.server_up => {
                 let time = self.millis(50..7000);
-                self.server_up = false;
-                self.at(self.now + time, SERVER, Event::ServerUp);
+                self.stop_server(time);
+            }
+            9 => {
+                let process = self.processes.get_mut(&victim).unwrap();
+                process.machine.set_able(false, self.now - process.started);
+                let time = self.millis(100..20_000);
+                self.at(self.now + time, victim, Event::Able);
+                self.at(self.now, victim, Event::Wake);
             }
             // The watch falls silent and nobody is told.
             _ => self.processes.get_mut(&victim).unwrap().watch = None,
         }
+    }
+
+    fn stop_server(&mut self, time: Time) {
+        self.server_up = false;
+        self.processes.values_mut().for_each(|process| process.linked = false);
+        self.at(self.now + time, SERVER, Event::ServerUp);
     }
 
     fn write(&mut self, key: &str, value: Option<Value>, expected: u64) -> Outcome {
@@ -310,8 +339,11 @@ impl World {
             let time = Duration::from_secs(presence.ttl_s) + self.millis(0..300);
             self.at(self.now + time, SERVER, Event::Expire { key: key.to_owned(), revision });
         }
-        if key == "table" {
+        if let Some(Value::Table(table)) = &value {
             self.table_written = self.now;
+            if let Some(Record { value: Some(Value::Table(before)), .. }) = self.server.get(key) {
+                self.moves += moves(before, table);
+            }
         }
         let record = Record { revision, value };
         self.server.insert(key.to_owned(), record.clone());
@@ -352,6 +384,14 @@ impl World {
     }
 }
 
+fn moves(before: &Table, after: &Table) -> u32 {
+    let moved = before.entries.iter().filter(|(resource, entry)| {
+        let now = after.entries.get(*resource);
+        now.is_none_or(|now| now.owner.instance() != entry.owner.instance())
+    });
+    u32::try_from(moved.count()).unwrap()
+}
+
 #[test]
 fn never_two_owners_and_in_the_end_the_right_one() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
@@ -361,6 +401,27 @@ fn never_two_owners_and_in_the_end_the_right_one() {
     };
     for seed in seeds {
         World::new(seed).run();
+    }
+}
+
+/// In peace, so that nothing else happens: only the server is away, for a while or for long.
+#[test]
+fn an_outage_of_the_server_moves_nothing_and_a_death_in_it_is_noticed() {
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        world.now = STORM;
+        ["a", "b", "c"].into_iter().for_each(|name| world.start(name));
+        world.run_until(STORM + Duration::from_secs(12));
+        let settled = world.moves;
+        let away = world.millis(100..9000);
+        world.stop_server(away);
+        let dies = seed.is_multiple_of(4);
+        if dies {
+            world.processes.pop_first();
+        }
+        world.run_until(STORM + Duration::from_secs(26));
+        assert!(dies || world.moves == settled, "seed {seed}: {} moves", world.moves - settled);
+        world.check_peace_of_owners();
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Presence {
     pub session: Session,
     /// It is about to go, and wants nothing any more.
     pub leaving: bool,
+    /// It cannot do the work now.
+    pub unable: bool,
     /// The digest of the resources it wants.
     pub wants: String,
     /// The time to live of this key, whole seconds.
@@ -74,6 +76,8 @@ struct PresenceWire<'a> {
     session: &'a str,
     #[serde(default)]
     leaving: bool,
+    #[serde(default)]
+    unable: bool,
     wants: &'a str,
     ttl_s: u64,
 }
@@ -95,14 +99,20 @@ struct NextWire {
 
 impl Presence {
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let Self { session, leaving, wants, ttl_s } = self;
-        let wire = PresenceWire { session: session.as_str(), leaving: *leaving, wants, ttl_s: *ttl_s };
+        let Self { session, leaving, unable, wants, ttl_s } = self;
+        let wire = PresenceWire {
+            session: session.as_str(),
+            leaving: *leaving,
+            unable: *unable,
+            wants,
+            ttl_s: *ttl_s,
+        };
         serde_json::to_vec(&wire)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let PresenceWire { session, leaving, wants, ttl_s } = serde_json::from_slice(bytes)?;
-        Ok(Self { session: session.into(), leaving, wants: wants.to_owned(), ttl_s })
+        let PresenceWire { session, leaving, unable, wants, ttl_s } = serde_json::from_slice(bytes)?;
+        Ok(Self { session: session.into(), leaving, unable, wants: wants.to_owned(), ttl_s })
     }
 }
 

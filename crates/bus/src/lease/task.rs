@@ -170,9 +170,15 @@ impl Task {
         for resource in wishes.release {
             self.machine.release(&resource);
         }
+        let now = self.now();
+        if let Some(able) = wishes.able {
+            self.machine.set_able(able, now);
+        }
+        if wishes.retire {
+            self.machine.retire(now);
+        }
         if let (Some(within), None) = (wishes.leave, self.leave_by) {
             self.leave_by = Some(Instant::now() + within);
-            let now = self.now();
             self.machine.retire(now);
         }
     }

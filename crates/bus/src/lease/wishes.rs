@@ -6,6 +6,7 @@ use super::{
     hash,
     machine::{Machine, Time, Watching},
     plan::Handover,
+    rules::GRACE,
 };
 
 impl Machine {
@@ -43,6 +44,15 @@ impl Machine {
         }
     }
 
+    /// Whether it can do the work: while it cannot, those that can are preferred for everything.
+    pub fn set_able(&mut self, able: bool, now: Time) {
+        if self.me.unable == able {
+            self.me.unable = !able;
+            self.renew_at = now;
+            self.dirty = true;
+        }
+    }
+
     /// Whether a retired member has nothing more to wait for.
     pub fn handed_over(&self, now: Time) -> bool {
         self.ended()
@@ -61,5 +71,6 @@ impl Machine {
     pub fn reconnected(&mut self, now: Time) {
         (self.retry_at, self.renew_at) = (now, now);
         self.watching = Watching::No;
+        self.grace = Some(now + GRACE);
     }
 }

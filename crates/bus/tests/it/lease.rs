@@ -191,6 +191,101 @@ async fn a_restart_of_the_server_changes_nothing_short_or_long() {
     assert_eq!(after, before);
 }
 
+/// Longer than a key lives, and one of the three is back first.
+#[tokio::test]
+async fn after_a_long_outage_each_takes_back_its_own_and_nothing_moves() {
+    let mut nats = Nats::start().await;
+    nats.bus("provision").await;
+    let wants = resources(16, Handover::DrainFirst);
+    let all = names(&wants);
+    let (mut members, mut proxies) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let proxy = Proxy::start(nats.url().trim_start_matches("nats://").to_owned()).await;
+        let options = Options { url: format!("nats://{}", proxy.address()), name: name.to_owned() };
+        members.push(Member::join(&Bus::connect(options).await.unwrap(), name, wants.clone()).await);
+        proxies.push(proxy);
+    }
+    let before = shared_out(&members.iter().collect::<Vec<_>>(), &all).await;
+    nats.kill();
+    proxies[1..].iter().for_each(Proxy::cut);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(members.iter().all(|member| member.held.borrow().fenced));
+
+    let mut moves = Vec::new();
+    let mut owned_now = members.iter().map(|member| member.lease.held()).collect::<Vec<_>>();
+    let watched = owned_now.iter_mut().zip(&before).map(|(held, before)| async move {
+        let other = held.wait_for(|held| !held.owned.is_subset(before) || !held.asked.is_empty()).await;
+        format!("{:?}", *other.unwrap())
+    });
+    let watched = watched.map(Box::pin);
+    nats.resume().await;
+    let came_back = async {
+        members[0].owning(&before[0]).await;
+        println!("the first is back");
+        proxies[1..].iter().for_each(Proxy::resume);
+        for (member, before) in members.iter_mut().zip(&before) {
+            member.owning(before).await;
+        }
+        // Longer than the grace: nothing moves after it either.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    };
+    tokio::select! {
+        (moved, ..) = futures_util::future::select_all(watched) => moves.push(moved),
+        () = came_back => {}
+    }
+    assert!(moves.is_empty(), "{moves:?}");
+    let after: Vec<_> = members.iter().map(|member| member.held.borrow().owned.clone()).collect();
+    assert_eq!(after, before);
+}
+
+/// Who dies while NATS is away is missed once the others have had the time to come back.
+#[tokio::test]
+async fn who_dies_in_an_outage_is_taken_over_from_soon_after_it() {
+    let mut nats = Nats::start().await;
+    let (bus_a, bus_b) = (nats.bus("a").await, nats.bus("b").await);
+    let wants = resources(8, Handover::DrainFirst);
+    let all = names(&wants);
+    let mut a = Member::join(&bus_a, "a", wants.clone()).await;
+    let b = Member::join(&bus_b, "b", wants.clone()).await;
+    shared_out(&[&a, &b], &all).await;
+    nats.kill();
+    drop(b);
+    a.until("fenced", |held| held.fenced).await;
+    nats.resume().await;
+    let back = Instant::now();
+    a.owning(&all).await;
+    println!("taken over {:?} after the outage", back.elapsed());
+    assert!(back.elapsed() < Duration::from_secs(8), "{:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn who_retires_gives_each_thing_away_as_it_is_released_and_who_cannot_work_gives_all() {
+    let nats = Nats::start().await;
+    let (bus_a, bus_b) = (nats.bus("a").await, nats.bus("b").await);
+    let wants = resources(8, Handover::DrainFirst);
+    let all = names(&wants);
+    let mut a = Member::join(&bus_a, "a", wants.clone()).await;
+    let mut b = Member::join(&bus_b, "b", wants.clone()).await;
+    let before = shared_out(&[&a, &b], &all).await;
+    a.lease.set_able(false);
+    tokio::select! {
+        _ = b.owning(&all) => {}
+        () = a.oblige() => {}
+    }
+    a.until("relieved", |held| held.relieved && held.owned.is_empty()).await;
+    a.lease.set_able(true);
+    assert_eq!(shared_out(&[&a, &b], &all).await, before);
+
+    a.lease.retire();
+    let first = before[0].first().unwrap();
+    let left: BTreeSet<_> = before[0].iter().filter(|resource| *resource != first).cloned().collect();
+    a.lease.release(first);
+    b.until("owning the first", |held| held.owned.contains(first)).await;
+    assert!(left.iter().all(|resource| a.lease.holds(resource) && !b.lease.holds(resource)));
+    a.lease.leave(Duration::ZERO).await;
+    b.owning(&all).await;
+}
+
 #[tokio::test]
 async fn who_is_cut_off_stops_before_another_begins() {
     let nats = Nats::start().await;

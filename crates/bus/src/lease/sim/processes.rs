@@ -57,6 +57,11 @@ impl World {
                 process.told.remove(&resource);
                 process.machine.release(&resource);
             }
+            Event::Linked if self.server_up => {
+                (process.linked, process.watch) = (true, None);
+                process.machine.reconnected(now);
+            }
+            Event::Able => process.machine.set_able(true, now),
             Event::Finish => process.machine.finish(),
             _ => {}
         }
@@ -69,7 +74,7 @@ impl World {
             return;
         }
         let now = self.now - process.started;
-        if self.server_up
+        if process.linked
             && let Some(step) = process.machine.next(now)
         {
             return self.request(id, step);
@@ -88,6 +93,7 @@ impl World {
         ] {
             told.extend(resources.into_iter().filter(|it| process.told.insert(it.clone())).map(event));
         }
+        let wake = if process.linked { wake } else { wake.max(self.now + Duration::from_millis(250)) };
         let sooner = process.wake <= self.now || wake < process.wake;
         if sooner {
             process.wake = wake;
