@@ -87,6 +87,11 @@ impl Wire {
         self.shared.state().point = None;
     }
 
+    /// The process dies now, wherever it is.
+    pub fn kill(&self) {
+        self.shared.death.send_replace(Some(Death::Killed));
+    }
+
     /// Waits until the process has died. When it died after a frame, the server has read that frame.
     ///
     /// # Panics
