@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Installs the units in a fresh Debian that systemd-nspawn boots, with the sandbox in place of Discord and
+# Twitch, and looks at what runs: does it chat, come back when killed, and hold nothing that it should not.
+#
+#   sudo deploy/systemd/test.sh FOLDER [SUITE]     FOLDER holds Vigie's binaries, the sandbox and nats-server;
+#                                                  SUITE is bookworm or trixie (default); about 2 minutes
+#
+# Needs root on Debian with debootstrap, systemd-container and a mirror that apt knows. It touches nothing
+# outside of one folder, which it removes; KEEP=1 leaves it. The container has no way out.
+# shellcheck disable=SC2016 # what stands in single quotes is for the shell in the container
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+binaries=${1:?usage: test.sh FOLDER [SUITE]}
+suite=${2:-trixie}
+export LC_ALL=C.UTF-8
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+die() { printf 'test.sh: %s\n' "$*" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || die "must run as root"
+for tool in debootstrap systemd-nspawn; do command -v "$tool" >/dev/null || die "needs $tool"; done
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 'debian/*$') || true
+[ -n "$mirror" ] || die "apt knows no mirror yet: apt-get update"
+
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/vigie-systemd.XXXXXX")
+[ "${KEEP:-}" = 1 ] || trap 'rm -rf "$work"' EXIT
+tree=$work/$suite
+# No controller of cgroups is needed; hosts with the old hierarchy are asked for the new one.
+export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
+container() { systemd-nspawn -q --register=no --keep-unit --resolv-conf=off --private-network -D "$tree" "$@"; }
+
+debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,util-linux,curl,ca-certificates \
+  "$suite" "$tree" "$mirror" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log" >&2; die "debootstrap failed"; }
+mkdir "$tree/binaries" "$tree/units"
+cp "$binaries"/{vigie,sandbox,discord-gateway,twitch-gateway,command-worker,nats-server} "$tree/binaries/"
+cp "$here"/* "$tree/units/"
+echo ship >"$tree/etc/hostname"
+container --pipe -- sh -euc '
+  /units/install.sh /binaries >/dev/null
+  test "$(stat -c %a /etc/vigie/discord.env /etc/vigie/twitch.env | sort -u)" = 600
+  cat >/etc/vigie/discord.env <<END
+DISCORD_TOKEN=sandbox-token
+DISCORD_API_URL=http://127.0.0.1:7700
+END
+  cat >/etc/vigie/twitch.env <<END
+TWITCH_USERNAME=vigie_bot
+TWITCH_OAUTH_TOKEN=oauth:sandbox-token
+TWITCH_CHANNELS=vigie_demo
+TWITCH_IRC_URL=irc://127.0.0.1:7701
+TWITCH_API_URL=http://127.0.0.1:7700
+TWITCH_AUTH_URL=http://127.0.0.1:7700
+END
+  before=$(cksum /etc/vigie/*)
+  /units/install.sh /binaries >/dev/null
+  test "$(cksum /etc/vigie/*)" = "$before"
+  systemctl -q enable vigie.target'
+
+cat >"$tree/look.sh" <<'END'
+#!/bin/bash
+exec >/result 2>/look.log
+look() { local what=$1; shift; if "$@" >&2; then echo "ok $what"; else echo "FAIL $what"; fi; }
+soon() { local end=$((SECONDS + 40)); while ((SECONDS < end)); do if "$@" >&2; then return 0; fi; sleep 0.2; done; return 1; }
+services=(vigie-nats vigie-provision vigie-discord-gateway vigie-twitch-gateway vigie-command-worker@1)
+answers() { curl -fsS -m 8 -d "{\"platform\":\"$1\",\"text\":\"!ping\",\"within_ms\":5000}" -H 'content-type: application/json' http://127.0.0.1:7700/sandbox/ask; }
+ready() { curl -fsS -m 3 "http://127.0.0.1:$1/readyz"; }
+pid() { systemctl show -p MainPID --value "$1"; }
+field() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$(pid "$1")/status"; }
+comes_back() { local old; old=$(pid "$1"); kill -9 "$old"; soon back "$1" "$old"; }
+back() { systemctl -q is-active "$1" && [ "$(pid "$1")" != "$2" ]; }
+set -x
+for service in "${services[@]}"; do look "$service runs" soon systemctl is-active "$service"; done
+for port in 9421 9422 9431; do look "port $port says ready" soon ready $port; done
+for platform in discord twitch; do look "it answers on $platform" soon answers $platform; done
+for worker in 2 3; do look "worker $worker joins" systemctl enable --now vigie-command-worker@$worker; done
+look "and is ready" soon ready 9433
+look "vigie status sees all five" bash -c 'vigie status --json | tee /dev/stderr | grep -o "\"instance\":\"ship-[a-z0-9-]*\"" | sort -u | wc -l | grep -x 5'
+for service in "${services[@]}"; do look "$service comes back when killed" comes_back "$service"; done
+for port in 9421 9422 9431 9432; do soon ready $port; done
+for platform in discord twitch; do look "it answers on $platform again" soon answers $platform; done
+for service in "${services[@]}"; do
+  look "$service is no root" test "$(field "$service" Uid)" -gt 60000
+  look "$service has no capability and gets none" test "$(field "$service" CapBnd)$(field "$service" NoNewPrivs)$(field "$service" Seccomp)" = 000000000000000012
+  look "$service cannot read the secrets" bash -c "! nsenter -t $(pid "$service") -m cat /etc/vigie/discord.env"
+  look "$service cannot write but where it may" bash -c "! nsenter -t $(pid "$service") -m touch /usr/x /etc/x /var/x /var/lib/x"
+  look "systemd rates $service below 1.5" systemd-analyze security --no-pager --threshold=15 "$service"
+  echo "score $service $(systemd-analyze security --no-pager "$service" | sed -n 's/.*level for [^:]*: \([0-9.]*\).*/\1/p')"
+done
+look "the units are well written" systemd-analyze verify --man=no --recursive-errors=no "${services[@]/%/.service}" vigie.target
+look "what NATS keeps is for it alone" test "$(stat -c %a /var/lib/private/vigie-nats)" = 700
+echo 'PREFIX=a b' >>/etc/vigie/discord.env
+systemctl restart vigie-discord-gateway
+look "a setting that cannot be used stops one service" soon systemctl is-failed vigie-discord-gateway
+look "and it is not started again" bash -c 'sleep 7; systemctl is-failed vigie-discord-gateway; test "$(systemctl show -p ExecMainStatus --value vigie-discord-gateway)" = 64'
+sed -i /PREFIX/d /etc/vigie/discord.env
+systemctl start vigie-discord-gateway
+look "and runs when it is mended" soon ready 9421
+look "stopping the target" timeout 60 systemctl stop vigie.target
+look "stops all of it" bash -c '! pgrep -x "nats-server|vigie|discord-gateway|twitch-gateway|command-worker"'
+look "in order" bash -c 'for u in "$@"; do test "$(systemctl show -p Result --value "$u")" = success; done' x "${services[@]}"
+systemctl start vigie.target
+look "and it answers after the next start" soon answers discord
+echo end
+END
+chmod 755 "$tree/look.sh"
+cat >"$tree/etc/systemd/system/sandbox.service" <<'END'
+[Unit]
+Before=vigie-discord-gateway.service vigie-twitch-gateway.service
+[Service]
+ExecStart=/binaries/sandbox
+[Install]
+WantedBy=multi-user.target
+END
+cat >"$tree/etc/systemd/system/look.service" <<'END'
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/look.sh
+ExecStopPost=systemctl --no-block poweroff
+[Install]
+WantedBy=graphical.target
+END
+container --pipe -- systemctl -q enable sandbox look
+timeout 400 systemd-nspawn -q --register=no --keep-unit --resolv-conf=off --private-network -D "$tree" -b \
+  </dev/null >"$work/boot.log" 2>&1 || true
+printf '%s: %s\n' "$suite" "$(container --pipe -- systemctl --version | head -n 1)"
+cat "$tree/result"
+grep -qx end "$tree/result" || { tail -5 "$work/boot.log" >&2; die "the system did not come to its end, see KEEP=1"; }
+passed=$(grep -c '^ok ' "$tree/result")
+broken=$(grep -c '^FAIL ' "$tree/result" || true)
+printf '%s passed, %s failed\n' "$passed" "$broken"
+[ "$broken" = 0 ]
