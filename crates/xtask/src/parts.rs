@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use testkit::free_port;
 
-use crate::http;
+use crate::{http, process::Process};
 
 /// How long a part may take to be ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +28,19 @@ pub async fn ready(url: &str) -> anyhow::Result<()> {
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }
+}
+
+/// Starts nats-server on one thread, as it is shipped; gives it with its port.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn nats(server: &Path, folder: &Path) -> anyhow::Result<(Process, u16)> {
+    let port = free_port();
+    let config = folder.join("nats.conf");
+    std::fs::write(&config, nats_config(port, folder))?;
+    let config = config.to_str().context("the path is not UTF-8")?;
+    let one_thread = [("GOMAXPROCS", "1".to_owned())];
+    Ok((Process::start("nats-server", server, &["--config", config], &one_thread, folder)?, port))
 }
 
 /// A configuration for nats-server with its data in `folder`.

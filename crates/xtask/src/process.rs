@@ -1,13 +1,14 @@
-//! A child process: started with a log of its own, signalled, and what the kernel says it used.
+//! A child process: started with a log of its own, signalled, talked with, and what the kernel says it used.
 
 use std::{
     fs::File,
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// `USER_HZ`: the unit of CPU times in `/proc`, 1/100 s on every Linux that Rust runs on.
@@ -32,16 +33,36 @@ impl Process {
         variables: &[(&str, String)],
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let log = File::options().create(true).append(true).open(folder.join(format!("{name}.log")))?;
-        let child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let log = log_of(name, folder)?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Self::spawn(name, &mut command)
+    }
+
+    /// As [`start`](Self::start), for a program that is talked with, line by line; its log has only what it
+    /// complains about.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn talk(
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        folder: &Path,
+    ) -> anyhow::Result<(Self, Talk)> {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log_of(name, folder)?);
+        let mut process = Self::spawn(name, &mut command)?;
+        let (to, from) = (process.child.stdin.take(), process.child.stdout.take());
+        let talk = Talk { to: to.context("no pipe")?, from: BufReader::new(from.context("no pipe")?) };
+        Ok((process, talk))
+    }
+
+    fn spawn(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+        let program = command.get_program().to_owned();
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self { name: name.to_owned(), child })
     }
 
@@ -93,11 +114,54 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn resident(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS")
+    }
+
+    /// The most resident memory that it ever had, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn peak(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM")
+    }
+
+    fn memory(&self, field: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .with_context(|| format!("{} has ended; its log tells why", self.name))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        Ok(kib.context("/proc/PID/status has no VmRSS")? * 1024)
+        Ok(kib.with_context(|| format!("/proc/PID/status has no {field}"))? * 1024)
+    }
+}
+
+fn log_of(name: &str, folder: &Path) -> std::io::Result<File> {
+    File::options().create(true).append(true).open(folder.join(format!("{name}.log")))
+}
+
+/// A child's standard input and output. It is told that it is over when this is dropped.
+pub struct Talk {
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Talk {
+    /// Waits for the child's next line.
+    ///
+    /// # Errors
+    /// When it has ended instead.
+    pub fn hear(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        let bytes = self.from.read_line(&mut line)?;
+        ensure!(bytes > 0, "it ended without a word");
+        Ok(line)
+    }
+
+    /// Tells the child to go on.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn go_on(&mut self) -> anyhow::Result<()> {
+        Ok(self.to.write_all(b"\n")?)
     }
 }
 

@@ -6,11 +6,12 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Control,
-    reply::{Body, Refused, done},
+    reply::{Asked, Body, Refused, done},
 };
 use crate::{
     load::{self, CannotRun, Report},
@@ -29,8 +30,15 @@ pub fn router() -> Router<Control> {
         .route("/sandbox/replay/stop", post(stop_replay))
 }
 
-async fn report(State(control): State<Control>) -> Json<Report> {
-    Json(control.load.report())
+/// Which load; without a name the one that has none.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    name: String,
+}
+
+async fn report(State(control): State<Control>, Asked(Named { name }): Asked<Named>) -> Json<Report> {
+    Json(control.load.report(&name))
 }
 
 async fn start_load(
@@ -44,8 +52,8 @@ async fn start_load(
     Ok(done())
 }
 
-async fn stop_load(State(control): State<Control>) -> Json<Value> {
-    control.load.stop();
+async fn stop_load(State(control): State<Control>, Asked(Named { name }): Asked<Named>) -> Json<Value> {
+    control.load.stop(&name);
     done()
 }
 

@@ -234,8 +234,11 @@ async fn a_load_reports_what_was_answered_and_how_fast() {
     let mut bot = Bot::connect(&api.base).await;
     let plan = json!({ "platform": "discord", "rate": 200, "seconds": 1, "command_share": 0.1 });
     api.post("/sandbox/load", plan.clone()).await;
-    let (status, _) = api.send("POST", "/sandbox/load", plan).await;
+    let (status, _) = api.send("POST", "/sandbox/load", plan.clone()).await;
     assert_eq!(status, 409);
+    let mut crowd = plan;
+    (crowd["name"], crowd["rate"], crowd["command_share"]) = ("crowd".into(), 10.into(), 0.into());
+    api.post("/sandbox/load", crowd).await;
     let answering = async {
         let mut answered = 0;
         while answered < 20 {
@@ -265,6 +268,9 @@ async fn a_load_reports_what_was_answered_and_how_fast() {
     );
     assert_eq!(report["answered"], 20, "{report}");
     assert!(report["p50_us"].as_u64().unwrap() <= report["p99_us"].as_u64().unwrap());
+    let crowd = api.get("/sandbox/load?name=crowd").await;
+    assert!(crowd["sent"].as_u64().unwrap() > 0, "{crowd}");
+    assert_eq!((&crowd["commands"], &crowd["answered"]), (&json!(0), &json!(0)), "{crowd}");
     sandbox.stop().await;
 }
 

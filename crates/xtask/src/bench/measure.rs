@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::bot::{self, Kind};
+use super::bot::{self, Kind, Setup};
 use crate::process::Process;
 
 /// How long a bot rests before its memory is read.
@@ -107,7 +107,8 @@ impl Sample {
 
 /// Measures a fresh bot once.
 pub async fn one(kind: Kind, scenario: &Scenario, nats_server: &Path) -> anyhow::Result<Sample> {
-    let running = bot::start(kind, scenario.guilds, nats_server).await?;
+    let setup = Setup { kind, guilds: scenario.guilds, limits: false };
+    let running = bot::start(setup, nats_server).await?;
     tokio::time::sleep(REST).await;
     let rest = running.bot.iter().map(|process| process.resident()).collect::<anyhow::Result<Vec<_>>>()?;
     running.load(&scenario.plan(WARM_UP_SECONDS)).await?;

@@ -1,13 +1,13 @@
 //! The tables of a bench run, as Markdown.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::{
     Options,
     bot::Kind,
+    figures::{median, mib, micros, middle},
     measure::{Sample, Scenario},
 };
-use crate::page;
 
 /// All tables.
 pub fn tables(samples: &[Sample], options: &Options) -> String {
@@ -89,34 +89,6 @@ fn processes(samples: &[&Sample], bot: Kind, scenario: &str) -> String {
     text
 }
 
-/// Puts the tables between the markers of docs/performance.md.
-pub fn write(tables: &str) -> anyhow::Result<()> {
-    page::write("docs/performance.md", "bench", tables)
-}
-
 fn select<'a>(samples: &'a [Sample], kind: Kind, scenario: &str) -> Vec<&'a Sample> {
     samples.iter().filter(|sample| sample.kind == kind && sample.scenario == scenario).collect()
-}
-
-fn median(values: impl Iterator<Item = u64>) -> String {
-    let mut values: Vec<u64> = values.collect();
-    values.sort_unstable();
-    match (values.first(), values.last()) {
-        (Some(first), Some(last)) => format!("{} [{first}-{last}]", middle(values.clone())),
-        _ => "-".to_owned(),
-    }
-}
-
-fn middle(mut values: Vec<u64>) -> u64 {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[allow(clippy::cast_precision_loss, reason = "memory sizes are far below 2^52")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }
