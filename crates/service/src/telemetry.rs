@@ -16,13 +16,14 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "actions",
     "bus",
     "command_worker",
     "commands",
     "discord_gateway",
     "lanes",
+    "partitions",
     "protocol",
     "sandbox",
     "service",

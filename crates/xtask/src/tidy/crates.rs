@@ -7,16 +7,17 @@ use crate::paths;
 /// A crate with the crates of this workspace that it may import.
 type Row = (&'static str, &'static [&'static str]);
 
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     ("protocol", &[]),
     ("service", &[]),
     ("lanes", &[]),
     ("bus", &["protocol"]),
-    ("actions", &["protocol", "service", "bus", "lanes"]),
+    ("partitions", &["protocol", "service", "bus"]),
+    ("actions", &["protocol", "service", "bus", "lanes", "partitions"]),
     ("commands", &["protocol"]),
     ("discord-gateway", &["protocol", "service", "bus", "actions"]),
     ("twitch-gateway", &["protocol", "service", "bus", "actions"]),
-    ("command-worker", &["protocol", "service", "bus", "lanes", "commands"]),
+    ("command-worker", &["protocol", "service", "bus", "lanes", "partitions", "commands"]),
     ("vigie", &["protocol", "service", "bus"]),
     ("sandbox", &["service"]),
     ("testkit", &["protocol", "bus"]),
@@ -62,6 +63,11 @@ pub(crate) fn check() -> anyhow::Result<Vec<String>> {
         problems.push(format!("{name} is in the crate table but not in the workspace"));
     }
     Ok(problems)
+}
+
+/// Every crate of the workspace.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
 }
 
 fn of_package(package: &Package, ours: &[&str]) -> Vec<String> {

@@ -3,6 +3,7 @@
 mod compose;
 mod crates;
 mod docs;
+mod logged;
 mod machine;
 mod settings;
 mod sources;
@@ -23,8 +24,9 @@ pub(crate) struct Text {
 
 type Check = (&'static str, fn(&[Text]) -> anyhow::Result<Vec<String>>);
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("crate table", |_| crates::check()),
+    ("crates that are logged", |files| Ok(logged::check(files))),
     ("sources", |files| Ok(sources::check(files))),
     ("settings", settings::check),
     ("settings of containers", compose::check),
