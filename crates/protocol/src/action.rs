@@ -9,6 +9,9 @@ use crate::{
     wire::versioned,
 };
 
+/// How long after it was decided an answer may be given, in milliseconds. See [`Action::expires_at_ms`].
+pub const ACTION_LIFE_MS: u64 = 30_000;
+
 /// Something to do. A gateway carries it out under the platform's limits and reports an
 /// [`Outcome`](crate::Outcome), whatever becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

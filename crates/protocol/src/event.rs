@@ -8,6 +8,9 @@ use crate::{
     wire::versioned,
 };
 
+/// How long after it was asked a command may be answered, in milliseconds: later, the chat has moved on.
+pub const COMMAND_LIFE_MS: u64 = 60_000;
+
 /// Something that happened in a community.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {

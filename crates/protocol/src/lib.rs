@@ -20,10 +20,12 @@ pub mod subject;
 mod trace;
 mod wire;
 
-pub use action::{Action, ActionBody, Delivery};
+pub use action::{ACTION_LIFE_MS, Action, ActionBody, Delivery};
 pub use catalogue::{Catalogue, Choice, CommandSpec, Localized, OptionKind, OptionSpec};
 pub use content::{Button, ButtonStyle, Card, CardField, Content};
-pub use event::{Author, Batch, ChatMessage, Command, Event, EventBody, Gift, Raid, Rank, Subscription};
+pub use event::{
+    Author, Batch, COMMAND_LIFE_MS, ChatMessage, Command, Event, EventBody, Gift, Raid, Rank, Subscription,
+};
 pub use id::{ActionId, ChannelId, CommunityId, EventId, InvalidId, MessageId, Platform, UserId};
 pub use interaction::{Interaction, InteractionBody, InteractionResponse, OptionValue, ResponseBody};
 pub use outcome::{DropReason, Outcome, OutcomeBody};

@@ -2,15 +2,10 @@
 //! services decide; this only foresees it, so that nobody gives a letter back to see it thrown away.
 
 use bus::Letter;
-use protocol::{Action, Event, EventBody};
+use protocol::{ACTION_LIFE_MS, Action, COMMAND_LIFE_MS, Event, EventBody};
 use serde_json::Value;
 
 use crate::paint;
-
-/// A worker runs no command that was asked longer ago; as in `command-worker`.
-const COMMAND_LIFE_MS: u64 = 60_000;
-/// How long an action that is given the present time may be carried out; as in `command-worker`.
-const ACTION_LIFE_MS: u64 = 30_000;
 
 /// What comes too late, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
