@@ -102,6 +102,14 @@ impl Wire {
         assert!(died.is_ok(), "the point was not reached within {within:?}; passed: {:#?}", self.passed());
     }
 
+    /// Waits while the process stands still, and for ever once it is killed. Who does something in its name
+    /// that does not go through here asks this first.
+    pub async fn alive(&self) {
+        let mut death = self.shared.death.subscribe();
+        // It lives as long as this does.
+        let _ = death.wait_for(Option::is_none).await;
+    }
+
     /// Lets a process that stood still go on: what was on its way arrives, late.
     pub fn thaw(&self) {
         self.shared.death.send_replace(None);

@@ -5,5 +5,6 @@
 mod events;
 mod interactions;
 mod life;
+mod points;
 mod sample;
 mod world;
