@@ -2,10 +2,11 @@
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 
+use partitions::Ground;
 use protocol::{Action, Delivery, DropReason, MessageId, Platform};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{held::Held, owned::Ground};
+use crate::held::Held;
 
 /// What a platform does.
 pub trait Act: Send + Sync + 'static {
@@ -100,7 +101,7 @@ impl<'a> Errand<'a> {
         match (self.held.is_acknowledged(), self.ground.is_ours()) {
             (true, _) => Ok(()),
             (false, false) => Err(Carried::Left),
-            (false, true) if once => self.held.claim(self.until).await,
+            (false, true) if once => self.held.claim(self.until, self.ground).await,
             (false, true) => Ok(()),
         }
     }

@@ -1,38 +1,28 @@
-//! One partition: takes its actions, keeps those of a channel in order, tells NATS what is held, and
-//! leaves it in such a way that the next one can go on.
+//! One partition: takes its actions, keeps those of a channel in order, and leaves it in such a way that
+//! the next one can go on.
 
 use std::{
-    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bus::{Consumer, Delivery, Link, Stream};
+use bus::{Consumer, Delivery, Queue};
 use lanes::Lanes;
+use partitions::Ground;
 use protocol::{Action, ChannelId, DropReason, OutcomeBody};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{act::Act, held::Held, owned::Ground, run::Shared};
+use crate::{act::Act, held::Held, run::Shared};
 
-/// Actions of one partition that are held, in work or waiting. With what is fetched ahead, of this and of
-/// a gateway that died, it stays far below what NATS gives out of one partition at a time.
+/// Actions of one partition that are held, in work or waiting. With what is fetched ahead it stays far
+/// below what NATS gives out of one partition at a time.
 pub const HELD: usize = 64;
 /// Actions that wait for the one before them in their channel. More would be done when nobody waits for
 /// them any more.
 pub const MAX_LANE: usize = 16;
 /// Actions of one partition that are fetched ahead.
 const AHEAD: usize = 16;
-/// How often NATS is told that an action is still held; it waits for
-/// [`bus::topology::ACTION_ACK_WAIT`], and once it may fail to answer.
-const STILL_HERE: Duration = Duration::from_secs(2);
-/// How long it may take to answer that.
-const HEARD_LIMIT: Duration = Duration::from_secs(1);
-/// Between two tries to attach.
-const ATTACH_PAUSE: Duration = Duration::from_secs(1);
 /// How long what is in work may take to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// How long telling what became of the rest may take; while NATS is away it cannot be done.
@@ -44,40 +34,28 @@ pub(crate) struct Partition<A> {
     pub(crate) ground: Ground,
     /// What is not finished, in the order in which it came.
     held: Mutex<Vec<Arc<Held>>>,
-    /// Something is held.
-    begun: Notify,
 }
 
 type Jobs = Lanes<ChannelId, Arc<Held>>;
 
 impl<A: Act> Partition<A> {
     pub(crate) fn new(shared: Arc<Shared<A>>, ground: Ground) -> Self {
-        Self { shared, ground, held: Mutex::default(), begun: Notify::new() }
+        Self { shared, ground, held: Mutex::default() }
     }
 
     /// Works until the partition is released or lost, and then until nothing of it is left here.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut consumer = tokio::select! {
-            consumer = self.attach() => consumer,
-            () = self.ground.stop.cancelled() => return,
+        let (bus, board) = (&self.shared.bus, &self.shared.board);
+        let Some(mut consumer) = board.attach(bus, Queue::Actions(A::PLATFORM), &self.ground, AHEAD).await
+        else {
+            return;
         };
         let mut jobs = Jobs::default();
-        tokio::select! {
-            () = self.take(&mut consumer, &mut jobs) => {}
-            never = self.keep() => match never {},
-        }
-        self.leave(consumer, jobs).await;
-    }
-
-    /// Tries until it can.
-    async fn attach(&self) -> Consumer {
-        let (stream, name) = (Stream::actions(A::PLATFORM), format!("partition-{}", self.ground.partition));
-        loop {
-            match self.shared.bus.consume(stream, name.as_str(), AHEAD).await {
-                Ok(consumer) => return consumer,
-                Err(error) => self.shared.board.detached(self.ground.partition, error.to_string()),
-            }
-            sleep(ATTACH_PAUSE).await;
+        self.take(&mut consumer, &mut jobs).await;
+        self.clone().leave(jobs).await;
+        // Of what was lost nothing must be taken from its next owner.
+        if self.ground.is_ours() {
+            consumer.close().await;
         }
     }
 
@@ -92,10 +70,9 @@ impl<A: Act> Partition<A> {
                 biased;
                 () = self.ground.stop.cancelled() => return,
                 true = jobs.advance(run) => {}
-                Ok(()) = attached.changed() => match *attached.borrow_and_update() {
-                    true => self.shared.board.attached(self.ground.partition),
-                    false => self.shared.board.detached(self.ground.partition, "attaching again".to_owned()),
-                },
+                Ok(()) = attached.changed() => {
+                    self.shared.board.turned(self.ground.partition, *attached.borrow_and_update());
+                }
                 delivery = consumer.next(), if room => {
                     if let Some(held) = self.admit(delivery).await {
                         self.place(held, jobs, run).await;
@@ -122,13 +99,12 @@ impl<A: Act> Partition<A> {
             return None;
         }
         let mut all = self.lock();
-        if let Some(first) = all.iter().find(|held| held.action.id == action.id) {
-            first.came_again(&delivery);
+        if all.iter().any(|held| held.action.id == action.id) {
+            // It was stored twice. Once the first is done, this one comes again and is taken off.
             return None;
         }
         let held = Arc::new(Held::new(action, delivery));
         all.push(held.clone());
-        self.begun.notify_one();
         Some(held)
     }
 
@@ -156,68 +132,29 @@ impl<A: Act> Partition<A> {
         self.let_go(held);
     }
 
-    /// Tells NATS again and again that what is held is worked on. An idle partition is not woken.
-    async fn keep(&self) -> Infallible {
-        loop {
-            while self.held().is_empty() {
-                self.begun.notified().await;
-            }
-            sleep(STILL_HERE).await;
-            self.beat().await;
-        }
-    }
-
-    /// Tells NATS that all that is held is worked on, unless it is away.
-    async fn beat(&self) {
-        if !self.ground.is_ours() || *self.shared.bus.link().borrow() == Link::Down {
-            return;
-        }
-        let kept: Vec<_> = self.held().into_iter().filter(|held| held.is_to_be_kept()).collect();
-        let now = Instant::now();
-        let told = timeout(HEARD_LIMIT, bus::in_progress(kept.iter().map(|held| &held.delivery))).await;
-        match told {
-            Ok(Ok(())) => kept.iter().for_each(|held| held.was_kept(now)),
-            _ => warn!(partition = self.ground.partition, "NATS does not take that actions are still held"),
-        }
-    }
-
-    /// Waits for what is in work, but not for long; then nobody works any more: what nobody else can do
-    /// is told, and the rest given back.
-    async fn leave(self: Arc<Self>, consumer: Consumer, mut jobs: Jobs) {
+    /// Waits for what is in work, but not for long; then nobody works any more, and what nobody else can do
+    /// is told. All else is the next owner's.
+    async fn leave(self: Arc<Self>, mut jobs: Jobs) {
         drop(jobs.take_waiting());
         let drained =
             timeout(DRAIN_LIMIT, async { while jobs.advance(|held| self.clone().carry_out(held)).await {} });
-        // Of what was lost nothing must be taken from its next owner.
-        let closed = async {
-            if self.ground.is_ours() {
-                return consumer.close().await;
-            }
-            drop(consumer);
-            Vec::new()
-        };
-        let (drained, fetched, ()) = tokio::join!(drained, closed, self.beat());
         let partition = self.ground.partition;
-        if drained.is_err() {
+        if drained.await.is_err() {
             warn!(partition, "some actions did not end in time");
         }
         jobs.abort().await;
-        let (begun, back): (Vec<_>, Vec<_>) =
-            self.held().into_iter().partition(|held| held.is_acknowledged());
-        if timeout(TELL_LIMIT, self.give_up(&begun)).await.is_err() {
+        if timeout(TELL_LIMIT, self.give_up()).await.is_err() {
             warn!(partition, "NATS does not take what became of some actions");
-        }
-        // What was lost may be somebody else's by now.
-        if self.ground.is_ours() {
-            bus::give_back(back.iter().map(|held| &held.delivery).chain(&fetched)).await;
         }
     }
 
     /// Nobody can tell whether they were done.
-    async fn give_up(&self, begun: &[Arc<Held>]) {
-        for held in begun.iter().filter(|held| !self.shared.done.contains(&held.action.id)) {
+    async fn give_up(&self) {
+        let begun = self.held().into_iter().filter(|held| held.is_acknowledged());
+        for held in begun.filter(|held| !self.shared.done.contains(&held.action.id)) {
             let detail = "the gateway stopped before the platform had answered".to_owned();
             let body = OutcomeBody::Dropped { reason: DropReason::Uncertain, detail };
-            self.shared.settle(held, body, held.delivery.trace.as_deref().unwrap_or_default()).await;
+            self.shared.settle(&held, body, held.delivery.trace.as_deref().unwrap_or_default()).await;
         }
     }
 

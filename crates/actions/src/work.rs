@@ -59,7 +59,7 @@ impl<A: Act> Partition<A> {
 
     async fn act(&self, held: &Held, trace: &str) -> Carried {
         let action = &held.action;
-        if !held.is_ours() || !self.ground.is_ours() {
+        if !self.ground.is_ours() {
             return Carried::Left;
         }
         if self.ground.stop.is_cancelled() {

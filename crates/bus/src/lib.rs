@@ -4,7 +4,7 @@
 //! |---|---|
 //! | connect, see whether the link is up | [`Bus::connect`], [`Bus::link`] |
 //! | store a message, sure that it is stored | [`Bus::store`]; many, in order: [`Outbox`] |
-//! | take stored messages, each once | [`Bus::consume`]; give them back: [`give_back`] |
+//! | take stored messages, each once | with others: [`Bus::consume`]; a partition alone: [`Bus::take_over`] |
 //! | ask and be answered | [`Bus::request`], [`Bus::serve`] |
 //! | tell whoever listens | [`Bus::notify`], [`Bus::subscribe`] |
 //! | keep a small value, watch it | [`Bus::bucket`] |
@@ -34,7 +34,7 @@ pub mod topology;
 pub use announce::{Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
 pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options, without_credentials};
-pub use consume::{ConsumeError, Consumer, Delivery, give_back, in_progress};
+pub use consume::{Confirmed, ConsumeError, Consumer, Delivery};
 pub use dead::{DeadError, DeadLetters, Letter, ReplayError, Replayed, Tally};
 pub use lease::{Handover, Holding, Lease, LeaseError, NAME_MAX, RESOURCE_NAME_MAX, RESOURCES_MAX};
 pub use message::{Incoming, Message, Subscription};
@@ -43,4 +43,4 @@ pub use outbox::{Outbox, OutboxError};
 pub use provision::{Backlog, ProvisionError, backlogs, missing, provision};
 pub use request::{Request, RequestError, Requests, RespondError};
 pub use store::StoreError;
-pub use topology::{BucketName, Storage, Stream};
+pub use topology::{BucketName, Queue, Storage, Stream};

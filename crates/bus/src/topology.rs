@@ -3,9 +3,9 @@
 //!
 //! | stream | subjects | kept | consumers |
 //! |---|---|---|---|
-//! | `EVENTS` | `event.>` | until a worker acknowledged, at most 15 min | `commands`, `community` |
+//! | `EVENTS` | `event.>` | until a worker acknowledged, at most 15 min | `commands-<partition>-…`, `community` |
 //! | `CHATTER` | `chatter.*` | until a worker acknowledged, at most 15 min; the oldest go when full | `chatter` |
-//! | `ACTIONS_DISCORD`, `ACTIONS_TWITCH` | `action.<platform>.>` | until the gateway acknowledged, at most 15 min | `partition-0` to `partition-15` |
+//! | `ACTIONS_DISCORD`, `ACTIONS_TWITCH` | `action.<platform>.>` | until the gateway acknowledged, at most 15 min | `actions-<partition>-…` |
 //! | `DEAD` | `dead.*` | 7 days | none; the CLI reads it |
 //! | `ONCE` | `once.>` | the time of each hold | none |
 //!
@@ -15,8 +15,12 @@
 //! most the server's `sync_interval`. Memory is for worn SD cards: a restart of NATS then loses what
 //! is in flight. `ONCE` is always in memory: what it holds is over in seconds.
 //!
+//! `community` and `chatter` are shared by all workers. Of commands and actions, each partition has one
+//! owner at a time, who makes its consumer: see [`Bus::take_over`](crate::Bus::take_over).
+//!
 //! Consumers keep their state in memory, always: a server that starts again has none of them until they
-//! are provisioned again, which `vigie provision --stay` does at once. Their messages are where they were.
+//! are made again, those of an owner by the owner, the others by `vigie provision --stay`, at once. Their
+//! messages are where they were.
 //!
 //! Messages have no lifetime of their own: whoever takes one looks at the clock, and tells what came
 //! too late; what the server removes is gone without a word.
@@ -40,9 +44,9 @@ pub(crate) const ONCE_PREFIX: &str = "once";
 /// The stream of dead letters.
 pub(crate) const DEAD_STREAM: &str = "DEAD";
 
-/// How long an action may be worked on before it is given to another gateway, unless it is reported
-/// to be in progress. Well below the life of a reply, so that another can still send it in time.
-pub const ACTION_ACK_WAIT: Duration = Duration::from_secs(8);
+/// When a message that was given out and not acknowledged is given out again. An owner knows what it still
+/// has, so this only brings back what was lost on the way, in time to be answered.
+const ACK_WAIT: Duration = Duration::from_secs(8);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What nobody took by then is of no use: chat is about now.
@@ -140,66 +144,72 @@ impl Stream {
         }
     }
 
+    /// What several take together. That of a queue its owners make.
     pub(crate) fn consumers(self) -> Vec<pull::Config> {
-        let actions = |platform| {
-            (0..subject::PARTITIONS)
-                .map(|partition| Consumer {
-                    name: format!("partition-{partition}"),
-                    subjects: vec![subject::actions_of(platform, partition)],
-                    ack_wait: ACTION_ACK_WAIT,
-                })
-                .collect()
+        let (name, subjects) = match self {
+            Self::Events => {
+                ("community", ["raid", "subscription", "gift"].map(|kind| format!("event.*.*.{kind}")).into())
+            }
+            Self::Chatter => ("chatter", self.subjects()),
+            Self::ActionsDiscord | Self::ActionsTwitch => return Vec::new(),
         };
-        let consumers: Vec<Consumer> = match self {
-            Self::Events => vec![
-                Consumer {
-                    name: "commands".to_owned(),
-                    subjects: vec!["event.*.*.command".to_owned()],
-                    ack_wait: Duration::from_secs(10),
-                },
-                Consumer {
-                    name: "community".to_owned(),
-                    subjects: ["raid", "subscription", "gift"].map(|kind| format!("event.*.*.{kind}")).into(),
-                    ack_wait: Duration::from_secs(10),
-                },
-            ],
-            Self::Chatter => vec![Consumer {
-                name: "chatter".to_owned(),
-                subjects: vec!["chatter.*".to_owned()],
-                ack_wait: Duration::from_secs(30),
-            }],
-            Self::ActionsDiscord => actions(Platform::Discord),
-            Self::ActionsTwitch => actions(Platform::Twitch),
-        };
-        consumers.into_iter().map(Consumer::config).collect()
+        vec![consumer(name.to_owned(), subjects)]
     }
 }
 
-struct Consumer {
-    name: String,
-    subjects: Vec<String>,
-    ack_wait: Duration,
+/// What is taken by partition: each message by the one owner of its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// The commands of all platforms.
+    Commands,
+    /// What the gateway of a platform has to do.
+    Actions(Platform),
 }
 
-impl Consumer {
-    fn config(self) -> pull::Config {
-        let mut config = pull::Config {
-            durable_name: Some(self.name),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: self.ack_wait,
-            max_ack_pending: 512,
-            // On disk, the server writes a file anew for nearly every message that is taken: five times as
-            // many bytes as the messages themselves. What is lost with it is only who had taken what, and a
-            // message that was taken and not acknowledged is given out again anyway.
-            memory_storage: true,
-            ..pull::Config::default()
-        };
-        match <[String; 1]>::try_from(self.subjects) {
-            Ok([only]) => config.filter_subject = only,
-            Err(several) => config.filter_subjects = several,
+impl Queue {
+    /// Where its messages are.
+    #[must_use]
+    pub const fn stream(self) -> Stream {
+        match self {
+            Self::Commands => Stream::Events,
+            Self::Actions(platform) => Stream::actions(platform),
         }
-        config
     }
+
+    /// How the consumers of a partition begin; what follows is the owner's.
+    pub(crate) fn consumers_of(self, partition: u16) -> String {
+        match self {
+            Self::Commands => format!("commands-{partition}-"),
+            Self::Actions(_) => format!("actions-{partition}-"),
+        }
+    }
+
+    pub(crate) fn consumer(self, partition: u16, name: String) -> pull::Config {
+        let subject = match self {
+            Self::Commands => subject::commands_of(partition),
+            Self::Actions(platform) => subject::actions_of(platform, partition),
+        };
+        consumer(name, vec![subject])
+    }
+}
+
+fn consumer(name: String, subjects: Vec<String>) -> pull::Config {
+    let mut config = pull::Config {
+        durable_name: Some(name),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: 512,
+        // On disk, the server writes a file anew for nearly every message that is taken: five times as
+        // many bytes as the messages themselves. What is lost with it is only who had taken what, and a
+        // message that was taken and not acknowledged is given out again anyway.
+        memory_storage: true,
+        ..pull::Config::default()
+    };
+    match <[String; 1]>::try_from(subjects) {
+        Ok([only]) => config.filter_subject = only,
+        Err(several) => config.filter_subjects = several,
+    }
+    config
 }
 
 /// A key-value bucket.

@@ -12,13 +12,12 @@ pub const CONSUMER: &str = "chatter";
 /// How many batches are taken ahead.
 pub const AHEAD: usize = 4;
 
-/// Takes batches until the shutdown, and gives back those that were on their way.
+/// Takes batches until the shutdown. Those that were on their way come again after some seconds.
 pub async fn count(worker: &Worker, mut batches: Consumer, shutdown: &CancellationToken) {
     let mut seen = Seen::default();
     while let Some(delivery) = shutdown.run_until_cancelled(batches.next()).await {
         take(worker, &mut seen, &delivery).await;
     }
-    bus::give_back(&batches.close().await).await;
 }
 
 async fn take(worker: &Worker, seen: &mut Seen, delivery: &Delivery) {

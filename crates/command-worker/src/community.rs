@@ -11,7 +11,7 @@ pub const CONSUMER: &str = "community";
 /// How many events are taken ahead.
 pub const AHEAD: usize = 8;
 
-/// Takes events until the shutdown, and gives back those that were on their way.
+/// Takes events until the shutdown. Those that were on their way come again after some seconds.
 pub async fn count(worker: &Worker, mut events: Consumer, shutdown: &CancellationToken) {
     while let Some(delivery) = shutdown.run_until_cancelled(events.next()).await {
         match delivery.decode::<Event>() {
@@ -23,5 +23,4 @@ pub async fn count(worker: &Worker, mut events: Consumer, shutdown: &Cancellatio
             Err(error) => bury(worker, &delivery, &error).await,
         }
     }
-    bus::give_back(&events.close().await).await;
 }

@@ -1,45 +1,37 @@
-//! What `/readyz` says: linked to NATS, attached to the queue of commands, asked for interactions.
+//! What `/readyz` says of the link to NATS: whether it is there, and interactions come by it.
 
 use bus::{Bus, Link};
 use service::{Component, Health};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The components of a worker's health.
+/// The components of a worker's health that follow the link.
 pub struct Probes {
     nats: Component,
-    commands: Component,
     interactions: Component,
 }
 
 impl Probes {
     /// All of them down until [`watch`](Self::watch) says otherwise.
     pub fn new(health: &Health) -> Self {
-        Self {
-            nats: health.component("nats"),
-            commands: health.component("commands"),
-            interactions: health.component("interactions"),
-        }
+        Self { nats: health.component("nats"), interactions: health.component("interactions") }
     }
 
     /// Keeps them true until the shutdown.
-    pub async fn watch(&self, bus: &Bus, mut attached: watch::Receiver<bool>, shutdown: &CancellationToken) {
+    pub async fn watch(&self, bus: &Bus, shutdown: &CancellationToken) {
         let mut link = bus.link();
         loop {
-            self.report(*link.borrow_and_update(), *attached.borrow_and_update());
+            self.report(*link.borrow_and_update());
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Ok(()) = link.changed() => {}
-                Ok(()) = attached.changed() => {}
                 else => break,
             }
         }
         shutdown.cancelled().await;
-        self.commands.down("shutting down");
         self.interactions.down("shutting down");
     }
 
-    fn report(&self, link: Link, attached: bool) {
+    fn report(&self, link: Link) {
         match link {
             Link::Up => {
                 self.nats.up();
@@ -50,11 +42,6 @@ impl Probes {
                 self.nats.down("no connection; trying again");
                 self.interactions.down("no connection to NATS");
             }
-        }
-        if attached {
-            self.commands.up();
-        } else {
-            self.commands.down("not attached to the queue of commands");
         }
     }
 }

@@ -1,43 +1,73 @@
 //! The queue of chat commands: take, run, publish what they answer, acknowledge.
+//!
+//! The workers share its partitions by lease. A channel belongs to one partition, a partition to one worker
+//! at a time, who answers what is asked in a channel in its order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use bus::{Consumer, Delivery, Message};
+use bus::{Delivery, Lease, Message};
 use commands::{Passed, chat_actions};
 use lanes::Lanes;
+use partitions::{Board, Ground, Partitions};
 use protocol::{
     Action, ChannelId, DropReason, Event, EventBody, MessageId, Outcome, OutcomeBody, Platform, VERSION,
     subject,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::JoinError,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use crate::{attempt::Attempt, chatter::bury, worker::Worker};
 
-/// The durable consumer.
-pub const CONSUMER: &str = "commands";
-/// How many deliveries are taken ahead of those that are held.
-pub const AHEAD: usize = 16;
+/// How many deliveries of a partition are taken ahead of those that are held.
+const AHEAD: usize = 16;
 /// How many commands run at a time.
 const RUNNING: usize = 16;
-/// How many commands are held, running or waiting behind others of their channel.
+/// How many commands of a partition are held, running or waiting behind others of their channel.
 const HELD: usize = 256;
 /// Commands that wait for the one before them in their channel. More are not answered, and told so: they
 /// would keep the commands of others out, and no platform lets so many answers into one channel anyway.
 const MAX_LANE: usize = 128;
 /// How long a command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
+/// How long the commands of a partition that is left may take to end. The next worker runs what is cut, and
+/// what was stored of its answer is not stored again.
+const DRAIN_LIMIT: Duration = COMMAND_LIMIT;
 /// A question older than this is not answered: the chat has moved on.
 const TOO_OLD: Duration = Duration::from_secs(60);
 /// A late answer is worse than none.
 const ACTION_LIFE: Duration = Duration::from_secs(30);
 /// How often an event is tried before it is put away. A worker that dies of it does so only so often.
 const MAX_ATTEMPTS: u32 = 4;
-/// Before an event whose actions could not be stored is tried again.
+/// Before actions that could not be stored are stored again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 type Lane = (Platform, ChannelId);
+
+/// What the partitions share.
+pub struct Queue {
+    worker: Arc<Worker>,
+    board: Arc<Board>,
+    slots: Semaphore,
+    /// Commands of all partitions that are held.
+    held: AtomicUsize,
+}
+
+/// One partition of it while it is worked on.
+struct Partition {
+    queue: Arc<Queue>,
+    ground: Ground,
+}
 
 /// A command that was taken and read.
 struct Job {
@@ -47,31 +77,144 @@ struct Job {
     message: MessageId,
 }
 
-/// Takes commands until the shutdown, finishes those that were started and gives the others back.
-pub async fn work(worker: &Arc<Worker>, mut queue: Consumer, shutdown: &CancellationToken) {
-    let slots = Arc::new(Semaphore::new(RUNNING));
-    let run = |job: Job| run_in_slot(Arc::clone(worker), Arc::clone(&slots), job);
-    let mut lanes: Lanes<Lane, Job> = Lanes::default();
-    loop {
-        worker.numbers.in_flight.set(f64::from(u32::try_from(lanes.held()).unwrap_or(u32::MAX)));
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            true = lanes.advance(run) => {}
-            delivery = queue.next(), if lanes.held() < HELD => {
-                let Some(job) = read(worker, delivery).await else { continue };
-                let lane = (job.event.platform, job.channel.clone());
-                if lanes.waiting_in(&lane) < MAX_LANE {
-                    lanes.put(lane, job, run);
-                } else {
-                    turn_away(worker, &job).await;
+impl Queue {
+    /// `board` hears which partitions are attached.
+    pub fn new(worker: Arc<Worker>, board: Board) -> Self {
+        Self { worker, board: Arc::new(board), slots: Semaphore::new(RUNNING), held: AtomicUsize::new(0) }
+    }
+
+    /// Answers the commands of the partitions that `lease` gives until the shutdown, and finishes those that
+    /// were started.
+    ///
+    /// # Errors
+    /// When a part of this panicked.
+    pub async fn work(self, lease: Arc<Lease>, shutdown: CancellationToken) -> Result<(), JoinError> {
+        let queue = Arc::new(self);
+        let partitions = Partitions::new(queue.board.clone());
+        let begin = |ground| Arc::new(Partition { queue: queue.clone(), ground }).work();
+        partitions.run_leased(lease, shutdown, begin).await
+    }
+
+    fn holds(&self, before: usize, now: usize) {
+        let others = self.held.load(Ordering::Relaxed).saturating_sub(before);
+        self.held.store(others + now, Ordering::Relaxed);
+        self.worker.numbers.in_flight.set(f64::from(u32::try_from(others + now).unwrap_or(u32::MAX)));
+    }
+}
+
+impl Partition {
+    async fn work(self: Arc<Self>) {
+        let (worker, board) = (&self.queue.worker, &self.queue.board);
+        let attached = board.attach(&worker.bus, bus::Queue::Commands, &self.ground, AHEAD).await;
+        let Some(mut commands) = attached else { return };
+        let run = |job: Job| self.clone().run_in_slot(job);
+        let (mut lanes, mut held) = (Lanes::<Lane, Job>::default(), 0);
+        let mut attached = commands.attached();
+        attached.mark_changed();
+        loop {
+            self.queue.holds(held, lanes.held());
+            held = lanes.held();
+            tokio::select! {
+                biased;
+                () = self.ground.stop.cancelled() => break,
+                true = lanes.advance(run) => {}
+                Ok(()) = attached.changed() => {
+                    board.turned(self.ground.partition, *attached.borrow_and_update());
+                }
+                delivery = commands.next(), if lanes.held() < HELD => {
+                    let Some(job) = read(worker, delivery).await else { continue };
+                    let lane = (job.event.platform, job.channel.clone());
+                    if lanes.waiting_in(&lane) < MAX_LANE {
+                        lanes.put(lane, job, run);
+                    } else {
+                        turn_away(worker, &job).await;
+                    }
                 }
             }
         }
+        drop(lanes.take_waiting());
+        if timeout(DRAIN_LIMIT, async { while lanes.advance(run).await {} }).await.is_err() {
+            warn!(partition = self.ground.partition, "some commands did not end in time");
+        }
+        lanes.abort().await;
+        self.queue.holds(held, 0);
+        if self.ground.is_ours() {
+            commands.close().await;
+        }
     }
-    let (waiting, fetched) = (lanes.take_waiting(), queue.close().await);
-    bus::give_back(waiting.iter().map(|job| &job.delivery).chain(&fetched)).await;
-    while lanes.advance(run).await {}
-    worker.numbers.in_flight.set(0.0);
+
+    async fn run_in_slot(self: Arc<Self>, job: Job) {
+        // The semaphore is never closed; without a slot the event would come again.
+        let Ok(_slot) = self.queue.slots.acquire().await else { return };
+        let span = info_span!(
+            "worker.command",
+            otel.kind = "consumer",
+            event_id = %job.event.id,
+            community = %job.event.community,
+            channel = %job.channel,
+            attempt = job.delivery.attempt,
+        );
+        let trace = match &job.delivery.trace {
+            Some(header) => {
+                service::trace::join(&span, header);
+                service::trace::header(&span, header)
+            }
+            None => service::trace::start(&span),
+        };
+        self.handle(&job, &trace).instrument(span).await;
+    }
+
+    async fn handle(&self, job: &Job, trace: &str) {
+        let (worker, started) = (&*self.queue.worker, Instant::now());
+        if let Some(late) = too_late(&job.event) {
+            drop_late(worker, job, late, trace).await;
+            job.delivery.ack().await;
+            return;
+        }
+        let call = match worker.engine.of_event(&job.event) {
+            Ok(call) => call,
+            Err(passed) => {
+                worker.numbers.passed.with(reason(passed)).inc();
+                job.delivery.ack().await;
+                return;
+            }
+        };
+        // In chat, somebody who is too early gets no answer: one to each would be what they are after.
+        let Attempt::Answered(answer) = worker.attempt(&call, COMMAND_LIMIT, trace).await else {
+            job.delivery.ack().await;
+            return;
+        };
+        let expires_at_ms = service::clock::unix_ms() + millis(ACTION_LIFE);
+        let actions =
+            chat_actions(&job.event, &job.channel, &job.message, vec![answer.content], expires_at_ms);
+        for action in &actions {
+            if !self.store(job, action, trace).await {
+                return;
+            }
+        }
+        job.delivery.ack().await;
+        worker.numbers.command_seconds.observe(started.elapsed().as_secs_f64());
+        debug!(command = call.name(), "answered");
+    }
+
+    /// Stores an action, trying again while the question is not too old; those behind it in its channel
+    /// wait. `false` when it was given up, or left to the next owner.
+    async fn store(&self, job: &Job, action: &Action, trace: &str) -> bool {
+        let worker = &*self.queue.worker;
+        while let Err(error) = publish(worker, action, trace).await {
+            error!(event_id = %job.event.id, error = &*error, "the answer is not stored; trying again");
+            if let Some(late) = too_late(&job.event) {
+                drop_late(worker, job, late, trace).await;
+                job.delivery.ack().await;
+                return false;
+            }
+            tokio::select! {
+                () = self.ground.stop.cancelled() => return false,
+                () = sleep(RETRY_PAUSE) => {}
+            }
+        }
+        true
+    }
 }
 
 /// Reads a delivery; what cannot be read, or was tried too often, is put away.
@@ -104,61 +247,6 @@ async fn read(worker: &Worker, delivery: Delivery) -> Option<Job> {
 #[derive(Debug, thiserror::Error)]
 #[error("expected a command, found a {0}")]
 struct NoCommand(&'static str);
-
-async fn run_in_slot(worker: Arc<Worker>, slots: Arc<Semaphore>, job: Job) {
-    // The semaphore is never closed; without a slot the event would come again.
-    let Ok(_slot) = slots.acquire().await else { return };
-    let span = info_span!(
-        "worker.command",
-        otel.kind = "consumer",
-        event_id = %job.event.id,
-        community = %job.event.community,
-        channel = %job.channel,
-        attempt = job.delivery.attempt,
-    );
-    let trace = match &job.delivery.trace {
-        Some(header) => {
-            service::trace::join(&span, header);
-            service::trace::header(&span, header)
-        }
-        None => service::trace::start(&span),
-    };
-    handle(&worker, &job, &trace).instrument(span).await;
-}
-
-async fn handle(worker: &Worker, job: &Job, trace: &str) {
-    let started = Instant::now();
-    if let Some(late) = too_late(&job.event) {
-        drop_late(worker, job, late, trace).await;
-        job.delivery.ack().await;
-        return;
-    }
-    let call = match worker.engine.of_event(&job.event) {
-        Ok(call) => call,
-        Err(passed) => {
-            worker.numbers.passed.with(reason(passed)).inc();
-            job.delivery.ack().await;
-            return;
-        }
-    };
-    // In chat, somebody who is too early gets no answer: one to each would be what they are after.
-    let Attempt::Answered(answer) = worker.attempt(&call, COMMAND_LIMIT, trace).await else {
-        job.delivery.ack().await;
-        return;
-    };
-    let expires_at_ms = service::clock::unix_ms() + millis(ACTION_LIFE);
-    let actions = chat_actions(&job.event, &job.channel, &job.message, vec![answer.content], expires_at_ms);
-    for action in &actions {
-        if let Err(error) = publish(worker, action, trace).await {
-            error!(event_id = %job.event.id, error = &*error, "the answer is not stored; trying again");
-            job.delivery.retry_in(RETRY_PAUSE).await;
-            return;
-        }
-    }
-    job.delivery.ack().await;
-    worker.numbers.command_seconds.observe(started.elapsed().as_secs_f64());
-    debug!(command = call.name(), "answered");
-}
 
 async fn publish(
     worker: &Worker,

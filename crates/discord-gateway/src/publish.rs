@@ -168,7 +168,7 @@ impl Publisher {
 
     async fn command(&self, command: Box<CommandItem>) {
         let CommandItem { ticket, event, trace, span, .. } = *command;
-        let subject = subject::event(Platform::Discord, &event.community, event.body.kind());
+        let subject = subject::event(&event);
         let publish = info_span!(parent: &span, "nats.publish", otel.kind = "producer", subject);
         let trace = service::trace::header(&publish, &trace);
         match Message::new(subject, event.id.as_str(), &event) {

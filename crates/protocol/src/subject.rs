@@ -1,14 +1,31 @@
 //! The subjects that messages travel on, and which partition an action belongs to.
 
-use crate::id::{ChannelId, CommunityId, Platform};
+use crate::{
+    event::{Event, EventBody},
+    id::{ChannelId, CommunityId, Platform},
+};
 
-/// How many partitions a platform's actions have. Fixed for ever: a change would need drained streams.
+/// How many partitions commands have, and the actions of each platform. Fixed for ever: a change would
+/// need drained streams.
 pub const PARTITIONS: u16 = 16;
 
-/// `event.<platform>.<community>.<kind>`: one happening.
+/// `event.<platform>.<community>.<kind>`: one happening; a command's ends with its channel's partition,
+/// `event.<platform>.<community>.command.<partition>`.
 #[must_use]
-pub fn event(platform: Platform, community: &CommunityId, kind: &str) -> String {
-    format!("event.{platform}.{community}.{kind}")
+pub fn event(event: &Event) -> String {
+    let (platform, community, kind) = (event.platform, &event.community, event.body.kind());
+    match &event.body {
+        EventBody::Command(command) => {
+            format!("event.{platform}.{community}.{kind}.{}", partition(&command.message.channel))
+        }
+        _ => format!("event.{platform}.{community}.{kind}"),
+    }
+}
+
+/// `event.*.*.command.<partition>`: all commands of one partition, of every platform.
+#[must_use]
+pub fn commands_of(partition: u16) -> String {
+    format!("event.*.*.command.{partition}")
 }
 
 /// `chatter.<platform>`: a [`Batch`](crate::Batch) of messages from several communities.
@@ -47,7 +64,7 @@ pub fn dead(stream: &str) -> String {
     format!("dead.{stream}")
 }
 
-/// Which partition the actions of a channel belong to: FNV-1a (32 bit) of the channel id, modulo
+/// Which partition the commands and actions of a channel belong to: FNV-1a (32 bit) of the channel id, modulo
 /// [`PARTITIONS`].
 #[must_use]
 pub fn partition(channel: &ChannelId) -> u16 {

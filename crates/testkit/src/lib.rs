@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod everything;
 mod frame;
 mod nats;
 mod point;
@@ -11,6 +12,7 @@ mod proxy;
 mod wait;
 mod wire;
 
+pub use everything::Everything;
 pub use nats::Nats;
 pub use point::Point;
 pub use proxy::Proxy;

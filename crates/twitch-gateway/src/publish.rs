@@ -43,8 +43,9 @@ const EVENT_OVERHEAD_BYTES: usize = 400;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the others are listened to when the service stops: a bit longer than a batch waits.
 const LAST_HEARD_WITHIN: Duration = Duration::from_millis(400);
-/// How long NATS may take to acknowledge the last events when the service stops.
-const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+/// How long NATS may take to acknowledge the last events when the service stops, unless that was late
+/// already: a restart of NATS takes less.
+const FLUSH_WITHIN: Duration = Duration::from_secs(4);
 
 /// Takes events from the connections.
 pub struct Publisher {
@@ -197,7 +198,7 @@ impl Publisher {
 
     async fn alone(&mut self, event: Event) -> Result<(), OutboxError> {
         self.stats.events.inc();
-        let subject = subject::event(Platform::Twitch, &event.community, event.body.kind());
+        let subject = subject::event(&event);
         let message = Message::new(subject, event.id.as_str(), &event);
         let is_command = matches!(event.body, EventBody::Command(_));
         let span = match is_command {

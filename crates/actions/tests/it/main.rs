@@ -5,4 +5,5 @@
 mod once;
 mod order;
 mod partitions;
+mod points;
 mod rig;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use actions::{Act, Actions, Carried, Errand, Numbers, Owned, Sent};
-use bus::{Bus, Consumer, Message, Stream, Subscription};
+use bus::{Bus, Consumer, Message, Queue, Subscription};
 use protocol::{
     Action, ActionBody, ActionId, ChannelId, CommunityId, Content, Delivery, DropReason, EventId, Outcome,
     OutcomeBody, Platform, VERSION, subject,
@@ -212,7 +212,7 @@ impl Rig {
 
     /// Another gateway's consumer of a partition.
     pub async fn other(&self, partition: u16) -> Consumer {
-        self.bus.consume(Stream::ActionsDiscord, format!("partition-{partition}"), 64).await.unwrap()
+        self.bus.take_over(Queue::Actions(Platform::Discord), partition, 64, || true).await.unwrap()
     }
 
     /// Stops as SIGTERM does.

@@ -1,25 +1,22 @@
 //! One stored message that was given to us, and what the server is told of it.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_nats::{
-    HeaderMap,
-    connection::State,
-    header,
-    jetstream::{AckKind, Message, message::PublishMessage},
+    HeaderMap, Message, RequestErrorKind, Subject, header,
+    jetstream::{AckKind, message::PublishMessage},
 };
 use protocol::{DecodeError, TraceParent, Versioned, subject};
-use tokio::time::{Instant, timeout};
+use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
+    connect::Bus,
     dead::letter::{ATTEMPTS_HEADER, ID_PREFIX, REASON_HEADER, SUBJECT_HEADER},
     message::trace_of,
     topology::Stream,
 };
-
-/// How long giving back may take; while NATS is away it cannot be done.
-const BACK_LIMIT: Duration = Duration::from_millis(500);
 
 /// A stored message that was given to us. Without [`ack`](Self::ack) it comes again, here or elsewhere.
 #[derive(Debug)]
@@ -36,72 +33,67 @@ pub struct Delivery {
     pub arrived: Instant,
     sequence: u64,
     stream: Stream,
-    message: Message,
+    id: Option<String>,
+    route: Arc<Route>,
+    bus: Bus,
 }
+
+/// How it is acknowledged: changes when it comes again while it is held.
+#[derive(Debug)]
+pub(super) struct Route(Mutex<Subject>);
 
 type AckError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Gives deliveries of one consumer back, to be had again at once by whoever takes them, and in the order
-/// in which they were stored. Afterwards the server has them: who begins then gets nothing newer before
-/// them. Whatever pulls here itself would get them too: [close](crate::Consumer::close) it first.
-///
-/// What NATS could not be told, for half a second, comes again when the time for its acknowledgement is
-/// over.
-pub async fn give_back(deliveries: impl IntoIterator<Item = &Delivery>) {
-    let mut deliveries: Vec<_> = deliveries.into_iter().collect();
-    deliveries.sort_by_key(|delivery| delivery.sequence);
-    // With a delay, even of nothing, the server would wait for a timer, and give
-    // what is newer in the meantime.
-    let told = timeout(BACK_LIMIT, tell(&deliveries, AckKind::Nak(None))).await;
-    let (count, late) = (deliveries.len(), "NATS did not answer in time");
-    match told.unwrap_or_else(|_| Err(late.into())) {
-        Ok(()) => {}
-        Err(error) => warn!(count, error, "not given back; it comes again after a while"),
-    }
+/// What an acknowledgement came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The message was ours, and comes to nobody any more.
+    Done,
+    /// It had gone before: by an acknowledgement of ours that was not confirmed, or because somebody else
+    /// has taken over and done it, or because it was too old.
+    Gone,
 }
 
-/// Deliveries of one consumer are still worked on: the time for their acknowledgement starts again. Those
-/// whose time was not over when this returns are ours for as long again from when it was called.
-///
-/// # Errors
-/// When NATS did not confirm that it has heard so; it may have.
-pub async fn in_progress(deliveries: impl IntoIterator<Item = &Delivery>) -> Result<(), AckError> {
-    let deliveries: Vec<_> = deliveries.into_iter().collect();
-    tell(&deliveries, AckKind::Progress).await
-}
+impl Route {
+    /// The same message has come again.
+    pub(super) fn replace(&self, by: &Delivery) {
+        let subject = by.route.get();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = subject;
+    }
 
-/// Tells the same of several, and has the last one confirmed: the server reads them in their order.
-async fn tell(deliveries: &[&Delivery], what: AckKind) -> Result<(), AckError> {
-    let Some((last, first)) = deliveries.split_last() else { return Ok(()) };
-    // It would be heard later, when it may not be true any more.
-    if last.message.context.client().connection_state() != State::Connected {
-        return Err("NATS is away".into());
+    fn get(&self) -> Subject {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    for delivery in first {
-        delivery.message.ack_with(what).await?;
-    }
-    last.message.double_ack_with(what).await
 }
 
 impl Delivery {
-    pub(super) fn new(stream: Stream, message: Message, arrived: Instant) -> Self {
-        let (attempt, sequence) =
-            message.info().map_or((1, 0), |info| (info.delivered, info.stream_sequence));
+    pub(super) fn new(stream: Stream, message: Message, bus: &Bus, arrived: Instant) -> Self {
+        let route = message.reply.unwrap_or_else(|| Subject::from_static(""));
+        let (attempt, sequence) = place(&route);
+        let headers = message.headers.as_ref();
+        let id = headers.and_then(|headers| headers.get(header::NATS_MESSAGE_ID));
         Self {
+            trace: trace_of(headers),
+            id: id.map(ToString::to_string),
             subject: message.subject.to_string(),
-            payload: message.payload.clone(),
-            trace: trace_of(message.headers.as_ref()),
-            attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+            payload: message.payload,
+            attempt,
             arrived,
             sequence,
             stream,
-            message,
+            route: Arc::new(Route(Mutex::new(route))),
+            bus: bus.clone(),
         }
     }
 
     /// Its place in its stream.
     pub(super) const fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Alive for as long as this is held.
+    pub(super) fn route(&self) -> Weak<Route> {
+        Arc::downgrade(&self.route)
     }
 
     /// Reads the payload.
@@ -114,20 +106,44 @@ impl Delivery {
 
     /// It is done. A lost acknowledgement means one more delivery.
     pub async fn ack(&self) {
-        self.report("ack", self.message.ack().await);
+        self.report("ack", self.tell(AckKind::Ack).await);
     }
 
     /// It is done, and the server has confirmed that: it will not come again.
     ///
     /// # Errors
-    /// When the server did not confirm; the message may come again.
-    pub async fn ack_sync(&self) -> Result<(), AckError> {
-        self.message.double_ack().await
+    /// When the server did not confirm, or we are not the owner any more; the message may come again.
+    pub async fn ack_sync(&self) -> Result<Confirmed, AckError> {
+        let told = self.bus.client.request(self.route.get(), AckKind::Ack.into()).await;
+        match told {
+            Ok(_) => Ok(Confirmed::Done),
+            // The consumer that gave it is no more.
+            Err(error) if error.kind() == RequestErrorKind::NoResponders && self.is_gone().await? => {
+                Ok(Confirmed::Gone)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// It comes again after `pause`.
-    pub async fn retry_in(&self, pause: Duration) {
-        self.report("nak", self.message.ack_with(AckKind::Nak(Some(pause))).await);
+    /// Whether the stream does not hold it any more.
+    async fn is_gone(&self) -> Result<bool, AckError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            error: Option<ApiError>,
+        }
+        #[derive(Deserialize)]
+        struct ApiError {
+            code: u16,
+            description: Option<String>,
+        }
+        let subject = format!("STREAM.MSG.GET.{}", self.stream.name());
+        let asked = serde_json::json!({ "seq": self.sequence });
+        let answer: Answer = self.bus.jetstream.request(subject, &asked).await?;
+        match answer.error {
+            None => Ok(false),
+            Some(ApiError { code: 404, .. }) => Ok(true),
+            Some(error) => Err(error.description.unwrap_or_default().into()),
+        }
     }
 
     /// It failed for good: stores it in `dead.<stream>` with the reason, then takes it off the stream.
@@ -136,8 +152,7 @@ impl Delivery {
     /// When the dead letter could not be stored; the message then comes again.
     pub async fn bury(&self, reason: &str) -> Result<(), AckError> {
         let mut headers = HeaderMap::new();
-        let id = self.message.headers.as_ref().and_then(|headers| headers.get(header::NATS_MESSAGE_ID));
-        if let Some(id) = id {
+        if let Some(id) = &self.id {
             headers.insert(header::NATS_MESSAGE_ID, format!("{ID_PREFIX}{id}").as_str());
         }
         if let Some(trace) = &self.trace {
@@ -149,14 +164,40 @@ impl Delivery {
         headers.insert(REASON_HEADER, reason.as_str());
         headers.insert(ATTEMPTS_HEADER, self.attempt.to_string().as_str());
         let letter = PublishMessage::build().payload(self.payload.clone()).headers(headers);
-        self.message.context.send_publish(subject::dead(self.stream.name()), letter).await?.await?;
+        self.bus.jetstream.send_publish(subject::dead(self.stream.name()), letter).await?.await?;
         warn!(subject = self.subject, attempts = self.attempt, reason, "buried");
-        self.message.ack_with(AckKind::Term).await
+        self.tell(AckKind::Term).await
+    }
+
+    async fn tell(&self, what: AckKind) -> Result<(), AckError> {
+        Ok(self.bus.client.publish(self.route.get(), what.into()).await?)
     }
 
     fn report(&self, what: &str, outcome: Result<(), AckError>) {
         if let Err(error) = outcome {
             warn!(subject = self.subject, what, error, "not told; the message comes again");
         }
+    }
+}
+
+/// How often a message was given out and where it is in its stream, by the subject on which it is
+/// acknowledged: `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>. …`, with `<domain>.<account>` before
+/// the stream where the server has them (ADR-15).
+fn place(route: &str) -> (u32, u64) {
+    let tokens: Vec<&str> = route.split('.').collect();
+    let at = if tokens.len() > 9 { 6 } else { 4 };
+    let number = |at: usize| tokens.get(at).and_then(|token| token.parse::<u64>().ok());
+    (number(at).map_or(1, |attempt| u32::try_from(attempt).unwrap_or(u32::MAX)), number(at + 1).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempt_and_place_are_read_from_both_forms() {
+        assert_eq!(place("$JS.ACK.EVENTS.commands-3-0a1b2c3d.2.17.5.1700000000000000000.3"), (2, 17));
+        assert_eq!(place("$JS.ACK._.Hash.EVENTS.commands-3.1.18.5.1700000000000000000.3.random"), (1, 18));
+        assert_eq!(place(""), (1, 0));
     }
 }

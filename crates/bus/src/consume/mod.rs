@@ -1,28 +1,47 @@
-//! Taking stored messages, each by one of those who consume, and ceasing to.
+//! Taking stored messages: together with others, or a partition alone.
 //!
 //! | module | owns |
 //! |---|---|
 //! | this one | a consumer that goes on after an outage |
-//! | `pull` | how the server is asked for more, and asked no more |
-//! | `delivery` | one message: acknowledged, refused, given back, buried |
+//! | `own` | the consumer of a partition, and how it passes to its next owner |
+//! | `pull` | how the server is asked for more |
+//! | `delivery` | one message: acknowledged, refused, buried |
 
 mod delivery;
+mod own;
 mod pull;
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-pub use delivery::{Delivery, give_back, in_progress};
+use async_nats::{
+    Subject,
+    jetstream::{AckKind, consumer::pull::Config as PullConfig},
+};
+use delivery::Route;
+pub use delivery::{Confirmed, Delivery};
+use own::Own;
 use pull::Pull;
-use tokio::{sync::watch, time::Instant};
-use tracing::warn;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tracing::{debug, warn};
 
 use crate::{
     connect::{Bus, Link},
-    topology::Stream,
+    topology::{Queue, Stream},
 };
 
 /// Before a pull that failed is tried again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(250);
+/// How long an end in order may take.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why messages cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -30,36 +49,48 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 pub struct ConsumeError {
     consumer: String,
     stream: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    source: Source,
 }
 
-/// A consumer that heals itself: after an outage it goes on by itself, for ever.
-///
-/// Who stops [closes](Self::close) it. Of one that is only dropped, what was on its way comes again late,
-/// when the time for its acknowledgement is over, and so after what was stored later.
+/// A consumer that heals itself: after an outage it goes on by itself, for ever. Dropped, it takes no more;
+/// who takes a partition alone [closes](Self::close) it.
 pub struct Consumer {
     bus: Bus,
     stream: Stream,
-    name: String,
+    of: Of,
     in_flight: usize,
     pull: Option<Pull>,
     /// When it was last seen that nothing waits here. What waits here now came after that.
     empty_at: Instant,
     attached: watch::Sender<bool>,
+    /// What was given and is not dropped yet, by its place in the stream.
+    given: HashMap<u64, Weak<Route>>,
+    /// When there are so many, those that are dropped are forgotten.
+    given_max: usize,
+    /// How the last one is acknowledged.
+    last: Option<Subject>,
+}
+
+/// With whom the messages are taken.
+enum Of {
+    /// With all who name this consumer.
+    All(String),
+    /// With nobody.
+    One(Own),
 }
 
 impl std::fmt::Debug for Consumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Consumer")
             .field("stream", &self.stream)
-            .field("name", &self.name)
+            .field("name", &self.of.name())
             .finish_non_exhaustive()
     }
 }
 
 impl Bus {
-    /// Takes messages of a consumer, at most `in_flight` of them ahead of what was asked for: more
-    /// would be out of reach of other workers while this one is slow.
+    /// Takes messages together with all who name the same `consumer`, at most `in_flight` of them ahead of
+    /// what was asked for: more would be out of reach of the others while this one is slow.
     ///
     /// # Errors
     /// [`ConsumeError`] when stream or consumer are not there.
@@ -69,30 +100,73 @@ impl Bus {
         consumer: impl Into<String>,
         in_flight: usize,
     ) -> Result<Consumer, ConsumeError> {
-        let mut consumer = Consumer {
-            bus: self.clone(),
-            stream,
-            name: consumer.into(),
-            in_flight: in_flight.max(1),
-            pull: None,
-            empty_at: Instant::now(),
-            attached: watch::Sender::new(false),
-        };
-        match consumer.open().await {
-            Ok(()) => Ok(consumer),
-            Err(source) => Err(ConsumeError { consumer: consumer.name, stream: stream.name(), source }),
+        Consumer::open(self, stream, Of::All(consumer.into()), in_flight).await
+    }
+
+    /// Takes all messages of a partition from now on, alone: whoever took them before gets no more, and
+    /// everything that is not done comes again, at once and in the order in which it was stored, here. What
+    /// the one before acknowledges after that is not heard.
+    ///
+    /// `may` says whether this process may have the partition at this very moment, such as
+    /// [`Lease::holds`](crate::Lease::holds); it is asked again when the consumer has to be made anew.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the stream is not there, or somebody else takes over at the same time.
+    pub async fn take_over(
+        &self,
+        queue: Queue,
+        partition: u16,
+        in_flight: usize,
+        may: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Consumer, ConsumeError> {
+        let own = Own::new(queue, partition, Arc::new(may));
+        Consumer::open(self, queue.stream(), Of::One(own), in_flight).await
+    }
+}
+
+impl Of {
+    fn name(&self) -> &str {
+        match self {
+            Self::All(name) => name,
+            Self::One(own) => own.name(),
         }
     }
 }
 
 impl Consumer {
+    async fn open(bus: &Bus, stream: Stream, of: Of, in_flight: usize) -> Result<Self, ConsumeError> {
+        let mut consumer = Self {
+            bus: bus.clone(),
+            stream,
+            of,
+            in_flight: in_flight.max(1),
+            pull: None,
+            empty_at: Instant::now(),
+            attached: watch::Sender::new(false),
+            given: HashMap::new(),
+            given_max: in_flight.max(64),
+            last: None,
+        };
+        match consumer.attach().await {
+            Ok(()) => Ok(consumer),
+            Err(source) => {
+                let name = match consumer.of {
+                    Of::All(name) => name,
+                    Of::One(own) => own.queue.consumers_of(own.partition),
+                };
+                Err(ConsumeError { consumer: name, stream: stream.name(), source })
+            }
+        }
+    }
+
     /// Whether messages can be taken now, and when that changes.
     #[must_use]
     pub fn attached(&self) -> watch::Receiver<bool> {
         self.attached.subscribe()
     }
 
-    /// The next message. Never ends: wait for it beside a shutdown token. Cancel-safe.
+    /// The next message; never one that is still [held](Delivery). Never ends: wait for it beside a shutdown
+    /// token. Cancel-safe.
     pub async fn next(&mut self) -> Delivery {
         loop {
             let Some(pull) = &mut self.pull else {
@@ -100,56 +174,106 @@ impl Consumer {
                 continue;
             };
             match pull.next(&mut self.empty_at).await {
-                Ok(message) => return self.delivery(message),
-                Err(error) => self.lost(&error),
+                Ok(message) => {
+                    if let Some(delivery) = self.give(message) {
+                        return delivery;
+                    }
+                }
+                Err(error) => {
+                    self.lost(&error);
+                    self.pull = None;
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
             }
-            self.pull = None;
-            tokio::time::sleep(REOPEN_PAUSE).await;
         }
     }
 
-    /// Takes no more, and gives what had been on its way, in the order in which it was stored. After that
-    /// the server has given us nothing else, and gives us nothing more: who [gives it back](give_back)
-    /// can be sure that whoever comes next gets everything in its order.
+    /// Ends in order, once nothing of it is in work any more: what was given and is not done comes to the next
+    /// owner as if it had not been given. Of one that is dropped instead, that counts as an
+    /// [attempt](Delivery::attempt), which may have been the end of its owner.
     ///
-    /// While NATS is away, or does not answer within a second, some of it is missing: that comes again
-    /// when the time for its acknowledgement is over.
-    pub async fn close(mut self) -> Vec<Delivery> {
-        let Some(pull) = self.pull.take() else { return Vec::new() };
-        // It is large, and made once in the life of a consumer.
-        let (messages, outcome) = Box::pin(pull.end()).await;
-        if let Err(error) = outcome {
-            let (stream, consumer) = (self.stream.name(), &self.name);
-            warn!(stream, consumer, %error, "not closed properly; what was on its way comes again later");
+    /// While NATS is away, or does not answer within half a second, it is as if it was dropped.
+    pub async fn close(mut self) {
+        self.pull = None;
+        let Of::One(own) = &self.of else { return };
+        if *self.bus.link().borrow() == Link::Down {
+            return;
         }
-        let mut deliveries: Vec<_> = messages.into_iter().map(|message| self.delivery(message)).collect();
-        deliveries.sort_by_key(Delivery::sequence);
-        deliveries
+        let end = async {
+            if let Some(last) = &self.last {
+                // The server hears acknowledgements one after the other, but an end in between.
+                let still_here = AckKind::Progress.into();
+                self.bus.client.request(last.clone(), still_here).await?;
+            }
+            own.remove(&self.bus).await
+        };
+        let ended = timeout(CLOSE_LIMIT, end).await.unwrap_or_else(|late| Err(late.into()));
+        if let Err(error) = ended {
+            let (stream, consumer) = (self.stream.name(), own.name());
+            debug!(stream, consumer, error, "not closed; what was given counts as an attempt");
+        }
+    }
+
+    /// A message that comes again while it is held only tells how it is acknowledged now.
+    fn give(&mut self, message: async_nats::Message) -> Option<Delivery> {
+        self.last.clone_from(&message.reply);
+        let mut delivery = Delivery::new(self.stream, message, &self.bus, self.empty_at);
+        let sequence = delivery.sequence();
+        if let Of::One(own) = &mut self.of {
+            if own.is_past_suspects(sequence) {
+                // It comes again from a consumer that gives out many at a time.
+                own.clear_suspects();
+                self.pull = None;
+                return None;
+            }
+            delivery.attempt = delivery.attempt.saturating_add(own.suspects().before(sequence));
+        }
+        if let Some(route) = self.given.get(&sequence).and_then(Weak::upgrade) {
+            route.replace(&delivery);
+            return None;
+        }
+        if self.given.len() >= self.given_max {
+            self.given.retain(|_, route| route.strong_count() > 0);
+            self.given_max = self.in_flight.max(self.given.len() * 2).max(64);
+        }
+        self.given.insert(sequence, delivery.route());
+        Some(delivery)
+    }
+
+    fn lost(&self, error: &pull::Lost) {
+        if !self.attached.send_replace(false) {
+            return;
+        }
+        let (stream, consumer) = (self.stream.name(), self.of.name());
+        match error {
+            // That was said once, for all of them.
+            pull::Lost::Link => debug!(stream, consumer, "attaching again"),
+            error => warn!(stream, consumer, %error, "lost; attaching again"),
+        }
     }
 
     async fn reopen(&mut self) {
         // What is asked while NATS is away would be answered all at once afterwards.
         let mut link = self.bus.link();
         let up = link.wait_for(|link| *link == Link::Up).await.map(drop);
-        if up.is_err() || self.open().await.is_err() {
+        if up.is_err() || self.attach().await.is_err() {
             tokio::time::sleep(REOPEN_PAUSE).await;
         }
     }
 
-    async fn open(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn attach(&mut self) -> Result<(), Source> {
         self.empty_at = Instant::now();
-        self.pull = Some(Pull::open(&self.bus, self.stream, &self.name, self.in_flight).await?);
+        match &mut self.of {
+            Of::All(name) => {
+                let jetstream = &self.bus.jetstream;
+                let stream = self.stream.name();
+                jetstream.get_consumer_from_stream::<PullConfig, _, _>(&*name, stream).await?;
+            }
+            // What was on its way when it was lost comes again at once from another one.
+            Of::One(own) => own.renew(&self.bus).await?,
+        }
+        self.pull = Some(Pull::open(&self.bus, self.stream, self.of.name(), self.in_flight).await?);
         self.attached.send_replace(true);
         Ok(())
-    }
-
-    fn delivery(&self, message: async_nats::jetstream::Message) -> Delivery {
-        Delivery::new(self.stream, message, self.empty_at)
-    }
-
-    fn lost(&self, error: &pull::Lost) {
-        if self.attached.send_replace(false) {
-            warn!(stream = self.stream.name(), consumer = self.name, %error, "lost; attaching again");
-        }
     }
 }

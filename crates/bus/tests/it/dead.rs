@@ -7,17 +7,17 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, DeadError, Letter, Link, Options, Replayed, Stream, Tally};
+use bus::{Bus, DeadError, Letter, Link, Options, Queue, Replayed, Stream, Tally};
 use testkit::{Nats, eventually};
 
 use crate::message;
 
-const SUBJECT: &str = "event.discord.1.command";
+const SUBJECT: &str = "event.discord.1.command.3";
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Takes the next command and buries it.
 async fn bury_next(bus: &Bus, reason: &str) {
-    let mut commands = bus.consume(Stream::Events, "commands", 1).await.unwrap();
+    let mut commands = bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap();
     commands.next().await.bury(reason).await.unwrap();
     backlog(bus, "EVENTS", 0).await;
 }
@@ -76,7 +76,7 @@ async fn a_letter_is_read_given_back_and_gone() {
     let replayed = letters.replay(&letter, None).await.unwrap();
     assert_eq!(replayed, Replayed { stream: Stream::Events, already: false });
     assert!(letters.get(1).await.unwrap().is_none());
-    let mut commands = bus.consume(Stream::Events, "commands", 1).await.unwrap();
+    let mut commands = bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap();
     let again = commands.next().await;
     assert_eq!((again.subject.as_str(), again.attempt), (SUBJECT, 1));
     assert_eq!((again.payload.clone(), again.trace.as_deref()), (letter.payload, Some(TRACE)));
@@ -102,7 +102,7 @@ async fn a_letter_that_is_given_back_twice_is_stored_once() {
     assert_ne!(one.unwrap().already, two.unwrap().already);
     backlog(&bus, "EVENTS", 1).await;
     // Nor when it was taken meanwhile, nor when it was mended.
-    bus.consume(Stream::Events, "commands", 1).await.unwrap().next().await.ack_sync().await.unwrap();
+    bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap().next().await.ack_sync().await.unwrap();
     assert!(letters.replay(&letter, Some(b"{}".to_vec())).await.unwrap().already);
     backlog(&bus, "EVENTS", 0).await;
     assert!(!letters.remove(letter.number).await.unwrap());
@@ -128,7 +128,7 @@ async fn a_letter_stays_while_its_stream_refuses_it() {
     assert!(!error.is_of_the_letter());
     assert_eq!(letters.tally().await.unwrap().count, 1);
 
-    bus.consume(Stream::Events, "commands", 1).await.unwrap().next().await.ack_sync().await.unwrap();
+    bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap().next().await.ack_sync().await.unwrap();
     assert!(!letters.replay(&letter, None).await.unwrap().already);
     backlog(&bus, "EVENTS", 1).await;
     assert_eq!(letters.tally().await.unwrap(), Tally { count: 0, last: 1 });

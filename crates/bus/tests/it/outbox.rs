@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, Options, Outbox, OutboxError, Stream};
+use bus::{Bus, Options, Outbox, OutboxError, Queue};
 use testkit::{Nats, Proxy, eventually};
 
 use crate::message;
@@ -20,7 +20,7 @@ async fn tokens_come_back_in_order_also_over_a_killed_server() {
     let outbox = Outbox::start(bus.clone(), 64, move |token: u32| sink.lock().unwrap().push(token));
     let sending = async {
         for n in 0..COUNT {
-            outbox.send(message("event.discord.1.command", &n.to_string()), n).await.unwrap();
+            outbox.send(message("event.discord.1.command.3", &n.to_string()), n).await.unwrap();
         }
     };
     let outage = async {
@@ -36,7 +36,7 @@ async fn tokens_come_back_in_order_also_over_a_killed_server() {
     assert!(outbox.flush(Duration::from_secs(20)).await, "{} pending", outbox.pending());
     assert_eq!(*stored.lock().unwrap(), (0..COUNT).collect::<Vec<_>>());
 
-    let mut commands = bus.consume(Stream::Events, "commands", 64).await.unwrap();
+    let mut commands = bus.take_over(Queue::Commands, 3, 64, || true).await.unwrap();
     let mut taken = 0;
     while taken < COUNT {
         commands.next().await.ack().await;
@@ -61,8 +61,8 @@ async fn a_lost_connection_is_no_reason_to_wait_for_an_acknowledgement() {
     let outbox = Outbox::start(bus.clone(), 8, |(): ()| {});
     let mut link = bus.link();
     proxy.stall();
-    outbox.send(message("event.discord.1.command", "outbox"), ()).await.unwrap();
-    let alone = message("event.discord.1.command", "store");
+    outbox.send(message("event.discord.1.command.3", "outbox"), ()).await.unwrap();
+    let alone = message("event.discord.1.command.3", "store");
     let storing = bus.store(&alone);
     let outage = async {
         proxy.cut();
@@ -90,7 +90,7 @@ async fn what_could_never_be_stored_is_refused_at_once() {
         }],
         ..crate::payload()
     };
-    let large = bus::Message::new("event.discord.1.command", "large", &catalogue).unwrap();
+    let large = bus::Message::new("event.discord.1.command.3", "large", &catalogue).unwrap();
     assert!(matches!(outbox.send(large, ()).await, Err(OutboxError::TooLarge { .. })));
     assert!(outbox.flush(Duration::from_secs(1)).await);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
-use bus::{Bus, Options, Outbox, Storage, Stream, backlogs, provision};
+use bus::{Bus, Options, Outbox, Queue, Storage, Stream, backlogs, provision};
 use testkit::{Nats, eventually};
 use tokio::time::timeout;
 
@@ -27,8 +27,13 @@ async fn provisioning_again_and_at_once_changes_nothing() {
 async fn a_missing_stream_is_named_with_what_to_do() {
     let nats = Nats::start().await;
     let bus = Bus::connect(Options { url: nats.url(), name: "test".to_owned() }).await.unwrap();
-    let error = bus.consume(Stream::Events, "commands", 1).await.unwrap_err();
-    assert_eq!(error.to_string(), "the consumer commands of EVENTS is not there: has `vigie provision` run?");
+    let error = bus.consume(Stream::Events, "community", 1).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the consumer community of EVENTS is not there: has `vigie provision` run?"
+    );
+    let error = bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap_err();
+    assert!(error.to_string().starts_with("the consumer commands-3- of EVENTS is not there"), "{error}");
 }
 
 #[tokio::test]
@@ -43,9 +48,9 @@ async fn a_work_queue_always_keeps_one_message_that_nobody_takes_in_its_last_fil
     assert_eq!(keeper().await, 1, "it is stored once");
 
     let outbox = Outbox::start(bus.clone(), 256, drop::<()>);
-    let mut commands = bus.consume(Stream::Events, "commands", 64).await.unwrap();
+    let mut commands = bus.take_over(Queue::Commands, 3, 64, || true).await.unwrap();
     for n in 0..2100 {
-        outbox.send(message("event.discord.1.command", &n.to_string()), ()).await.unwrap();
+        outbox.send(message("event.discord.1.command.3", &n.to_string()), ()).await.unwrap();
         commands.next().await.ack().await;
     }
     eventually(SOON, || async {
@@ -64,20 +69,20 @@ async fn a_consumer_that_keeps_its_state_on_disk_is_made_anew_and_loses_no_messa
     let bus = nats.bus("test").await;
     let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
-    stream.delete_consumer("commands").await.unwrap();
+    stream.delete_consumer("community").await.unwrap();
     let on_disk = pull::Config {
-        durable_name: Some("commands".to_owned()),
-        filter_subject: "event.*.*.command".to_owned(),
+        durable_name: Some("community".to_owned()),
+        filter_subject: "event.*.*.raid".to_owned(),
         ..pull::Config::default()
     };
     stream.create_consumer(on_disk).await.unwrap();
-    bus.store(&message("event.discord.1.command", "a")).await.unwrap();
+    bus.store(&message("event.discord.1.raid", "a")).await.unwrap();
     provision(&bus, Storage::File).await.unwrap();
-    let commands = stream.consumer_info("commands").await.unwrap();
-    assert!(commands.config.memory_storage);
+    let community = stream.consumer_info("community").await.unwrap();
+    assert!(community.config.memory_storage);
     assert_eq!(bus::missing(&bus).await, [""; 0]);
-    let mut commands = bus.consume(Stream::Events, "commands", 1).await.unwrap();
-    timeout(SOON, commands.next()).await.expect("it is still there").ack_sync().await.unwrap();
-    stream.delete_consumer("commands").await.unwrap();
+    let mut community = bus.consume(Stream::Events, "community", 1).await.unwrap();
+    timeout(SOON, community.next()).await.expect("it is still there").ack_sync().await.unwrap();
+    stream.delete_consumer("community").await.unwrap();
     assert_eq!(bus::missing(&bus).await, ["consumers of EVENTS"]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Message, Stream};
+use bus::{Message, Queue};
 use protocol::{
     Batch, ChannelId, DropReason, EventBody, Outcome, OutcomeBody, Platform, Raid, Rank, VERSION, Versioned,
     subject,
@@ -12,7 +12,7 @@ use testkit::eventually;
 
 use crate::{
     sample,
-    world::{SOON, World, counted, event, ines, said},
+    world::{SOON, World, channel, counted, event, ines, said},
 };
 
 #[tokio::test]
@@ -69,8 +69,9 @@ async fn a_crowded_channel_does_not_keep_the_others_waiting() {
     command.message.channel = ChannelId::from(3);
     world.store(&other, "400").await;
     let worker = world.worker(commands::ALL).await;
-    let partition = format!("partition-{}", subject::partition(&ChannelId::from(3)));
-    let mut actions = world.bus.consume(Stream::ActionsTwitch, partition, 1).await.unwrap();
+    let partition = subject::partition(&ChannelId::from(3));
+    let queue = Queue::Actions(Platform::Twitch);
+    let mut actions = world.bus.take_over(queue, partition, 1, || true).await.unwrap();
     let answer = tokio::time::timeout(SOON, actions.next()).await.expect("an answer");
     assert_eq!(said(&answer.decode().unwrap()), "me too");
     // Whoever is not answered is told why.
@@ -163,7 +164,8 @@ impl Versioned for Junk {
 async fn what_cannot_be_read_is_put_away_with_the_reason() {
     let world = World::start().await;
     let worker = world.worker(sample::COMMANDS).await;
-    let subjects = ["event.twitch.1.command", "event.twitch.1.raid", "chatter.twitch"];
+    let commands = subject::event(&event(1, "", Rank::Everyone));
+    let subjects = [&*commands, "event.twitch.1.raid", "chatter.twitch"];
     for (v, subject) in [(1, subjects[0]), (9, subjects[0]), (1, subjects[1]), (9, subjects[2])] {
         let message = Message::new(subject, format!("{subject} {v}"), &Junk { v }).unwrap();
         world.bus.store(&message).await.unwrap();
@@ -183,16 +185,13 @@ async fn what_cannot_be_read_is_put_away_with_the_reason() {
 async fn an_event_that_nobody_could_finish_is_put_away() {
     let world = World::start().await;
     world.say(1, "!greet").await;
-    let mut others = world.bus.consume(Stream::Events, "commands", 1).await.unwrap();
+    let partition = subject::partition(&channel());
     for attempt in 1..=4 {
-        let delivery = tokio::time::timeout(SOON, others.next()).await.unwrap();
+        // Each ends with it in hand.
+        let mut worker = world.bus.take_over(Queue::Commands, partition, 1, || true).await.unwrap();
+        let delivery = tokio::time::timeout(SOON, worker.next()).await.unwrap();
         assert_eq!(delivery.attempt, attempt);
-        delivery.retry_in(Duration::ZERO).await;
-        if attempt == 4 {
-            break;
-        }
     }
-    drop(others);
     let worker = world.worker(sample::COMMANDS).await;
     world.backlog("DEAD", 1).await;
     world.backlog("EVENTS", 0).await;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bus::{Bus, Message, Stream};
+use bus::{Bus, Message, Queue};
 use command_worker::Config;
 use commands::{Definition, Language};
 use protocol::{
@@ -46,7 +46,8 @@ impl World {
     }
 
     pub async fn worker_with(&self, config: Config, commands: &'static [&'static Definition]) -> Worker {
-        let context = Context::new("command-worker");
+        let mut context = Context::new("command-worker");
+        context.instance = format!("worker-{}", fastrand::u64(..));
         let task = tokio::spawn(command_worker::run_commands(context.clone(), config, commands));
         // It has no parts to be ready before it has begun.
         tokio::task::yield_now().await;
@@ -62,15 +63,15 @@ impl World {
 
     /// Stores an event under a message id of its own, as a gateway does that was killed.
     pub async fn store(&self, event: &Event, id: &str) {
-        let subject = subject::event(event.platform, &event.community, event.body.kind());
-        let message = Message::new(subject, id, event).unwrap().trace(TRACE);
+        let message = Message::new(subject::event(event), id, event).unwrap().trace(TRACE);
         self.bus.store(&message).await.unwrap();
     }
 
     /// The next `count` actions of the test's channel.
     pub async fn actions(&self, count: usize) -> Vec<Action> {
-        let partition = format!("partition-{}", subject::partition(&channel()));
-        let mut consumer = self.bus.consume(Stream::ActionsTwitch, partition, 1).await.unwrap();
+        let partition = subject::partition(&channel());
+        let queue = Queue::Actions(Platform::Twitch);
+        let mut consumer = self.bus.take_over(queue, partition, 1, || true).await.unwrap();
         let mut actions = Vec::new();
         for _ in 0..count {
             let delivery = tokio::time::timeout(2 * SOON, consumer.next()).await.expect("an action");

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bus::{Bus, Consumer, Stream};
+use bus::{Bus, Consumer, Queue, Stream};
 use discord_gateway::{Config, SETTINGS, run};
 use protocol::{Batch, Event};
 use sandbox::{Options, Sandbox, discord};
 use service::{Context, Settings};
-use testkit::{Nats, eventually};
+use testkit::{Everything, Nats, eventually};
 use tokio::{task::JoinHandle, time::timeout};
 
 /// Longer than anything here takes on a slow machine.
@@ -57,8 +57,8 @@ impl Rig {
         self.sandbox.discord().channels().first().unwrap().guild_id.clone()
     }
 
-    pub async fn commands(&self) -> Consumer {
-        self.bus.consume(Stream::Events, "commands", 16).await.unwrap()
+    pub async fn commands(&self) -> Everything {
+        Everything::of(&self.bus, Queue::Commands, 16).await
     }
 
     pub async fn chatter(&self) -> Consumer {
@@ -74,6 +74,16 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(settings: Vec<(&str, String)>) -> Self {
+        Self::with(settings, Context::new("discord-gateway"))
+    }
+
+    /// One of several.
+    pub fn named(settings: Vec<(&str, String)>, instance: &str) -> Self {
+        let ctx = Context { instance: instance.to_owned(), ..Context::new("discord-gateway") };
+        Self::with(settings, ctx)
+    }
+
+    fn with(settings: Vec<(&str, String)>, ctx: Context) -> Self {
         service::install_crypto();
         // `RUST_LOG=1 cargo test -- --nocapture` shows what a failing test did.
         if std::env::var_os("RUST_LOG").is_some() {
@@ -84,7 +94,6 @@ impl Gateway {
         let mut settings = Settings::from_variables(&[SETTINGS], variables);
         let config = Config::read(&mut settings);
         assert!(settings.problems().is_empty(), "{:?}", settings.problems());
-        let ctx = Context::new("discord-gateway");
         let task = tokio::spawn(run(ctx.clone(), config));
         Self { ctx, task }
     }
@@ -131,7 +140,7 @@ impl Gateway {
 }
 
 /// The next command, acknowledged.
-pub async fn next_command(consumer: &mut Consumer) -> Event {
+pub async fn next_command(consumer: &mut Everything) -> Event {
     let delivery = timeout(LONG, consumer.next()).await.expect("a command comes");
     let event = delivery.decode().unwrap();
     delivery.ack_sync().await.unwrap();

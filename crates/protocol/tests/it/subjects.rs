@@ -6,10 +6,7 @@ use protocol::{ChannelId, CommunityId, Platform, subject};
 fn subjects_read_as_documented() {
     let community = CommunityId::new("41771983423143937").unwrap();
     let channel = ChannelId::new("81384788765712384").unwrap();
-    assert_eq!(
-        subject::event(Platform::Discord, &community, "command"),
-        "event.discord.41771983423143937.command"
-    );
+    assert_eq!(subject::commands_of(7), "event.*.*.command.7");
     assert_eq!(subject::chatter(Platform::Twitch), "chatter.twitch");
     assert_eq!(subject::interaction(Platform::Discord, &CommunityId::direct()), "interaction.discord.dm");
     assert_eq!(

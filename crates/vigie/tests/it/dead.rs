@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, Message, Stream};
+use bus::{Bus, Message, Queue, Stream};
 use protocol::{
     Author, ChatMessage, Command, Event, EventBody, EventId, Platform, Rank, VERSION, Versioned, subject,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use testkit::{Nats, eventually};
+use testkit::{Everything, Nats, eventually};
 
 use crate::folder::Folder;
 
@@ -68,10 +68,9 @@ impl World {
     /// A command that nobody could finish, as a worker puts it away.
     async fn poison(&self, n: u64, age_ms: u64) -> Event {
         let event = event(n, service::clock::unix_ms() - age_ms);
-        let subject = subject::event(event.platform, &event.community, event.body.kind());
-        let message = Message::new(subject, event.id.as_str(), &event).unwrap().trace(TRACE);
+        let message = Message::new(subject::event(&event), event.id.as_str(), &event).unwrap().trace(TRACE);
         self.bus.store(&message).await.unwrap();
-        let mut commands = self.bus.consume(Stream::Events, "commands", 1).await.unwrap();
+        let mut commands = Everything::of(&self.bus, Queue::Commands, 1).await;
         commands.next().await.bury("4 workers took it and none finished it").await.unwrap();
         self.backlog("EVENTS", 0).await;
         event
@@ -79,7 +78,7 @@ impl World {
 
     /// The next event of the workers' queue.
     async fn next_event(&self) -> Event {
-        let mut commands = self.bus.consume(Stream::Events, "commands", 1).await.unwrap();
+        let mut commands = Everything::of(&self.bus, Queue::Commands, 1).await;
         let delivery = tokio::time::timeout(SOON, commands.next()).await.expect("an event");
         delivery.ack_sync().await.unwrap();
         assert_eq!((delivery.attempt, delivery.trace.as_deref()), (1, Some(TRACE)));
@@ -205,7 +204,7 @@ async fn what_fails_again_is_not_given_back_for_ever() {
     }
     let bus = world.bus.clone();
     let worker = tokio::spawn(async move {
-        let mut commands = bus.consume(Stream::Events, "commands", 1).await.unwrap();
+        let mut commands = Everything::of(&bus, Queue::Commands, 1).await;
         loop {
             commands.next().await.bury("it broke again").await.unwrap();
         }

@@ -1,4 +1,4 @@
-//! Partitions that several gateways share by lease: which of them this one works on, and when it lets go.
+//! Partitions by lease: which of them this process works on, and when it lets go.
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
@@ -7,7 +7,10 @@ use protocol::subject::PARTITIONS;
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{act::Act, owned::Owned, run::Actions};
+use crate::{
+    ground::{Ground, Owned},
+    run::Partitions,
+};
 
 /// The names of all partitions in a lease.
 pub fn resources() -> impl Iterator<Item = String> {
@@ -18,19 +21,27 @@ fn resource(partition: u16) -> String {
     format!("partition-{partition}")
 }
 
-impl<A: Act> Actions<A> {
+impl Partitions {
     /// Works on the partitions that `lease` gives, until `shutdown`; then leaves them all. One that
     /// somebody else should have is released once it is idle.
     ///
     /// # Errors
     /// When a part of this panicked.
-    pub async fn run_leased(self, lease: Arc<Lease>, shutdown: CancellationToken) -> Result<(), JoinError> {
+    pub async fn run_leased<F>(
+        self,
+        lease: Arc<Lease>,
+        shutdown: CancellationToken,
+        begin: impl Fn(Ground) -> F,
+    ) -> Result<(), JoinError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (wanted, partitions) = watch::channel(BTreeSet::new());
         let asked = lease.clone();
         let holds = Arc::new(move |partition| asked.holds(&resource(partition)));
         let busy = self.busy();
         tokio::select! {
-            outcome = self.run(Owned { partitions, holds }, shutdown) => outcome,
+            outcome = self.run(Owned { partitions, holds }, shutdown, begin) => outcome,
             never = follow(&lease, wanted, busy) => match never {},
         }
     }

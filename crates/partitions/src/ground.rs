@@ -1,4 +1,4 @@
-//! Whether a partition is ours: what the gateway says of all, and what follows for one of them.
+//! Whether a partition is ours: what is said of all, and what follows for one of them.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ type Holds = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub struct Owned {
     /// Those that it should work on. One that disappears is released when it is still held, and lost when
-    /// it is not; it is over when [`Actions::busy`](crate::Actions::busy) does not name it any more.
+    /// it is not; it is over when [`Partitions::busy`](crate::Partitions::busy) does not name it any more.
     pub partitions: watch::Receiver<BTreeSet<u16>>,
     /// Whether nobody else can have a partition at this very moment, by the clock: asked before anything
     /// is begun, because a process that stood still learns too late what it has lost.
@@ -20,7 +20,7 @@ pub struct Owned {
 }
 
 impl Owned {
-    /// All partitions, for ever: there is no other gateway.
+    /// All partitions, for ever: there is no other process.
     #[must_use]
     pub fn all() -> Self {
         let all = watch::Sender::new((0..PARTITIONS).collect());
@@ -35,13 +35,15 @@ impl fmt::Debug for Owned {
 }
 
 /// One partition while it is worked on.
-pub(crate) struct Ground {
-    pub(crate) partition: u16,
+#[derive(Clone)]
+pub struct Ground {
+    /// Which one.
+    pub partition: u16,
     holds: Holds,
     /// Nothing should be begun any more.
-    pub(crate) stop: CancellationToken,
+    pub stop: CancellationToken,
     /// It was lost. Stops too.
-    pub(crate) lost: CancellationToken,
+    pub lost: CancellationToken,
 }
 
 impl Ground {
@@ -51,7 +53,8 @@ impl Ground {
     }
 
     /// Whether nobody else can have it.
-    pub(crate) fn is_ours(&self) -> bool {
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
         !self.lost.is_cancelled() && (self.holds)(self.partition)
     }
 
