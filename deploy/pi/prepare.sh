@@ -78,10 +78,11 @@ enable_unit() {
 # --- updates -------------------------------------------------------------------------------------
 
 check_updates() {
-  local lists newer
+  local lists plan newer
   lists=$(find /var/lib/apt/lists -name '*_Packages*' -print -quit)
   [ -n "$lists" ] || want "fetch the lists of packages"
-  newer=$(apt-get -s upgrade --with-new-pkgs | grep -c '^Inst ' || true)
+  if ! plan=$(apt-get -s upgrade --with-new-pkgs); then want "mend apt, which says why above"; return 0; fi
+  newer=$(grep -c '^Inst ' <<<"$plan" || true)
   [ "$newer" = 0 ] || want "upgrade $newer packages"
 }
 # --with-new-pkgs: a new kernel is a new package. Nothing is removed.
@@ -403,6 +404,8 @@ check_logs() {
   [ -z "$missing" ] || want "set $missing in $DAEMON_FILE"
 }
 apply_logs() {
+  local before
+  before=$(cksum "$DAEMON_FILE" 2>/dev/null || true)
   put_file "$JOURNAL_FILE" content_journal
   if [ -e "$DAEMON_FILE" ]; then
     have python3 || install_packages python3-minimal
@@ -412,7 +415,7 @@ apply_logs() {
   fi
   if booted; then
     systemctl restart systemd-journald
-    if systemctl -q is-active docker; then
+    if systemctl -q is-active docker && [ "$before" != "$(cksum "$DAEMON_FILE")" ]; then
       systemctl reload docker
       note "the limits hold for containers that are made after Docker's next restart"
     fi

@@ -2,7 +2,7 @@
 # Runs prepare.sh on fresh Debian systems in containers of systemd-nspawn, booted and not, without a way
 # out of the container, and looks at what it made of them.
 #
-#   sudo deploy/pi/test.sh [bookworm] [trixie]      both when none is named; about 4 minutes
+#   sudo deploy/pi/test.sh [bookworm] [trixie]      both when none is named; about 10 minutes
 #
 # Needs root on Debian with debootstrap, systemd-container, gpg, dpkg-deb and a mirror that apt knows.
 # It touches nothing outside of one folder, which it removes; KEEP=1 leaves it. On Debian 12 Docker's
@@ -92,7 +92,7 @@ repository() {
   mv "$work/repository/vigie-old_1.deb" "$work/"
   stub vigie-old 2
   stub docker-ce 1 'usr/bin/dockerd=#!/bin/sh\n' \
-    'lib/systemd/system/docker.service=[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n'
+    'lib/systemd/system/docker.service=[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/true\n[Install]\nWantedBy=multi-user.target\n'
   stub docker-ce-cli 1 'usr/bin/docker=#!/bin/sh\ntest -e /usr/lib/compose\n'
   stub docker-compose-plugin 1 'usr/lib/compose=\n'
   stub docker-buildx-plugin 1
@@ -127,8 +127,9 @@ fresh() {
     "$suite" "$tree" "$mirror" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log" >&2; die "debootstrap failed"; }
   cp "$here/prepare.sh" "$tree/prepare.sh"
   cp -r "$work/repository" "$tree/repository"
+  cp -r "$work/repository" "$tree/updates"
   cp "$work/vigie-old_1.deb" "$tree/"
-  printf 'deb [trusted=yes] file:/repository %s stable\n' "$suite" >"$tree/etc/apt/sources.list.d/test.list"
+  printf 'deb [trusted=yes] file:/updates %s stable\n' "$suite" >"$tree/etc/apt/sources.list.d/test.list"
   mkdir -p "$tree/boot/firmware"
   printf 'console=serial0,115200 console=tty1 root=PARTUUID=8e18a7ad-02 rootfstype=ext4 fsck.repair=yes rootwait' >"$tree/boot/firmware/cmdline.txt"
   # What an image for servers brings along, and what must not win.
@@ -169,7 +170,10 @@ refusals() {
   expect "the upgrade among it" said 'updates: upgrade 1 packages'
   spoil_key 777 && spoil_key 700
   expect "and changes nothing" unchanged "$work/before"
-  # A whole answer to --check may name no other step.
+  printf 'deb nonsense\n' >"$tree/etc/apt/sources.list.d/broken.list"
+  exits "an apt that does not work" 1 prepare --check --only updates
+  expect "is told" said 'mend apt'
+  rm "$tree/etc/apt/sources.list.d/broken.list"
   exits "--only one step" 1 prepare --check --only zram
   expect "looks at that one" bash -c '! grep -E "^[a-z0-9]+: " "$1" | grep -v "^zram: "' bash "$work/said"
   if [ "$suite" = bookworm ]; then
@@ -265,7 +269,7 @@ look "and stays outside" soon bash -c "$(declare -f outside port_answers); ! por
 fail2ban-client unban --all >&2
 look "until the ban ends" soon as_captain
 look "prepare.sh --check finds nothing to do" env "$@" /prepare.sh --check --skip docker
-rm /etc/ssh/sshd_config.d/00-vigie.conf /etc/systemd/journald.conf.d/vigie.conf
+rm /etc/ssh/sshd_config.d/00-vigie.conf /etc/systemd/journald.conf.d/vigie.conf /etc/docker/daemon.json
 systemctl disable --now fail2ban
 systemctl reload ssh
 look "a run mends what is wrong while it runs" env "$@" /prepare.sh --skip docker

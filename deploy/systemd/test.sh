@@ -93,7 +93,7 @@ sed -i /PREFIX/d /etc/vigie/discord.env
 systemctl start vigie-discord-gateway
 look "and runs when it is mended" soon ready 9421
 look "stopping the target" timeout 60 systemctl stop vigie.target
-look "stops all of it" bash -c '! pgrep -x "nats-server|vigie|discord-gateway|twitch-gateway|command-worker"'
+look "stops all of it" soon bash -c '! pgrep -x "nats-server|vigie|discord-gateway|twitch-gateway|command-worker"'
 look "in order" bash -c 'for u in "$@"; do test "$(systemctl show -p Result --value "$u")" = success; done' x "${services[@]}"
 systemctl start vigie.target
 look "and it answers after the next start" soon answers discord
