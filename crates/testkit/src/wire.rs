@@ -92,6 +92,11 @@ impl Wire {
         self.shared.death.send_replace(Some(Death::Killed));
     }
 
+    /// The process stands still from now on.
+    pub fn freeze(&self) {
+        self.shared.death.send_replace(Some(Death::Frozen));
+    }
+
     /// Waits until the process has died. When it died after a frame, the server has read that frame.
     ///
     /// # Panics

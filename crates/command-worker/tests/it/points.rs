@@ -1,6 +1,6 @@
 //! A worker dies at each point of one command, and another goes on: the reply comes once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::pending, sync::LazyLock, time::Duration};
 
 use bus::Subscription;
 use command_worker::Config;
@@ -68,39 +68,12 @@ async fn a_worker_that_is_killed_after_any_frame_leaves_one_reply() {
 
 #[tokio::test]
 async fn an_event_that_kills_its_worker_each_time_is_put_away_and_its_neighbours_are_answered_once() {
-    let world = World::start().await;
-    let mut ear = Ear::start(&world).await;
-    let mut begun = BEGUN.subscribe();
-    let (here, near, far) = (channel(), neighbour(true), neighbour(false));
-    let said = [(1, &here), (2, &near), (3, &far), (4, &here), (5, &here), (6, &near), (7, &far)];
-    for (n, channel) in said {
-        let text = if n == 4 { "!deadly" } else { "!greet" };
-        world.store(&asked(n, text, channel), &n.to_string()).await;
-    }
-    let mut deaths = 0;
-    loop {
-        let wire = Wire::start(&world.nats).await;
-        begun.mark_unchanged();
-        let worker = start(&wire.url(), "one").await;
-        tokio::select! {
-            _ = begun.changed() => {}
-            () = until(&world, "EVENTS", 0) => {
-                worker.stop().await;
-                break;
-            }
-        }
-        wire.kill();
-        worker.kill().await;
-        deaths += 1;
-        assert!(deaths < DEATHS, "it dies again and again");
-    }
-    assert!(deaths > 1, "once may be chance, and is tried again");
-    world.backlog("DEAD", 1).await;
-    world.backlog("ACTIONS_TWITCH", 6).await;
-    let answers = ear.heard().await;
-    let answered: Vec<_> = answers.keys().map(String::as_str).collect();
-    let others = ["twitch:1:0", "twitch:2:0", "twitch:3:0", "twitch:5:0", "twitch:6:0", "twitch:7:0"];
-    assert_eq!(answered, others);
+    poison("!deadly", &KILLED, Wire::kill).await;
+}
+
+#[tokio::test]
+async fn an_event_that_hangs_its_worker_each_time_is_put_away_and_its_neighbours_are_answered_once() {
+    poison("!hanging", &HUNG, Wire::freeze).await;
 }
 
 #[tokio::test]
@@ -150,6 +123,41 @@ async fn die(name: String, point: Point, then: Then) {
     for (stream, messages) in [("EVENTS", 0), ("ACTIONS_TWITCH", 1), ("DEAD", 0)] {
         assert_eq!(count(&world, stream).await, Some(messages), "{name}: {stream}");
     }
+}
+
+/// An event costs one worker after the other, each started again under its name, until it is put away.
+async fn poison(line: &str, begun: &watch::Sender<u32>, end: fn(&Wire)) {
+    let world = World::start().await;
+    let mut ear = Ear::start(&world).await;
+    let mut begun = begun.subscribe();
+    let (here, near, far) = (channel(), neighbour(true), neighbour(false));
+    for (n, channel) in [(1, &here), (2, &near), (3, &far), (4, &here), (5, &here), (6, &near), (7, &far)] {
+        let text = if n == 4 { line } else { "!greet" };
+        world.store(&asked(n, text, channel), &n.to_string()).await;
+    }
+    let mut dead = Vec::new();
+    loop {
+        let wire = Wire::start(&world.nats).await;
+        let worker = start(&wire.url(), "one").await;
+        tokio::select! {
+            _ = begun.changed() => {}
+            () = until(&world, "EVENTS", 0) => {
+                worker.stop().await;
+                break;
+            }
+        }
+        end(&wire);
+        worker.kill().await;
+        dead.push(wire);
+        assert!(dead.len() < DEATHS, "it dies again and again");
+    }
+    assert!(dead.len() > 1, "once may be chance, and is tried again");
+    world.backlog("DEAD", 1).await;
+    world.backlog("ACTIONS_TWITCH", 6).await;
+    let answers = ear.heard().await;
+    let answered: Vec<_> = answers.keys().map(String::as_str).collect();
+    let others = ["twitch:1:0", "twitch:2:0", "twitch:3:0", "twitch:5:0", "twitch:6:0", "twitch:7:0"];
+    assert_eq!(answered, others);
 }
 
 /// How many frames a worker sends for one command, from its delivery up to its acknowledgement.
@@ -247,13 +255,15 @@ fn asked(n: u64, text: &str, channel: &ChannelId) -> Event {
     event
 }
 
-/// How many uses of `deadly` have begun.
-static BEGUN: std::sync::LazyLock<watch::Sender<u32>> = std::sync::LazyLock::new(watch::Sender::default);
+/// How many uses of `deadly` and of `hanging` have begun.
+static KILLED: Begun = LazyLock::new(watch::Sender::default);
+static HUNG: Begun = LazyLock::new(watch::Sender::default);
+type Begun = LazyLock<watch::Sender<u32>>;
 
-static COMMANDS: &[&Definition] = &[&DEADLY, &ENDLESS, &GREET];
-static DEADLY: Definition = Definition { name: "deadly", run: |_| Box::pin(deadly()), ..GREET };
-static ENDLESS: Definition =
-    Definition { name: "endless", run: |_| Box::pin(std::future::pending()), ..GREET };
+static COMMANDS: &[&Definition] = &[&DEADLY, &ENDLESS, &GREET, &HANGING];
+static DEADLY: Definition = Definition { name: "deadly", run: |_| Box::pin(begin(&KILLED)), ..GREET };
+static ENDLESS: Definition = Definition { name: "endless", run: |_| Box::pin(pending()), ..GREET };
+static HANGING: Definition = Definition { name: "hanging", run: |_| Box::pin(begin(&HUNG)), ..GREET };
 static GREET: Definition = Definition {
     name: "greet",
     options: &[],
@@ -267,8 +277,8 @@ async fn greet(_: &Ask) -> Result<Answer, Failure> {
     Ok(Answer::text("hello"))
 }
 
-/// The test kills whoever begins it.
-async fn deadly() -> Result<Answer, Failure> {
-    BEGUN.send_modify(|begun| *begun += 1);
-    std::future::pending().await
+/// The test ends whoever begins it.
+async fn begin(begun: &watch::Sender<u32>) -> Result<Answer, Failure> {
+    begun.send_modify(|begun| *begun += 1);
+    pending().await
 }
