@@ -8,6 +8,11 @@ use std::time::Duration;
 
 /// A connection that was good for this long was a success, and the next failure is a first one.
 const STABLE: Duration = Duration::from_secs(10);
+/// While Discord cannot be reached at all it is tried this often, so that the bot is back soon after the
+/// network is; and after so many tries as seldom as after other failures.
+const UNREACHED_PAUSES: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(250)..=Duration::from_secs(2);
+const UNREACHED_TRIES: u32 = 12;
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// After so many connections in a row on which a session could not be resumed it is given up.
@@ -66,6 +71,8 @@ pub struct Next {
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
+    /// Tries in a row at which Discord was not reached.
+    unreached: u32,
     failed_resumes: u32,
 }
 
@@ -78,6 +85,11 @@ impl Backoff {
         if end.live.is_some() {
             self.failed_resumes = 0;
         }
+        if let Why::NotConnected(_) = end.why {
+            self.unreached = self.unreached.saturating_add(1);
+            return Next { pause: self.unreached_pause(), drop_session: false, fatal: None };
+        }
+        self.unreached = 0;
         let mut next = Next { pause: self.pause(), drop_session: false, fatal: None };
         match &end.why {
             // Discord's own pause: <https://docs.discord.com/developers/events/gateway#resuming>
@@ -95,7 +107,7 @@ impl Backoff {
             },
             _ => {}
         }
-        let closed = !matches!(end.why, Why::NotConnected(_) | Why::Full | Why::Shutdown);
+        let closed = !matches!(end.why, Why::Full | Why::Shutdown);
         if end.resuming && end.live.is_none() && closed {
             self.failed_resumes += 1;
             next.drop_session |= self.failed_resumes >= MAX_RESUMES;
@@ -110,9 +122,21 @@ impl Backoff {
     /// Nothing after the first failure, then about 1, 2, 4, … s, with a random half.
     fn pause(&self) -> Duration {
         let Some(doublings) = self.failures.checked_sub(1) else { return Duration::ZERO };
-        let full = Duration::from_secs(2_u64.saturating_pow(doublings)).min(MAX_PAUSE);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
+        jittered(Duration::from_secs(2_u64.saturating_pow(doublings)).min(MAX_PAUSE))
     }
+
+    fn unreached_pause(&self) -> Duration {
+        let (first, longest) = UNREACHED_PAUSES.into_inner();
+        let doubled = |from: Duration, times: u32| from.saturating_mul(2_u32.saturating_pow(times));
+        jittered(match self.unreached.checked_sub(UNREACHED_TRIES) {
+            None => doubled(first, self.unreached.saturating_sub(1)).min(longest),
+            Some(more) => doubled(longest, more).min(MAX_PAUSE),
+        })
+    }
+}
+
+fn jittered(full: Duration) -> Duration {
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 /// What to tell of the close codes after which Discord wants nobody to come back.
@@ -123,8 +147,14 @@ pub const fn fatal(code: u16) -> Option<&'static str> {
         4004 => {
             "discord refused DISCORD_TOKEN (4004); copy the token anew from the developer portal, page Bot"
         }
-        4010 => "discord does not know this shard (4010); set DISCORD_SHARDS=auto",
-        4011 => "the bot is in too many servers for so few shards (4011); set DISCORD_SHARDS=auto",
+        4010 => {
+            "discord does not know this shard (4010); set DISCORD_SHARDS=auto, and stop all gateways of the bot \
+             before you start them"
+        }
+        4011 => {
+            "the bot is in too many servers for so few shards (4011); set DISCORD_SHARDS=auto, and stop all \
+             gateways of the bot before you start them"
+        }
         4012 => "discord does not serve this version of its gateway any more (4012); update vigie",
         4013 => "discord refused the intents (4013); update vigie",
         4014 => {
@@ -171,6 +201,20 @@ mod tests {
         let dropped: Vec<bool> =
             (0..3).map(|_| backoff.after(&end(Why::Closed(Some(1006)), None, true)).drop_session).collect();
         assert_eq!(dropped, [false, false, true]);
+    }
+
+    #[test]
+    fn a_network_that_is_away_is_tried_often_and_then_seldom() {
+        let mut backoff = Backoff::default();
+        let mut pause = || backoff.after(&end(Why::NotConnected(String::new()), None, true)).pause;
+        let soon: Vec<Duration> = (1..UNREACHED_TRIES).map(|_| pause()).collect();
+        assert!(soon[0] <= Duration::from_millis(250), "{soon:?}");
+        assert!(soon.iter().all(|pause| *pause <= Duration::from_secs(2)), "{soon:?}");
+        assert!(soon.iter().sum::<Duration>() > Duration::from_secs(8), "{soon:?}");
+        let later: Duration = (0..10).map(|_| pause()).sum();
+        assert!(later > Duration::from_secs(150), "{later:?}");
+        // What is reached and closes is slowed down as before, and nothing is due to the time before.
+        assert_eq!(backoff.after(&end(Why::Asked, Some(60), true)).pause, Duration::ZERO);
     }
 
     #[test]

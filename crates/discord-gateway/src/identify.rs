@@ -20,14 +20,21 @@ use tokio::{
 use tracing::{error, warn};
 use twilight_gateway::queue::Queue;
 
-use crate::ledger::{SessionStartLimit, Starts};
+use crate::{
+    ledger::{SessionStartLimit, Starts},
+    shards::Ours,
+};
 
 /// Between two IDENTIFYs with the same key, with a margin for what the network adds.
 const GAP: Duration = Duration::from_millis(5250);
 /// How long to wait before Discord is asked again whether the budget is back.
 const RECHECK: Duration = Duration::from_secs(5 * 60);
+/// How long a turn lasts: [`GAP`] in whole seconds, as NATS wants it.
+const TURN_LASTS: Duration = Duration::from_secs(6);
+/// A turn that was told later than this after it was asked for may begin too late, and is not used.
+const TURN_SLACK: Duration = Duration::from_millis(600);
 /// While another gateway has the turn, how long to wait before asking again.
-const TURN_PAUSE: Duration = Duration::from_millis(500);
+const TURN_PAUSE: Duration = Duration::from_millis(200);
 
 /// Takes turns with the other gateways of the bot: Discord counts IDENTIFYs of the bot, not of a process.
 #[derive(Debug)]
@@ -44,13 +51,13 @@ impl SharedTurn {
     /// Waits until nobody has identified for [`GAP`] with this key. Without NATS there is no turn: what
     /// would be read could not be stored.
     async fn wait(&self, key: usize) {
-        let (key, owner) = (format!("{}.{key}", self.key), format!("{}@{}", self.instance, unix_ms()));
-        // In whole seconds; a connection takes a while until it says IDENTIFY.
-        let lasts = GAP + Duration::from_secs(2);
+        let key = format!("{}.{key}", self.key);
         loop {
-            match self.bus.once(&key, &owner, lasts).await {
-                Ok(true) => return,
-                Ok(false) => {}
+            let asked = Instant::now();
+            let owner = format!("{}@{}", self.instance, unix_ms());
+            match self.bus.once(&key, &owner, TURN_LASTS).await {
+                Ok(true) if asked.elapsed() < TURN_SLACK => return,
+                Ok(_) => {}
                 Err(error) => warn!(%error, "waiting for the turn to IDENTIFY"),
             }
             sleep(TURN_PAUSE).await;
@@ -62,6 +69,7 @@ impl SharedTurn {
 #[derive(Debug)]
 pub struct Identify {
     turn: Option<SharedTurn>,
+    /// When the next IDENTIFY of this process may come, by key.
     keys: Vec<Arc<Turn<Instant>>>,
     starts: Starts,
     gate: Gate,
@@ -79,12 +87,22 @@ struct Refused {
     until: Instant,
 }
 
-/// The right to IDENTIFY once. Others with the same key wait until it is dropped.
+/// The right to IDENTIFY once. Others of this process with the same key wait until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     next: OwnedMutexGuard<Instant>,
+    shard: u32,
     used: Arc<Mutex<Option<Instant>>>,
-    refund: Arc<Identify>,
+    identify: Arc<Identify>,
+}
+
+/// What the connection that says IDENTIFY has to wait for when it is about to.
+#[derive(Debug)]
+struct Grant {
+    shard: u32,
+    ours: Ours,
+    used: Arc<Mutex<Option<Instant>>>,
+    identify: Arc<Identify>,
 }
 
 /// The queue of one connection, which holds what its [`Permit`] granted.
@@ -93,7 +111,7 @@ pub struct Granted(Arc<GrantedState>);
 
 #[derive(Debug, Default)]
 struct GrantedState {
-    granted: Mutex<Option<Arc<Mutex<Option<Instant>>>>>,
+    granted: Mutex<Option<Grant>>,
     parked: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -107,7 +125,8 @@ impl Identify {
         Self { turn, keys: keys.collect(), starts, gate: Gate::new() }
     }
 
-    /// Waits until `shard` may IDENTIFY. While the day's budget is down to its reserve, `on_refused`
+    /// Waits until `shard` may connect to IDENTIFY; for the turn among the gateways it waits once it is
+    /// connected, because Discord counts from one IDENTIFY to the next. While the day's budget is down to its reserve, `on_refused`
     /// is told why, and `recheck` asks Discord whether it is back.
     pub async fn permit<F>(
         self: &Arc<Self>,
@@ -118,7 +137,7 @@ impl Identify {
     where
         F: Future<Output = Option<SessionStartLimit>> + Send,
     {
-        let key = usize::try_from(shard).unwrap_or(0) % self.keys.len();
+        let key = self.key(shard);
         loop {
             self.gate.wait(shard).await;
             let next = self.keys[key].clone().lock_owned().await;
@@ -131,16 +150,17 @@ impl Identify {
                 }
             }
             // From here on what is not used is given back.
-            let permit = Permit { next, used: Arc::default(), refund: self.clone() };
+            let permit = Permit { next, shard, used: Arc::default(), identify: self.clone() };
             sleep_until(*permit.next).await;
-            if let Some(turn) = &self.turn {
-                turn.wait(key).await;
-            }
             // Meanwhile another shard may have been refused.
             if self.gate.is_open(shard) {
                 return permit;
             }
         }
+    }
+
+    fn key(&self, shard: u32) -> usize {
+        usize::try_from(shard).unwrap_or(0) % self.keys.len()
     }
 
     /// Discord refused a shard for what only a person can mend; `pause` is until the next try.
@@ -198,11 +218,13 @@ impl Gate {
 }
 
 impl Permit {
-    /// A queue that grants this one IDENTIFY.
+    /// A queue that grants this one IDENTIFY, while nobody else can have the shard.
     #[must_use]
-    pub fn queue(&self) -> Granted {
+    pub fn queue(&self, ours: Ours) -> Granted {
+        let Self { shard, used, identify, .. } = self;
         let granted = Granted::default();
-        *lock(&granted.0.granted) = Some(self.used.clone());
+        let grant = Grant { shard: *shard, ours, used: used.clone(), identify: identify.clone() };
+        *lock(&granted.0.granted) = Some(grant);
         granted
     }
 }
@@ -213,7 +235,7 @@ impl Drop for Permit {
             Some(at) => *self.next = at + GAP,
             // The connection never came so far.
             None => {
-                let identify = self.refund.clone();
+                let identify = self.identify.clone();
                 if let Ok(runtime) = Handle::try_current() {
                     runtime.spawn(async move { identify.starts.refund().await });
                 }
@@ -222,14 +244,39 @@ impl Drop for Permit {
     }
 }
 
+impl Grant {
+    /// Waits until nobody else identifies, and the shard is surely ours.
+    async fn turn(&self) {
+        let Self { shard, ours, identify, .. } = self;
+        loop {
+            ours.wait().await;
+            if let Some(turn) = &identify.turn {
+                turn.wait(identify.key(*shard)).await;
+            }
+            if ours.now() {
+                return;
+            }
+        }
+    }
+}
+
 impl Queue for Granted {
     fn enqueue(&self, _shard: u32) -> oneshot::Receiver<()> {
-        let (go, wait) = oneshot::channel();
+        let (mut go, wait) = oneshot::channel();
         match lock(&self.0.granted).take() {
-            Some(used) => {
-                *lock(&used) = Some(Instant::now());
-                // An error says that the shard is gone.
-                let _ = go.send(());
+            Some(grant) => {
+                // Ends with the connection, at the latest.
+                tokio::spawn(async move {
+                    let granted = tokio::select! {
+                        () = grant.turn() => true,
+                        () = go.closed() => false,
+                    };
+                    if granted && !go.is_closed() {
+                        *lock(&grant.used) = Some(Instant::now());
+                        // An error says that the connection has just ended; then the IDENTIFY counts as made.
+                        let _ = go.send(());
+                    }
+                });
             }
             // Dropping it would make the shard ask again at once, for ever.
             None => *lock(&self.0.parked) = Some(go),
@@ -262,10 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_grants_once_and_then_keeps_waiting() {
+    fn a_queue_without_a_grant_keeps_waiting() {
         let granted = Granted::default();
-        *lock(&granted.0.granted) = Some(Arc::default());
-        assert!(granted.enqueue(0).try_recv().is_ok());
         assert_eq!(granted.enqueue(0).try_recv(), Err(oneshot::error::TryRecvError::Empty));
     }
 }

@@ -3,8 +3,9 @@
 //! | module | owns |
 //! |---|---|
 //! | `discover` | who the bot is, where the gateway is |
-//! | `shards` | which shards run here, of those that all gateways of the bot share |
-//! | `identify`, `ledger`, `backoff`, `shard` | connections: when, with which session, for how long |
+//! | `agreement`, `shards` | how many shards there are, and which run here: all gateways of the bot share them |
+//! | `reach` | leaving everything to others while Discord cannot be reached from here |
+//! | `identify`, `ledger`, `backoff`, `shard`, `link` | connections: when, with which session, for how long |
 //! | `frame`, `facts`, `convert`, `reader` | what came in, and what it becomes |
 //! | `publish`, `cursor` | events to JetStream, and from where to resume |
 //! | `interactions` | slash commands, buttons, completions |
@@ -19,6 +20,7 @@
 //! `/readyz` and in the log, and one shard tries again every 5 minutes, for all. A gateway that has no
 //! live session for 15 minutes, for no such reason, ends itself.
 
+pub mod agreement;
 pub mod backoff;
 mod config;
 pub mod convert;
@@ -30,7 +32,9 @@ pub mod frame;
 pub mod identify;
 pub mod interactions;
 pub mod ledger;
+pub mod link;
 pub mod publish;
+pub mod reach;
 pub mod reader;
 pub mod refusals;
 pub mod render;

@@ -22,6 +22,7 @@ use twilight_http::Client;
 
 use crate::{
     Config,
+    agreement::{Agreement, Wish},
     cursor::Progress,
     discover::{Discover, Identity},
     execute::Executor,
@@ -31,6 +32,7 @@ use crate::{
     interactions::{self, Answerer},
     ledger::Starts,
     publish::Publisher,
+    reach::{self, Reach, Yielding},
     reader::{self, Reader},
     rest::{Rest, RestError, Trouble},
     shard::{self, INTENTS, Shard, Shared as Common},
@@ -73,6 +75,8 @@ struct Parts {
     /// What this gateway owns of what all gateways of the bot share, once it is known which bot it is.
     lease: OnceLock<Arc<Lease>>,
 }
+
+type Wants = BTreeMap<String, Handover>;
 
 /// Runs the gateway until the service is asked to stop.
 ///
@@ -158,6 +162,11 @@ async fn unless_stopped<T>(
     }
 }
 
+/// What is taken from others once they have let go of it.
+fn wants(names: impl Iterator<Item = String>) -> Wants {
+    names.map(|name| (name, Handover::DrainFirst)).collect()
+}
+
 impl Parts {
     async fn serve(self: Arc<Self>, config: Config) -> anyhow::Result<()> {
         let shutdown = self.ctx.shutdown.clone();
@@ -169,6 +178,10 @@ impl Parts {
             () = shutdown.cancelled() => Ok(()),
         };
         shutdown.cancel();
+        if let Some(lease) = self.lease.get() {
+            // The others take each thing over as soon as it is let go of.
+            lease.retire();
+        }
         // What is still running when the time is over is aborted with the set.
         let stopped = timeout(STOP_LIMIT, async {
             let mut outcome = outcome;
@@ -198,9 +211,10 @@ impl Parts {
             api_url: config.api_url.clone(),
         };
         let (identity, gateway) = (discover.identity().await?, discover.gateway().await?);
-        let count = config.shards.unwrap_or(gateway.shards).max(1);
-        info!(application = %identity.application, shards = count, "discord");
-        let lease = self.join(identity, count).await?;
+        let wish = config.shards.map_or(Wish::Recommended(gateway.shards.max(1)), Wish::Exactly);
+        info!(application = %identity.application, shards = ?wish, "discord");
+        let wanted = watch::Sender::new(wants(actions::resources()));
+        let lease = self.join(identity, wanted.subscribe()).await?;
         self.start_actions(lease.clone());
         self.start_slash(&config, identity).await?;
 
@@ -214,12 +228,13 @@ impl Parts {
         let starts = Starts::open(gateway.session_start_limit, self.session.clone(), key).await;
         let identify = Identify::new(gateway.session_start_limit.max_concurrency, starts, Some(turn));
         let twilight = ConfigBuilder::new(self.token(&config), INTENTS).queue(Granted::default()).build();
-        let shared = Common {
+        let common = Common {
             twilight,
             fixed_url: config.gateway_url.is_some(),
             gateway_url: config.gateway_url.clone().unwrap_or(gateway.url),
             identify: Arc::new(identify),
             recheck: Arc::new(discover),
+            reach: Arc::new(Reach::default()),
         };
         let context = reader::Context {
             facts: Arc::new(Facts::new(self.rest.clone(), self.builder.clone())),
@@ -235,16 +250,15 @@ impl Parts {
             deferred: Arc::new(Semaphore::new(interactions::MAX_DEFERRED)),
             shutdown: self.ctx.shutdown.clone(),
         };
-        let (parts, of) = (self.clone(), lease.clone());
-        let start: shards::Start = Box::new(move |id, stop| {
-            let ours = Ours::new(of.clone(), id, count);
-            let shard =
-                parts.clone().shard((id, count), shared.clone(), ours, context.clone(), identity, stop);
-            Box::pin(shard)
-        });
-        let shards = Shards::new(lease, count, self.stats.clone(), start);
+        let agreement = Agreement {
+            kv: self.session.clone(),
+            key: format!("discord.{}.shards", identity.application),
+            instance: self.ctx.instance.clone(),
+            wish,
+            lease,
+        };
         let mut running = JoinSet::new();
-        running.spawn(shards.run(self.ctx.shutdown.clone()));
+        running.spawn(self.clone().read(agreement, wanted, common, context, identity));
         // The shards own all that is left of `context`: once the last one has ended, the answerer does.
         running.spawn(async move {
             answerer.run(asked).await;
@@ -253,15 +267,61 @@ impl Parts {
         Ok(running)
     }
 
-    /// Shares the shards and the partitions of actions with the other gateways of the bot.
-    async fn join(&self, identity: Identity, count: u32) -> anyhow::Result<Arc<Lease>> {
-        let shards = (0..count).map(|shard| shards::resource(shard, count));
-        let resources: BTreeMap<_, _> =
-            shards.chain(actions::resources()).map(|name| (name, Handover::DrainFirst)).collect();
-        // They do not change while this process runs; the lease keeps the last value.
-        let (_, resources) = watch::channel(resources);
+    /// Reads the shards that are ours, of as many as all gateways have agreed on.
+    async fn read(
+        self: Arc<Self>,
+        agreement: Agreement,
+        wanted: watch::Sender<Wants>,
+        common: Common,
+        context: reader::Context,
+        identity: Identity,
+    ) -> anyhow::Result<()> {
+        let tell = |reason| self.stats.stand_aside(reason);
+        let Some(count) = self.ctx.shutdown.run_until_cancelled(agreement.reach(tell)).await else {
+            return Ok(());
+        };
+        wanted.send_modify(|wanted| {
+            wanted.extend(wants((0..count).map(|shard| shards::resource(shard, count))));
+        });
+        let (twilight, url) = (common.twilight.clone(), common.gateway_url.clone());
+        let yielding = Yielding {
+            reach: common.reach.clone(),
+            lease: agreement.lease.clone(),
+            stats: self.stats.clone(),
+            probe: Box::new(move || Box::pin(reach::probe(twilight.clone(), url.clone()))),
+        };
+        let (parts, lease) = (self.clone(), agreement.lease.clone());
+        let start: shards::Start = Box::new(move |id, stop| {
+            let ours = Ours::new(lease.clone(), id, count);
+            let shard =
+                parts.clone().shard((id, count), common.clone(), ours, context.clone(), identity, stop);
+            Box::pin(shard)
+        });
+        let shards = Shards::new(agreement.lease.clone(), count, self.stats.clone(), start);
+        let stop = self.ctx.shutdown.child_token();
+        let reading = async {
+            let outcome = shards.run(stop.clone()).await;
+            stop.cancel();
+            outcome
+        };
+        let watching = async {
+            let outcome = tokio::select! {
+                overruled = agreement.keep(count) => Err(overruled),
+                () = stop.cancelled() => return Ok(()),
+                () = yielding.run() => Ok(()),
+            };
+            stop.cancel();
+            outcome
+        };
+        let (read, watched) = tokio::join!(reading, watching);
+        agreement.withdraw().await;
+        watched.and(read)
+    }
+
+    /// Shares what there is to do with the other gateways of the bot.
+    async fn join(&self, identity: Identity, wanted: watch::Receiver<Wants>) -> anyhow::Result<Arc<Lease>> {
         let group = format!("discord-{}", identity.application);
-        let lease = Arc::new(self.bus.join(&group, &self.ctx.instance, resources).await?);
+        let lease = Arc::new(self.bus.join(&group, &self.ctx.instance, wanted).await?);
         let rest = self.rest.clone();
         let heard = move |holding: &Holding| {
             // What Discord grants the bot is for all of them.

@@ -6,10 +6,9 @@
 //! slow or away, the connection is closed with 4000, which keeps the session, and resumed once there
 //! is room: Discord keeps what is missed for some minutes, this process does not.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
-use futures_util::StreamExt;
 use service::chain;
 use tokio::{
     sync::mpsc,
@@ -18,8 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use twilight_gateway::{
-    CloseFrame, Config as TwilightConfig, ConfigBuilder, Intents, Message, Session, Shard as Connection,
-    ShardId, error::ReceiveMessageErrorType,
+    Config as TwilightConfig, ConfigBuilder, Intents, Message, Session, ShardId,
+    error::ReceiveMessageErrorType,
 };
 
 use crate::{
@@ -29,7 +28,9 @@ use crate::{
     frame::{self, Header},
     identify::{Granted, Identify, Permit},
     ledger::SessionStartLimit,
+    link::Link,
     publish::Item,
+    reach::Reach,
     reader::{Reader, Taken},
     shards::Ours,
 };
@@ -43,8 +44,6 @@ pub const INTENTS: Intents = Intents::GUILDS
 pub const QUEUE: usize = 1024;
 /// After a stop for lack of room, reading goes on when so much of the queue is free.
 const ROOM: usize = QUEUE / 2;
-/// Frames that are read past before a connection is left; there is rarely one.
-const MAX_PARTING_FRAMES: usize = 4096;
 /// How often the state of a connection is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a connection may take to become a live session, the wait for heartbeats aside.
@@ -68,6 +67,8 @@ pub struct Shared {
     pub identify: Arc<Identify>,
     /// Asks Discord how many session starts are left.
     pub recheck: Arc<dyn Recheck>,
+    /// Whether Discord can be reached.
+    pub reach: Arc<Reach>,
 }
 
 /// Asks Discord how many session starts are left.
@@ -110,12 +111,18 @@ impl Shard {
     /// # Errors
     /// When Discord refuses the token: a restart reads the setting again.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let outcome = self.stay_connected(&stop).await;
+        self.shared.reach.rests(self.id.number());
+        outcome
+    }
+
+    async fn stay_connected(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             let permit = tokio::select! {
                 permit = self.turn() => permit,
                 () = stop.cancelled() => return Ok(()),
             };
-            let end = self.connection(permit, &stop).await;
+            let end = self.connection(permit, stop).await;
             if end.why == Why::Shutdown {
                 return Ok(());
             }
@@ -153,7 +160,10 @@ impl Shard {
 
     async fn permit(&self) -> Permit {
         let stats = self.reader.stats();
-        let refused = |words| stats.shard_waits(self.id.number(), words);
+        let refused = |words| {
+            self.shared.reach.rests(self.id.number());
+            stats.shard_waits(self.id.number(), words);
+        };
         let recheck = || self.shared.recheck.recheck();
         self.shared.identify.permit(self.id.number(), refused, recheck).await
     }
@@ -207,7 +217,8 @@ impl Shard {
 
     /// Connects and reads until the connection ends.
     async fn connection(&mut self, permit: Option<Permit>, stop: &CancellationToken) -> End {
-        let mut connection = Connection::with_config(self.id, self.twilight(permit.as_ref()));
+        let mut link = Link::new(self.id, self.twilight(permit.as_ref()));
+        self.shared.reach.trying(self.id.number());
         self.reader.resuming();
         let mut permit = permit;
         let now = Instant::now();
@@ -226,8 +237,8 @@ impl Shard {
         let why = loop {
             let ending = tokio::select! {
                 () = &mut stop => Some(Why::Shutdown),
-                _ = look.tick() => self.look(&connection, &life),
-                message = connection.next() => match message {
+                _ = look.tick() => self.look(&link, &life),
+                message = link.next() => match message {
                     Some(Ok(Message::Text(frame))) => {
                         let ending = self.frame(&frame, &mut life);
                         if life.live_since.is_some() {
@@ -252,7 +263,7 @@ impl Shard {
                 },
             };
             if let Some(why) = ending {
-                part(&mut connection).await;
+                link.part().await;
                 break why;
             }
         };
@@ -261,7 +272,7 @@ impl Shard {
     }
 
     fn twilight(&self, permit: Option<&Permit>) -> TwilightConfig<Granted> {
-        let queue = permit.map(Permit::queue).unwrap_or_default();
+        let queue = permit.map(|permit| permit.queue(self.ours.clone())).unwrap_or_default();
         let mut builder = ConfigBuilder::from(self.shared.twilight.clone())
             .queue(queue)
             .proxy_url(self.shared.gateway_url.clone());
@@ -311,6 +322,7 @@ impl Shard {
                 struct Hello {
                     heartbeat_interval: u64,
                 }
+                self.shared.reach.reached(self.id.number());
                 let hello = frame::data::<Hello>(frame).ok();
                 life.heartbeat = hello.map(|hello| Duration::from_millis(hello.heartbeat_interval));
                 life.acknowledged = Instant::now();
@@ -322,9 +334,9 @@ impl Shard {
     }
 
     /// Looks at the connection as a whole; says why it is to be ended, if it is.
-    fn look(&self, connection: &Connection<Granted>, life: &Life) -> Option<Why> {
-        if let Some(last) = connection.latency().recent().first() {
-            self.reader.stats().set_latency(self.id.number(), last.as_secs_f64() * 1000.0);
+    fn look(&self, link: &Link, life: &Life) -> Option<Why> {
+        if let Some(latency_ms) = link.latency_ms() {
+            self.reader.stats().set_latency(self.id.number(), latency_ms);
         }
         // A first heartbeat comes after up to one interval, its acknowledgement soon after. twilight
         // takes any event for a sign of life, which a half-dead gateway gives too.
@@ -332,20 +344,4 @@ impl Shard {
         let never_live = life.live_since.is_none() && life.started.elapsed() > LIVE_LIMIT;
         (silent || never_live).then_some(Why::Zombie)
     }
-}
-
-/// Closes with 4000, which keeps the session, and goes. The answer is not waited for: when the other
-/// side hangs up without one, twilight would connect anew at once.
-async fn part(connection: &mut Connection<Granted>) {
-    connection.close(CloseFrame::RESUME);
-    poll_fn(|cx| {
-        for _ in 0..MAX_PARTING_FRAMES {
-            match connection.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(Message::Text(_)))) => {}
-                Poll::Ready(_) | Poll::Pending => break,
-            }
-        }
-        Poll::Ready(())
-    })
-    .await;
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -9,12 +10,17 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use bus::{Holding, Lease};
 use futures_util::future::BoxFuture;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::stats::Stats;
 
+/// How long it may take until it is known which shards are ours. A gateway with none is ready only then.
+const SHARE_OUT_LIMIT: Duration = Duration::from_secs(1);
 /// How often the clock is looked at while a shard is waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -74,12 +80,14 @@ impl Shards {
         Self { lease, count, stats, start, running: JoinSet::new(), tokens: BTreeMap::new() }
     }
 
-    /// Starts and stops shards as the lease says, until `shutdown`; then stops them all and waits.
+    /// Starts and stops shards as the lease says, until `shutdown`; then stops them all, and leaves each to
+    /// the others as soon as it has stopped and its cursor is kept.
     ///
     /// # Errors
     /// When a shard failed, or another process took this one's name.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut held = self.lease.held();
+        let mut shared_out = pin!(sleep(SHARE_OUT_LIMIT));
         let outcome = loop {
             let holding = held.borrow_and_update().clone();
             if holding.replaced {
@@ -89,8 +97,13 @@ impl Shards {
             }
             if !holding.fenced {
                 self.adjust(&holding);
+                let ours: BTreeSet<u32> = self.tokens.keys().copied().collect();
+                if !ours.is_empty() || shared_out.is_elapsed() {
+                    self.stats.set_owned(&ours);
+                }
             }
             tokio::select! {
+                () = &mut shared_out, if !shared_out.is_elapsed() => {}
                 changed = held.changed() => changed.context("the lease has ended")?,
                 Some(ended) = self.running.join_next() => match ended {
                     Ok((shard, Ok(()))) if self.is_stopping(shard) => self.left(shard),
@@ -106,6 +119,9 @@ impl Shards {
         }
         let mut outcome = outcome;
         while let Some(ended) = self.running.join_next().await {
+            if let Ok((shard, _)) = ended {
+                self.lease.release(&resource(shard, self.count));
+            }
             outcome = outcome.and(ended.map_err(anyhow::Error::from).and_then(|(_, outcome)| outcome));
         }
         outcome
@@ -114,7 +130,6 @@ impl Shards {
     /// While the membership is confirmed: begins what is ours, ends what is not, and lets go of what is
     /// asked for and has ended.
     fn adjust(&mut self, holding: &Holding) {
-        let mut ours = BTreeSet::new();
         for shard in 0..self.count {
             let name = resource(shard, self.count);
             let (owned, asked) = (holding.owned.contains(&name), holding.asked.contains(&name));
@@ -124,11 +139,7 @@ impl Shards {
                 (false, None) if asked => self.lease.release(&name),
                 (true, Some(_)) | (false, None) => {}
             }
-            if self.tokens.contains_key(&shard) {
-                ours.insert(shard);
-            }
         }
-        self.stats.set_owned(&ours);
     }
 
     fn begin(&mut self, shard: u32) {

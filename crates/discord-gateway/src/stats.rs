@@ -57,6 +57,8 @@ struct Board {
     /// Whether it is known which are.
     shared_out: bool,
     trouble: Option<String>,
+    /// Why no shards are read here, although there are some.
+    aside: Option<String>,
     /// When the platform's component went down; `None` while it is up.
     down_since: Option<Instant>,
     /// When a shard came up last, or there was no reason for any to.
@@ -121,6 +123,7 @@ impl Stats {
                 shards: BTreeMap::new(),
                 shared_out: false,
                 trouble: None,
+                aside: None,
                 down_since: Some(now),
                 moved_at: now,
                 ready: 0,
@@ -218,6 +221,11 @@ impl Stats {
         self.change(|board| board.trouble = words);
     }
 
+    /// Why this gateway reads no shards, which a restart would not change; `None`: it may.
+    pub fn stand_aside(&self, reason: Option<String>) {
+        self.change(|board| board.aside = reason);
+    }
+
     fn shard(&self, shard: u32, work: impl FnOnce(&mut ShardState)) {
         self.change(|board| {
             if let Some(state) = board.shards.get_mut(&shard) {
@@ -247,7 +255,7 @@ impl Stats {
     fn tell(&self, board: &mut Board, ready: usize) {
         let (now, count) = (Instant::now(), board.shards.len());
         let down = board.shards.iter().find(|(_, shard)| !shard.reason.is_empty());
-        let reason = match (&board.trouble, down) {
+        let reason = match (board.trouble.as_ref().or(board.aside.as_ref()), down) {
             (Some(trouble), _) => trouble.clone(),
             (None, Some((shard, state))) => {
                 format!("shard {shard} ({ready} of {count} ready): {}", state.reason)
@@ -259,7 +267,8 @@ impl Stats {
             (None, None) => return,
         };
         let down_since = *board.down_since.get_or_insert(now);
-        let waits = board.trouble.is_some() || board.shards.values().any(|shard| shard.waits);
+        let kept_back = board.trouble.is_some() || board.aside.is_some();
+        let waits = kept_back || board.shards.values().any(|shard| shard.waits);
         if waits || ready > board.ready || down_since == now {
             board.moved_at = now;
         }

@@ -28,6 +28,10 @@ pub enum Behave {
     ReadyThenClose(u16),
     /// Opcode 9.
     InvalidSession(bool),
+    /// Ends the connection without a word.
+    HangUp,
+    /// The same, instead of HELLO.
+    HangUpAtOnce,
 }
 
 #[derive(Clone)]
@@ -95,6 +99,9 @@ async fn connect(State(fake): State<Fake>, upgrade: WebSocketUpgrade) -> Respons
 
 async fn serve(fake: Fake, mut socket: WebSocket) {
     fake.0.connects.fetch_add(1, Ordering::SeqCst);
+    if fake.0.identify == Behave::HangUpAtOnce {
+        return;
+    }
     let hello = json!({"op": 10, "d": {"heartbeat_interval": 45_000}, "s": null, "t": null});
     if send(&mut socket, &hello).await.is_err() {
         return;
@@ -127,6 +134,7 @@ async fn serve(fake: Fake, mut socket: WebSocket) {
                 Ok(()) => close(&mut socket, code).await,
                 error => error,
             },
+            Behave::HangUp | Behave::HangUpAtOnce => return,
             Behave::InvalidSession(resumable) => send(&mut socket, &json!({"op": 9, "d": resumable})).await,
         };
         if outcome.is_err() {

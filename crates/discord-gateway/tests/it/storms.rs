@@ -95,6 +95,27 @@ async fn closes_right_after_ready_are_answered_more_and_more_slowly() {
     storm.gateway.stop().await.unwrap();
 }
 
+/// What a proxy or a load balancer does when it is restarted; twilight takes it for no end of a connection.
+#[tokio::test]
+async fn hang_ups_without_a_close_frame_are_answered_more_and_more_slowly() {
+    for resuming in [false, true] {
+        let storm = Storm::start(Behave::HangUp, Behave::HangUp, resuming).await;
+        let (connects, identifies, resumes) = storm.watch().await;
+        assert!((1..=6).contains(&connects), "{connects} connects");
+        assert!(identifies + resumes <= connects, "{identifies} identifies, {resumes} resumes");
+        storm.gateway.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn hang_ups_instead_of_a_hello_are_answered_more_and_more_slowly() {
+    let storm = Storm::start(Behave::HangUpAtOnce, Behave::Well, false).await;
+    let (connects, ..) = storm.watch().await;
+    // Some are made before it is noticed that one was not the first.
+    assert!((2..=250).contains(&connects), "{connects} connects");
+    storm.gateway.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_a_person_must_mend_is_said_and_not_retried_at_once() {
     for (code, words) in [(4014, "Message Content Intent"), (4013, "intents"), (4011, "DISCORD_SHARDS")] {
