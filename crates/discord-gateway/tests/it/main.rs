@@ -12,4 +12,5 @@ mod limits;
 mod restart;
 mod rig;
 mod settings;
+mod several;
 mod storms;
