@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use async_nats::{RequestErrorKind, SubscribeError};
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt};
 use protocol::{DecodeError, Versioned};
+use tokio::{task::unconstrained, time::timeout};
+use tracing::warn;
 
 use crate::{
     connect::Bus,
     message::{Incoming, trace_headers},
 };
+
+/// Questions that may be on their way to one who stops.
+const ON_THE_WAY: usize = 64;
+/// How long stopping may take.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +63,17 @@ pub enum RespondError {
     Publish(#[from] async_nats::PublishError),
 }
 
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// Questions that come in.
 #[derive(Debug)]
 pub struct Requests {
     bus: Bus,
     subscriber: async_nats::Subscriber,
+    /// A subject that is served, and of which nobody expects an answer.
+    idle: String,
+    /// All that came, also what was passed by.
+    came: usize,
 }
 
 /// One question.
@@ -98,13 +112,14 @@ impl Bus {
         }
     }
 
-    /// Serves a subject as one of `group`: each question goes to one of them.
+    /// Serves all subjects below `subject`, such as `interaction`, as one of `group`: each question goes to one
+    /// of them.
     ///
     /// # Errors
     /// When the subject or group is none, or the connection is closed.
     pub async fn serve(&self, subject: &str, group: &str) -> Result<Requests, SubscribeError> {
-        let subscriber = self.client.queue_subscribe(subject.to_owned(), group.to_owned()).await?;
-        Ok(Requests { bus: self.clone(), subscriber })
+        let subscriber = self.client.queue_subscribe(format!("{subject}.>"), group.to_owned()).await?;
+        Ok(Requests { bus: self.clone(), subscriber, idle: format!("{subject}.none"), came: 0 })
     }
 }
 
@@ -113,18 +128,48 @@ impl Requests {
     /// passed by.
     pub async fn next(&mut self) -> Option<Request> {
         loop {
-            let mut message = self.subscriber.next().await?;
-            if let Some(reply) = message.reply.take() {
-                let bus = self.bus.clone();
-                return Some(Request { incoming: Incoming::from_nats(message), bus, reply });
+            let message = self.subscriber.next().await?;
+            if let Some(request) = self.read(message) {
+                return Some(request);
             }
         }
     }
 
-    /// Takes no more questions; those already here are still given by [`next`](Self::next).
-    pub async fn stop(&mut self) {
-        // An error says that the connection is closed, and then no more questions come either.
-        let _ = self.subscriber.drain().await;
+    fn read(&mut self, mut message: async_nats::Message) -> Option<Request> {
+        self.came += 1;
+        let reply = message.reply.take()?;
+        Some(Request { incoming: Incoming::from_nats(message), bus: self.bus.clone(), reply })
+    }
+
+    /// Takes no more questions, and gives those that had been asked of us by then. While NATS is away, or
+    /// does not answer within a second, some are missing: whoever asked is told by the gateway in the end.
+    pub async fn stop(mut self) -> Vec<Request> {
+        let mut left = Vec::new();
+        while let Some(Some(message)) = unconstrained(self.subscriber.next()).now_or_never() {
+            left.extend(self.read(message));
+        }
+        // A client that only ceases to listen loses what the server has sent meanwhile. Both can count: the
+        // subscription ends after so many messages more, and is filled up to that. They go to all of the
+        // group, who pass them by, until enough have come here.
+        let end = async {
+            self.subscriber.unsubscribe_after((self.came + ON_THE_WAY) as u64).await?;
+            loop {
+                for _ in 0..ON_THE_WAY {
+                    self.bus.client.publish(self.idle.clone(), Bytes::new()).await?;
+                }
+                self.bus.round_trip().await;
+                while let Some(next) = unconstrained(self.subscriber.next()).now_or_never() {
+                    let Some(message) = next else { return Ok::<_, Source>(()) };
+                    left.extend(self.read(message));
+                }
+            }
+        };
+        match timeout(STOP_LIMIT, end).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "questions that were on their way are lost"),
+            Err(_) => warn!("NATS does not answer; questions that were on their way are lost"),
+        }
+        left
     }
 }
 

@@ -15,15 +15,13 @@ use crate::{
 };
 
 /// Interactions of all communities.
-pub const SUBJECT: &str = "interaction.>";
+pub const SUBJECT: &str = "interaction";
 /// The group that shares them: each is asked of one worker.
 pub const GROUP: &str = "workers";
 /// How many are answered at a time; others wait in the client's buffer.
 const RUNNING: usize = 64;
 /// How long a command may take. The gateway defers by itself after two seconds.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
-/// How long to wait at the end for questions that are on their way.
-const LAST_QUESTIONS: Duration = Duration::from_secs(1);
 
 /// Answers until the shutdown, then what is still asked of this worker.
 pub async fn serve(worker: &Arc<Worker>, mut requests: Requests, shutdown: &CancellationToken) {
@@ -39,10 +37,7 @@ pub async fn serve(worker: &Arc<Worker>, mut requests: Requests, shutdown: &Canc
             },
         }
     }
-    requests.stop().await;
-    // What was on its way still comes, unless NATS is away.
-    let limit = tokio::time::Instant::now() + LAST_QUESTIONS;
-    while let Ok(Some(request)) = tokio::time::timeout_at(limit, requests.next()).await {
+    for request in requests.stop().await {
         running.spawn(answer(Arc::clone(worker), request));
     }
     while running.join_next().await.is_some() {}

@@ -16,8 +16,8 @@ use commands::{Passed, chat_actions};
 use lanes::Lanes;
 use partitions::{Board, Ground, Partitions};
 use protocol::{
-    Action, ChannelId, DropReason, Event, EventBody, MessageId, Outcome, OutcomeBody, Platform, VERSION,
-    subject,
+    ACTION_LIFE_MS, Action, COMMAND_LIFE_MS, ChannelId, DropReason, Event, EventBody, MessageId, Outcome,
+    OutcomeBody, Platform, VERSION, subject,
 };
 use tokio::{
     sync::Semaphore,
@@ -43,10 +43,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 /// How long the commands of a partition that is left may take to end. The next worker runs what is cut, and
 /// what was stored of its answer is not stored again.
 const DRAIN_LIMIT: Duration = COMMAND_LIMIT;
-/// A question older than this is not answered: the chat has moved on.
-const TOO_OLD: Duration = Duration::from_secs(60);
-/// A late answer is worse than none.
-const ACTION_LIFE: Duration = Duration::from_secs(30);
 /// How often an event is tried before it is put away. A worker that dies of it does so only so often.
 const MAX_ATTEMPTS: u32 = 4;
 /// Before actions that could not be stored are stored again.
@@ -184,7 +180,7 @@ impl Partition {
             job.delivery.ack().await;
             return;
         };
-        let expires_at_ms = service::clock::unix_ms() + millis(ACTION_LIFE);
+        let expires_at_ms = service::clock::unix_ms() + ACTION_LIFE_MS;
         let actions =
             chat_actions(&job.event, &job.channel, &job.message, vec![answer.content], expires_at_ms);
         for action in &actions {
@@ -264,8 +260,8 @@ async fn publish(
 
 /// By how much a question is too old, by the platform's clock and this machine's.
 fn too_late(event: &Event) -> Option<Duration> {
-    let age = Duration::from_millis(service::clock::unix_ms().saturating_sub(event.at_ms));
-    (age > TOO_OLD).then_some(age)
+    let age_ms = service::clock::unix_ms().saturating_sub(event.at_ms);
+    (age_ms > COMMAND_LIFE_MS).then_some(Duration::from_millis(age_ms))
 }
 
 async fn drop_late(worker: &Worker, job: &Job, age: Duration, trace: &str) {
@@ -274,7 +270,7 @@ async fn drop_late(worker: &Worker, job: &Job, age: Duration, trace: &str) {
         "asked {} s ago by the platform's clock, and answers are given for {} s; if it was asked just now, \
          set the clock of this machine",
         age.as_secs(),
-        TOO_OLD.as_secs()
+        COMMAND_LIFE_MS / 1000
     );
     warn!(event_id = %job.event.id, detail, "command is too old");
     tell_dropped(worker, job, DropReason::Expired, detail, Some(trace)).await;
@@ -310,10 +306,4 @@ const fn reason(passed: Passed) -> &'static str {
         Passed::NotOpen => "not_open",
         Passed::Bot => "bot",
     }
-}
-
-// Constants of seconds fit.
-#[allow(clippy::cast_possible_truncation)]
-const fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use bus::RequestError;
+use bus::{RequestError, Requests};
 use protocol::Catalogue;
 use testkit::Nats;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn nobody_is_known_at_once_and_somebody_answers() {
@@ -17,7 +18,7 @@ async fn nobody_is_known_at_once_and_somebody_answers() {
     };
     assert!(matches!(ask().await, Err(RequestError::NoResponders { .. })));
 
-    let mut requests = bus.serve("interaction.>", "workers").await.unwrap();
+    let mut requests = bus.serve("interaction", "workers").await.unwrap();
     let answer = async {
         let request = requests.next().await.unwrap();
         assert!(request.trace().is_some());
@@ -32,9 +33,46 @@ async fn nobody_is_known_at_once_and_somebody_answers() {
 async fn one_who_takes_the_question_and_says_nothing_times_out() {
     let nats = Nats::start().await;
     let bus = nats.bus("test").await;
-    let _silent = bus.serve("interaction.>", "workers").await.unwrap();
+    let _silent = bus.serve("interaction", "workers").await.unwrap();
     let within = Duration::from_millis(50);
     let subject = "interaction.discord.1".to_owned();
     let answer = bus.request::<_, Catalogue>(subject, &crate::payload(), within, None).await;
     assert!(matches!(answer, Err(RequestError::TimedOut { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn one_of_several_stops_and_no_question_is_lost() {
+    const ROUNDS: usize = 100;
+    let nats = Nats::start().await;
+    let (bus, gateway) = (nats.bus("test").await, nats.bus("gateway").await);
+    let staying = bus.serve("interaction", "workers").await.unwrap();
+    tokio::spawn(answer(staying, None));
+    let stop = CancellationToken::new();
+    let asking = tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        loop {
+            let ask = async |n: usize| {
+                let (subject, within) = (format!("interaction.discord.{n}"), Duration::from_secs(5));
+                gateway.request::<_, Catalogue>(subject, &crate::payload(), within, None).await.unwrap()
+            };
+            futures_util::future::join_all((0..32).map(ask)).await;
+        }
+    }));
+    for _ in 0..ROUNDS {
+        let leaving = bus.serve("interaction", "workers").await.unwrap();
+        answer(leaving, Some(fastrand::usize(0..20))).await;
+    }
+    assert!(!asking.is_finished(), "every question was answered");
+    stop.cancel();
+    asking.await.unwrap();
+}
+
+/// Answers so many questions and stops, or answers for ever.
+async fn answer(mut requests: Requests, count: Option<usize>) {
+    for _ in 0..count.unwrap_or(usize::MAX) {
+        let request = requests.next().await.unwrap();
+        request.respond(&crate::payload()).await.unwrap();
+    }
+    for request in requests.stop().await {
+        request.respond(&crate::payload()).await.unwrap();
+    }
 }

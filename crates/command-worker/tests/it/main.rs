@@ -5,6 +5,7 @@
 mod events;
 mod interactions;
 mod life;
+mod order;
 mod points;
 mod sample;
 mod world;

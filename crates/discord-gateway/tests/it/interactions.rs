@@ -78,7 +78,7 @@ fn reply(text: &str, ephemeral: bool) -> InteractionResponse {
 }
 
 async fn workers(rig: &Rig) -> Requests {
-    let requests = rig.bus.serve("interaction.>", "workers").await.unwrap();
+    let requests = rig.bus.serve("interaction", "workers").await.unwrap();
     rig.bus.round_trip().await;
     requests
 }

@@ -1,0 +1,104 @@
+//! Workers come, stop, die and stand still at random while people talk: every question is answered once,
+//! and in each channel in the order in which they were asked.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use bus::Subscription;
+use command_worker::Config;
+use protocol::{Action, ChannelId, EventBody, Rank};
+use testkit::Wire;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{SOON, Worker, World, event, said};
+
+const CHANNELS: u64 = 12;
+const QUESTIONS: u64 = 400;
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A lease has run out, and its owner is replaced.
+const TAKEN_OVER: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn answers_keep_their_order_while_workers_come_and_go() {
+    let world = World::start().await;
+    let replies = world.bus.subscribe("action.>").await.unwrap();
+    world.bus.round_trip().await;
+    let heard = tokio::spawn(listen(replies));
+    let all_asked = CancellationToken::new();
+    let coming_and_going = come_and_go(&world, &all_asked);
+    let asking = async {
+        for n in 0..QUESTIONS {
+            let mut question = event(n, &format!("!echo {n}"), Rank::Moderator);
+            let EventBody::Command(command) = &mut question.body else { unreachable!("made as a command") };
+            command.message.channel = ChannelId::from(100 + n % CHANNELS);
+            world.store(&question, &n.to_string()).await;
+            sleep(PAUSE).await;
+        }
+        all_asked.cancel();
+    };
+    tokio::join!(asking, coming_and_going);
+    let last = worker(&world).await.0;
+    let heard = timeout(4 * SOON, heard).await.expect("everything is answered").unwrap();
+    last.stop().await;
+    for (channel, numbers) in heard {
+        let first = (0..CHANNELS).find(|n| ChannelId::from(100 + n) == channel).unwrap();
+        let expected: Vec<u64> = (first..QUESTIONS).step_by(usize::try_from(CHANNELS).unwrap()).collect();
+        assert_eq!(numbers, expected, "channel {channel}");
+    }
+}
+
+/// The answers as they are stored: one that is published again is not stored again.
+async fn listen(mut replies: Subscription) -> BTreeMap<ChannelId, Vec<u64>> {
+    let (mut heard, mut known) = (BTreeMap::<_, Vec<u64>>::new(), HashSet::new());
+    while known.len() < usize::try_from(QUESTIONS).unwrap() {
+        let action: Action = replies.next().await.unwrap().decode().unwrap();
+        if known.insert(action.id.clone()) {
+            let number = said(&action).parse().unwrap();
+            heard.entry(action.channel).or_default().push(number);
+        }
+    }
+    heard
+}
+
+/// One to four workers at a time.
+async fn come_and_go(world: &World, enough: &CancellationToken) {
+    let mut workers = vec![worker(world).await];
+    loop {
+        workers.push(worker(world).await);
+        sleep(Duration::from_millis(fastrand::u64(0..900))).await;
+        if enough.is_cancelled() {
+            break;
+        }
+        while workers.len() > fastrand::usize(1..4) {
+            let (gone, wire) = workers.swap_remove(fastrand::usize(..workers.len()));
+            match fastrand::u8(..3) {
+                0 => gone.stop().await,
+                1 => {
+                    wire.kill();
+                    gone.kill().await;
+                }
+                // It stands still until another has taken over, and ends when it finds that out.
+                _ => {
+                    wire.freeze();
+                    sleep(TAKEN_OVER).await;
+                    wire.thaw();
+                    gone.stop().await;
+                }
+            }
+        }
+    }
+    for (worker, _) in workers {
+        worker.stop().await;
+    }
+}
+
+async fn worker(world: &World) -> (Worker, Wire) {
+    let wire = Wire::start(&world.nats).await;
+    let config = Config { nats_url: wire.url(), ..Config::default() };
+    let worker = world.worker_with(config, commands::ALL).await;
+    (worker, wire)
+}
