@@ -27,6 +27,8 @@ pub struct Settings {
     pub helix_status: u16,
     /// How many of the next Helix requests are answered `helix_status`.
     pub helix_failures: u32,
+    /// What a Helix request asks for is done all the same, before it fails or is held back.
+    pub helix_done: bool,
     /// Milliseconds that every Helix answer is held back.
     pub helix_slow_ms: u64,
     /// Status of the next OAuth answers, while `oauth_failures` is above 0.
@@ -53,6 +55,8 @@ pub struct Change {
     pub helix_status: Option<u16>,
     /// See [`Settings::helix_failures`].
     pub helix_failures: Option<u32>,
+    /// See [`Settings::helix_done`].
+    pub helix_done: Option<bool>,
     /// See [`Settings::helix_slow_ms`].
     pub helix_slow_ms: Option<u64>,
     /// See [`Settings::oauth_status`].
@@ -69,6 +73,16 @@ pub struct Faults {
     now: Mutex<Settings>,
     /// The delay once more, where every line that is queued can read it without a lock.
     delay_ms: Arc<AtomicU64>,
+}
+
+/// What befalls a Helix request.
+pub(crate) struct HelixFault {
+    /// A status instead of its answer.
+    pub(crate) status: Option<u16>,
+    /// Whether it is done before that.
+    pub(crate) done: bool,
+    /// A wait before the answer.
+    pub(crate) slow: Duration,
 }
 
 impl Faults {
@@ -90,6 +104,7 @@ impl Faults {
             refuse_logins,
             helix_status,
             helix_failures,
+            helix_done,
             helix_slow_ms,
             oauth_status,
             oauth_failures,
@@ -158,12 +173,12 @@ impl Faults {
         refuse
     }
 
-    /// What befalls the next Helix request: a status instead of an answer, and a wait before it.
-    pub(crate) fn take_helix(&self) -> (Option<u16>, Duration) {
+    /// What befalls the next Helix request.
+    pub(crate) fn take_helix(&self) -> HelixFault {
         let mut now = self.lock();
         let status = (now.helix_failures > 0).then_some(now.helix_status);
         now.helix_failures = now.helix_failures.saturating_sub(1);
-        (status, Duration::from_millis(now.helix_slow_ms))
+        HelixFault { status, done: now.helix_done, slow: Duration::from_millis(now.helix_slow_ms) }
     }
 
     pub(crate) fn take_oauth(&self) -> Option<u16> {

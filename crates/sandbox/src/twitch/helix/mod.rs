@@ -179,35 +179,46 @@ fn subscriptions() -> Router<Arc<Inner>> {
     Router::new().route("/eventsub/subscriptions", methods)
 }
 
-/// Counts, delays and fails as the knobs say, checks the token and takes a point.
-async fn guard(Shared(twitch): Shared<Arc<Inner>>, mut request: Request, next: Next) -> Response {
+/// Counts, delays and fails as the knobs say.
+async fn guard(Shared(twitch): Shared<Arc<Inner>>, request: Request, next: Next) -> Response {
     // Inside a nested router the path has lost what it is mounted under.
     let path = request.uri().path();
     let route = ROUTES.into_iter().find(|route| *route == path).unwrap_or("other");
     twitch.counters.add(&format!("twitch.helix.{} {route}", request.method()));
-    let (status, slow) = twitch.faults.take_helix();
-    if !slow.is_zero() {
-        tokio::time::sleep(slow).await;
-    }
-    if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
-        twitch.counters.add(&format!("twitch.helix.status.{}", status.as_u16()));
-        return Refusal::new(status, "").into_response();
-    }
     let chat = request.method() == Method::POST && route == "/chat/messages";
-    let (caller, who) = match authorize(&twitch, request.headers()) {
-        Ok(found) => found,
-        Err(refusal) => {
-            twitch.counters.add("twitch.helix.status.401");
-            return refusal.into_response();
+    let fault = twitch.faults.take_helix();
+    let failed = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
+    let response = if fault.done {
+        let done = answer(&twitch, request, next, chat).await;
+        tokio::time::sleep(fault.slow).await;
+        failed.map(refused).unwrap_or(done)
+    } else {
+        tokio::time::sleep(fault.slow).await;
+        match failed {
+            Some(status) => refused(status),
+            None => answer(&twitch, request, next, chat).await,
         }
+    };
+    twitch.counters.add(&format!("twitch.helix.status.{}", response.status().as_u16()));
+    response
+}
+
+fn refused(status: StatusCode) -> Response {
+    Refusal::new(status, "").into_response()
+}
+
+/// Checks the token, takes a point and does what is asked.
+async fn answer(twitch: &Inner, mut request: Request, next: Next, chat: bool) -> Response {
+    let (caller, who) = match authorize(twitch, request.headers()) {
+        Ok(found) => found,
+        Err(refusal) => return refusal.into_response(),
     };
     let left = twitch.buckets.take(&who, chat);
     request.extensions_mut().insert(caller);
     let mut response = match left.remaining {
         Some(_) => next.run(request).await,
-        None => Refusal::new(StatusCode::TOO_MANY_REQUESTS, "").into_response(),
+        None => refused(StatusCode::TOO_MANY_REQUESTS),
     };
-    twitch.counters.add(&format!("twitch.helix.status.{}", response.status().as_u16()));
     let headers = response.headers_mut();
     headers.insert("ratelimit-limit", HeaderValue::from(left.limit));
     headers.insert("ratelimit-remaining", HeaderValue::from(left.remaining.unwrap_or(0)));

@@ -1,6 +1,6 @@
 //! Helix: users, streams, channels, sending, and its refusals.
 
-use sandbox::people::Person;
+use sandbox::{people::Person, twitch::Change};
 use serde_json::{Value, json};
 
 use super::client::{Http, Irc, say, start, start_with, tag, without_limits};
@@ -126,7 +126,7 @@ async fn what_is_dropped_says_why() {
         json!({"code": "user_timed_out", "message": "You are timed out from talking in the room."})
     );
     sandbox.twitch().unban("quiet_corner", "vigie_bot").unwrap();
-    let change = sandbox::twitch::Change { drop_reason: Some("automod_held".into()), ..Default::default() };
+    let change = Change { drop_reason: Some("automod_held".into()), ..Default::default() };
     sandbox.twitch().faults().set(change);
     assert_eq!(send("held").await["drop_reason"]["code"], "automod_held");
     assert_eq!(send("sent").await["is_sent"], true);
@@ -181,4 +181,17 @@ async fn a_person_hears_why_it_cannot_talk() {
     assert_eq!(error, "a twitch message has at most 500 characters, this one has 501");
     assert!(twitch.say(Person::Ines, "vigie_demo", "  ").is_err());
     assert!(twitch.say(Person::Ines, "nowhere", "x").unwrap_err().to_string().contains("nowhere"));
+}
+
+#[tokio::test]
+async fn what_fails_may_be_done_all_the_same() {
+    let sandbox = start().await;
+    let http = Http::new(&sandbox);
+    let said = || sandbox.twitch().history("vigie_demo").into_iter().map(|line| line.text);
+    sandbox.twitch().faults().fail_helix(500, 2);
+    assert_eq!(http.helix(TOKEN, "POST", "chat/messages", message(DEMO, "not done")).await.status, 500);
+    sandbox.twitch().faults().set(Change { helix_done: Some(true), ..Change::default() });
+    assert_eq!(http.helix(TOKEN, "POST", "chat/messages", message(DEMO, "done")).await.status, 500);
+    assert_eq!(said().collect::<Vec<_>>(), ["done"]);
+    assert_eq!(sandbox.counters().get("twitch.helix.status.500"), 2);
 }
