@@ -3,9 +3,11 @@
 //! Lines of chat become events (`irc`, `mapping`, `gifts`, `publish`) on connections that keep
 //! themselves alive (`transport`, `login`, `connection`, `joins`, `slot`, `rooms`); actions become
 //! messages (`send`, `text`, `limiter`; taken and kept in order by the crate `actions`) with tokens that
-//! are checked (`tokens`). Several gateways of one account share its channels (`reading`, `standby`,
-//! `directory`) and its limits (`ledger`, `pace`).
+//! are checked (`tokens`). Several gateways of one account share its channels (`reading`, `roll`,
+//! `standby`, `directory`) and its limits (`ledger`, `pace`).
 
+mod backoff;
+mod body;
 mod chat;
 mod config;
 mod connection;
@@ -21,12 +23,14 @@ pub mod mapping;
 mod pace;
 mod publish;
 mod reading;
+mod roll;
 mod rooms;
 mod run;
 mod send;
 mod slot;
 mod standby;
 mod stats;
+mod stop;
 pub mod text;
 mod timing;
 mod tokens;

@@ -2,8 +2,8 @@
 //!
 //! Every channel is read by the two members that rank highest for it, so that nothing is lost when one of
 //! them dies: what both hear is one event, because its id is Twitch's. A third joins where it only
-//! speaks, to be told what the bot may do there. Who has no part in a channel any more leaves it after a
-//! while, when whoever took it over has joined.
+//! speaks, to be told what the bot may do there. Who has no part in a channel any more reads it as the
+//! second does until those who took it over have joined, and leaves it a while after that.
 //!
 //! Reading needs no lease. `CHAT` is one all the same: it passes to another only when that one has joined
 //! its channels, and a gateway that ends waits for that.
@@ -15,7 +15,10 @@ use std::{
 
 use bus::{Handover, Holding, Lease};
 use protocol::{ChannelId, subject::partition};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{chat::Chat, limiter::Limiter, rooms::Role};
@@ -33,6 +36,8 @@ pub struct Reading {
     pub instance: String,
     /// The channels.
     pub chat: Arc<Chat>,
+    /// Who has joined its channels (see `roll`).
+    pub joined: watch::Receiver<BTreeSet<String>>,
     /// Who is told what it begins to speak in.
     pub limiter: Arc<Limiter>,
     /// Cancelled when no action is done any more: from then on partitions are given to who asks.
@@ -52,6 +57,7 @@ impl Reading {
     /// None.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (mut held, mut changes) = (self.lease.held(), self.chat.rooms.changes());
+        let mut joined = self.joined.clone();
         let mut leaving: HashMap<String, Instant> = HashMap::new();
         let (mut owned, mut drained) = (BTreeSet::new(), false);
         loop {
@@ -68,6 +74,7 @@ impl Reading {
                 () = shutdown.cancelled() => return Ok(()),
                 Ok(()) = held.changed() => {}
                 Ok(()) = changes.changed() => {}
+                Ok(()) = joined.changed() => {}
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
@@ -86,7 +93,7 @@ impl Reading {
     fn assign(&self, holding: &Holding, leaving: &mut HashMap<String, Instant>) {
         let now = Instant::now();
         let assigned = self.chat.rooms.list().into_iter().map(|(login, id, kept)| {
-            let role = self.role(holding, &login, id.as_ref());
+            let role = self.role(holding, &login, id.as_ref(), kept);
             let keep = if role != Role::None {
                 leaving.remove(&login);
                 true
@@ -102,7 +109,7 @@ impl Reading {
         self.chat.rooms.assign(assigned);
     }
 
-    fn role(&self, holding: &Holding, login: &str, id: Option<&ChannelId>) -> Role {
+    fn role(&self, holding: &Holding, login: &str, id: Option<&ChannelId>, kept: bool) -> Role {
         // One that is leaving goes on until it ends, and leaves the telling to those who stay.
         if !holding.members.contains(&self.instance) {
             return if holding.members.is_empty() { Role::First } else { Role::Second };
@@ -111,9 +118,15 @@ impl Reading {
         match ranked.iter().position(|member| *member == self.instance) {
             Some(0) => Role::First,
             Some(_) => Role::Second,
+            None if kept && !self.have_joined(&ranked) => Role::Second,
             None if id.is_some_and(|id| speaks(holding, id)) => Role::Speaker,
             None => Role::None,
         }
+    }
+
+    fn have_joined(&self, members: &[&str]) -> bool {
+        let joined = self.joined.borrow();
+        members.iter().all(|member| joined.contains(*member))
     }
 
     /// Lets `CHAT` come when all is joined, and go when another has joined all.

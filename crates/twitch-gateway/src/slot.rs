@@ -63,7 +63,7 @@ impl Slot {
     /// # Errors
     /// None: a slot never gives up.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut pause = Backoff::new(&self.chat);
+        let mut pause = self.chat.timing.retries();
         let mut assigned = self.chat.rooms.assigned();
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -81,7 +81,7 @@ impl Slot {
                     End::TokenGone => continue,
                     End::Lost { cause, lived } => {
                         if lived >= GOOD_LIFE {
-                            pause = Backoff::new(&self.chat);
+                            pause.reset();
                         }
                         self.chat.stats.disconnects.with(cause.as_str()).inc();
                         cause.to_string()
@@ -110,7 +110,7 @@ impl Slot {
     async fn live(&mut self, mut current: Member, shutdown: &CancellationToken) -> End {
         self.take_over(&current);
         let mut handover = Handover::None;
-        let mut retry = Backoff::new(&self.chat);
+        let mut retry = self.chat.timing.retries();
         let mut old: Option<(Member, Instant)> = None;
         let mut assigned = self.chat.rooms.assigned();
         assigned.mark_changed();
@@ -170,7 +170,8 @@ impl Slot {
                         info!(slot = self.number, "the new connection took over");
                         let until = Instant::now() + self.chat.timing.linger;
                         old = Some((std::mem::replace(&mut current, *next), until));
-                        (handover, retry) = (Handover::None, Backoff::new(&self.chat));
+                        handover = Handover::None;
+                        retry.reset();
                         self.take_over(&current);
                     }
                 },
@@ -336,25 +337,6 @@ impl Handover {
                 }
             }
         }
-    }
-}
-
-/// Doubles from one wait to the next, with a quarter of chance in both directions, so that not all
-/// bots of the world come back at once.
-struct Backoff {
-    next: Duration,
-    most: Duration,
-}
-
-impl Backoff {
-    fn new(chat: &Chat) -> Self {
-        Self { next: chat.timing.retry_first, most: chat.timing.retry_most }
-    }
-
-    fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(self.most);
-        wait.mul_f64(0.75 + fastrand::f64() / 2.0)
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Stats {
     pub disconnects: CounterVec,
     /// Times that reading waited for NATS.
     pub stalls: Counter,
+    /// Messages that Twitch took, by way.
+    pub sent: CounterVec,
+    /// Times that the API failed and chat was used instead.
+    pub api_failures: Counter,
     /// What stands now.
     pub rooms: Gauges,
 }
@@ -38,6 +42,9 @@ impl Stats {
             cleared: metrics.counter("messages_cleared", "Lines by which moderators removed messages"),
             disconnects: metrics.counter_vec("disconnects", "Connections to Twitch that ended", "cause"),
             stalls: metrics.counter("intake_stalls", "Times that reading chat waited for NATS"),
+            sent: metrics.counter_vec("messages_sent", "Chat messages that Twitch took", "way"),
+            api_failures: metrics
+                .counter("api_failures", "Times that Twitch's API failed, and chat was used instead"),
             rooms: Gauges {
                 joined: metrics.gauge("channels_joined", "Channels that are joined"),
                 communities: metrics.gauge("communities", "Channels that the bot is in"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// When a connection is given up, and when another one is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -15,6 +17,10 @@ pub struct Timing {
     pub retry_first: Duration,
     /// The longest wait before a new connection.
     pub retry_most: Duration,
+    /// The first pause of an API that failed; doubled each time.
+    pub api_pause_first: Duration,
+    /// The longest pause of an API that failed. Each ends with a message that may be lost.
+    pub api_pause_most: Duration,
     /// How long an old connection is still read after the new one took over.
     pub linger: Duration,
     /// How long a channel is still read that others read from now on.
@@ -31,9 +37,23 @@ impl Default for Timing {
             join_within: Duration::from_secs(10),
             retry_first: Duration::from_secs(1),
             retry_most: Duration::from_secs(120),
+            api_pause_first: Duration::from_secs(10),
+            api_pause_most: Duration::from_secs(5 * 60),
             linger: Duration::from_secs(2),
             part_after: Duration::from_secs(15),
             check_every: Duration::from_secs(60 * 60),
         }
+    }
+}
+
+impl Timing {
+    /// The waits between two tries to connect.
+    pub(crate) const fn retries(&self) -> Backoff {
+        Backoff::new(self.retry_first..self.retry_most)
+    }
+
+    /// The pauses of an API that failed.
+    pub(crate) const fn api_pauses(&self) -> Backoff {
+        Backoff::new(self.api_pause_first..self.api_pause_most)
     }
 }

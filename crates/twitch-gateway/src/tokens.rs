@@ -9,20 +9,19 @@ use serde::Deserialize;
 use service::{Component, chain};
 use tokio::{
     sync::{Mutex, watch},
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    body::{self, BodyError, words},
     chat::Chat,
     config::{Account, App},
 };
 
 /// Between two checks of a token that was not accepted, or could not be checked; doubled each time.
 const CHECK_AGAIN: std::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_secs(120);
-/// Before the application's token is asked for again when Twitch could not be asked.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// What the chat needs.
 const CHAT_SCOPES: [&str; 2] = ["chat:read", "chat:edit"];
 /// What an application needs of the bot's account to speak in its name.
@@ -94,9 +93,9 @@ pub enum TokenError {
     /// Twitch answered something unexpected.
     #[error("TWITCH_AUTH_URL: twitch answered with status {0}")]
     Status(u16),
-    /// A moment ago Twitch could not be asked, and it is not asked again yet.
-    #[error("TWITCH_AUTH_URL: twitch could not be asked a moment ago")]
-    Lately,
+    /// Twitch answered something that cannot be read.
+    #[error("TWITCH_AUTH_URL: twitch could not be understood")]
+    Unreadable(#[from] BodyError),
 }
 
 /// Checks the bot's token until `shutdown`, and tells of every change.
@@ -238,7 +237,7 @@ pub async fn validate(
         .await
         .map_err(unreachable)?;
     match answer.status().as_u16() {
-        200 => answer.json().await.map_err(unreachable),
+        200 => Ok(body::json(answer).await?),
         401 => Err(TokenError::Refused {
             setting: "TWITCH_OAUTH_TOKEN",
             status: 401,
@@ -254,14 +253,7 @@ pub struct AppToken {
     app: App,
     auth_url: String,
     http: reqwest::Client,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    token: Option<SecretString>,
-    /// Twitch could not be asked; it is not asked again before then.
-    ask_at: Option<Instant>,
+    held: Mutex<Option<SecretString>>,
 }
 
 impl AppToken {
@@ -283,21 +275,12 @@ impl AppToken {
     /// [`TokenError`].
     pub async fn get(&self, refused: Option<&SecretString>) -> Result<SecretString, TokenError> {
         let mut held = self.held.lock().await;
-        if let Some(token) = held.token.as_ref()
-            && refused.is_none_or(|refused| refused.expose_secret() != token.expose_secret())
-        {
-            return Ok(token.clone());
+        match held.as_ref() {
+            Some(token) if refused.is_none_or(|refused| refused.expose_secret() != token.expose_secret()) => {
+                Ok(token.clone())
+            }
+            _ => Ok(held.insert(self.ask().await?).clone()),
         }
-        if held.ask_at.is_some_and(|at| Instant::now() < at) {
-            return Err(TokenError::Lately);
-        }
-        let asked = self.ask().await;
-        // A message that waits for chat instead should not wait for this too.
-        let unknown = matches!(asked, Err(TokenError::Unreachable(_) | TokenError::Status(_)));
-        held.ask_at = unknown.then(|| Instant::now() + ASK_AGAIN);
-        let token = asked?;
-        held.token = Some(token.clone());
-        Ok(token)
     }
 
     async fn ask(&self) -> Result<SecretString, TokenError> {
@@ -313,7 +296,7 @@ impl AppToken {
         let request = self.http.post(format!("{}/oauth2/token", self.auth_url)).form(&form);
         let answer = request.send().await.map_err(unreachable)?;
         match answer.status().as_u16() {
-            200 => Ok(answer.json::<Granted>().await.map_err(unreachable)?.access_token.into()),
+            200 => Ok(body::json::<Granted>(answer).await?.access_token.into()),
             status @ (400 | 401 | 403) => Err(TokenError::Refused {
                 setting: "TWITCH_CLIENT_ID with TWITCH_CLIENT_SECRET",
                 status,
@@ -327,15 +310,4 @@ impl AppToken {
 /// The URL of a request may hold what nobody should read in a log.
 fn unreachable(error: reqwest::Error) -> TokenError {
     TokenError::Unreachable(error.without_url())
-}
-
-/// The `message` of an error body, at most 200 characters of it.
-pub(crate) async fn words(answer: reqwest::Response) -> String {
-    #[derive(Deserialize)]
-    struct Body {
-        #[serde(default)]
-        message: String,
-    }
-    let body = answer.json::<Body>().await.map(|body| body.message).unwrap_or_default();
-    if body.is_empty() { "no reason given".to_owned() } else { body.chars().take(200).collect() }
 }

@@ -1,25 +1,37 @@
 //! Sending and deleting by Twitch's API. It answers whether a message was taken, which chat does not
 //! say for sure, and gives the bot its badge.
 
-use std::{fmt::Display, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use actions::Sent;
 use protocol::{ChannelId, DropReason, MessageId};
+use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use service::chain;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::tokens::{AppToken, Identity, words};
+use crate::{
+    body::{self, words},
+    tokens::{AppToken, Identity, TokenError},
+};
 
-use super::{Failure, irc::REPEATED};
+use super::{
+    Failure,
+    breaker::{Breaker, Pass},
+    irc::REPEATED,
+};
 
 /// How long one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Before a request that was not done is sent again, when Twitch names no time.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The longest time that Twitch can name; no action lives longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// How long a connection may take. Until there is one nothing was asked for.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// How long a message may take: what is behind it in its channel waits.
+const SENT_WITHIN: Duration = Duration::from_secs(5);
+/// A request that takes longer is still waited for, but it is the last one for a while.
+const SLOW: Duration = Duration::from_secs(2);
+/// How long the application's token may take; a message that can go by chat does not wait for longer.
+const TOKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A client that waits no longer than that.
 ///
@@ -28,6 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 pub fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .timeout(ANSWER_WITHIN)
+        .connect_timeout(CONNECT_WITHIN)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("vigie/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -36,8 +49,10 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
 /// What Twitch's API says.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The message was not sent, or perhaps not.
+    /// The API did not take the message.
     Failed(Failure),
+    /// The API does not work. The message was not sent, or perhaps not.
+    Broken(Failure),
     /// Twitch does not take the application's token, or the bot's account did not grant it to speak.
     Token {
         /// Twitch's words.
@@ -61,6 +76,8 @@ pub struct Helix {
     pub app: AppToken,
     /// How HTTP is spoken.
     pub http: reqwest::Client,
+    /// Whether it works.
+    pub breaker: Breaker,
 }
 
 #[derive(Serialize)]
@@ -95,13 +112,42 @@ struct Dropped {
 }
 
 impl Helix {
-    /// Sends one message to a channel at once, as an answer to `reply_to`
-    /// (<https://dev.twitch.tv/docs/api/reference/#send-chat-message>).
+    /// The application's token, another one than `refused`.
     ///
     /// # Errors
-    /// [`Refusal`]; a failure is `Uncertain` when no answer came, and `unsent` when it may come again.
+    /// What is wrong, and whether it is that Twitch does not know the application; else it could not be
+    /// asked.
+    pub async fn token(&self, refused: Option<&SecretString>) -> Result<SecretString, (String, bool)> {
+        match timeout(TOKEN_WITHIN, self.app.get(refused)).await {
+            Ok(Ok(token)) => Ok(token),
+            Ok(Err(error)) => Err((chain(&error), matches!(error, TokenError::Refused { .. }))),
+            Err(_elapsed) => Err((format!("TWITCH_AUTH_URL: no token within {TOKEN_WITHIN:?}"), false)),
+        }
+    }
+
+    /// Asks the API a question that changes nothing.
+    ///
+    /// # Errors
+    /// Why the API does not work.
+    pub async fn look(&self, sender: &str, token: &SecretString) -> Result<(), String> {
+        let request = self.request(Method::GET, "users", token).query(&[("id", sender)]).timeout(SLOW);
+        let answer = request.send().await.map_err(|error| no_answer(error).detail)?;
+        match answer.status().as_u16() {
+            status @ (429 | 500..) => Err(failed_with(status)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends one message to a channel at once, as an answer to `reply_to`
+    /// (<https://dev.twitch.tv/docs/api/reference/#send-chat-message>), and tells `pass` whether the API
+    /// works.
+    ///
+    /// # Errors
+    /// [`Refusal`]; a failure is `Uncertain` when nobody knows whether the message was sent, and `unsent`
+    /// when it certainly was not.
     pub async fn send(
         &self,
+        pass: &mut Pass,
         channel: &ChannelId,
         sender: &str,
         token: &SecretString,
@@ -114,23 +160,42 @@ impl Helix {
             message: text,
             reply_parent_message_id: reply_to.map(MessageId::as_str),
         };
-        let started = Instant::now();
-        let answer = self
-            .http
-            .post(format!("{}/helix/chat/messages", self.api_url))
-            .header("Client-Id", self.app.client_id())
-            .bearer_auth(token.expose_secret())
-            .json(&request)
-            .send()
-            .await
-            .map_err(|error| Refusal::Failed(no_answer(error)))?;
-        match answer.status().as_u16() {
-            200 => taken(answer, started).await.map_err(Refusal::Failed),
-            // Neither was done, so both may be done again.
-            429 => Err(later(DropReason::RateLimited, "twitch's API asks to wait for longer", &answer)),
-            503 => Err(later(DropReason::Unreachable, "twitch's API is not available", &answer)),
-            status => Err(refusal(status, reply_to.is_some(), words(answer).await)),
+        let mut sending = pin!(self.post(token, &request));
+        let sent = match timeout(SLOW, &mut sending).await {
+            Ok(sent) => sent,
+            Err(_elapsed) => {
+                pass.failed(&format!("no answer within {SLOW:?}"));
+                sending.await
+            }
+        };
+        match &sent {
+            Err(Refusal::Broken(failure)) => pass.failed(&failure.detail),
+            _ => pass.worked(),
         }
+        sent
+    }
+
+    async fn post(&self, token: &SecretString, request: &Request<'_>) -> Result<Sent, Refusal> {
+        let started = Instant::now();
+        let posted = self.request(Method::POST, "chat/messages", token).json(request).timeout(SENT_WITHIN);
+        let answer = posted.send().await.map_err(|error| Refusal::Broken(no_answer(error)))?;
+        match answer.status().as_u16() {
+            200 => taken(answer, started).await,
+            // The API's own limit, not that of messages: it was not even looked at.
+            429 => {
+                let detail = "twitch's API asks to wait for longer";
+                Err(Refusal::Broken(Failure::unsent(DropReason::RateLimited, detail, Duration::ZERO)))
+            }
+            // Whoever stands before the API says 502, 503 and 504 too when it got no answer to what it had
+            // passed on.
+            status @ 500.. => Err(Refusal::Broken(Failure::new(DropReason::Uncertain, failed_with(status)))),
+            status => Err(refusal(status, request.reply_parent_message_id.is_some(), words(answer).await)),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, token: &SecretString) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}/helix/{path}", self.api_url));
+        request.header("Client-Id", self.app.client_id()).bearer_auth(token.expose_secret())
     }
 }
 
@@ -172,8 +237,9 @@ pub async fn delete(
     Err(Failure::new(reason, words(answer).await))
 }
 
-async fn taken(answer: reqwest::Response, started: Instant) -> Result<Sent, Failure> {
-    let answer: Answer = answer.json().await.map_err(no_answer)?;
+async fn taken(answer: reqwest::Response, started: Instant) -> Result<Sent, Refusal> {
+    let uncertain = |detail: String| Refusal::Broken(Failure::new(DropReason::Uncertain, detail));
+    let answer: Answer = body::json(answer).await.map_err(|error| uncertain(chain(&error)))?;
     let took = started.elapsed();
     match answer.data.into_iter().next() {
         Some(Taken { is_sent: true, message_id, .. }) => {
@@ -181,14 +247,14 @@ async fn taken(answer: reqwest::Response, started: Instant) -> Result<Sent, Fail
         }
         Some(Taken { drop_reason, .. }) => {
             let Dropped { code, message } = drop_reason.unwrap_or_default();
-            let reason = match code.as_str() {
-                REPEATED => return Err(Failure::repeated(format!("{message} ({code})"))),
-                "msg_ratelimit" | "rate_limited" => DropReason::RateLimited,
-                _ => DropReason::Refused,
-            };
-            Err(Failure::new(reason, format!("{message} ({code})")))
+            let words = format!("{message} ({code})");
+            Err(Refusal::Failed(match code.as_str() {
+                REPEATED => Failure::repeated(words),
+                "msg_ratelimit" | "rate_limited" => Failure::new(DropReason::RateLimited, words),
+                _ => Failure::new(DropReason::Refused, words),
+            }))
         }
-        None => Err(Failure::new(DropReason::Uncertain, "twitch's API did not say what became of it")),
+        None => Err(uncertain("twitch's API did not say what became of it".to_owned())),
     }
 }
 
@@ -197,8 +263,11 @@ fn refusal(status: u16, is_reply: bool, words: String) -> Refusal {
         401 => Refusal::Token { words },
         403 => Refusal::NotAllowed { words },
         400 | 404 if is_reply => Refusal::NoParent,
-        400 | 404 | 422 => dropped(DropReason::Invalid, words),
-        _ => dropped(DropReason::Unreachable, format!("twitch's API failed with status {status}: {words}")),
+        400 | 404 | 422 => Refusal::Failed(Failure::new(DropReason::Invalid, words)),
+        // What this means for the message nobody knows.
+        _ => {
+            Refusal::Failed(Failure::new(DropReason::Uncertain, format!("{}: {words}", failed_with(status))))
+        }
     }
 }
 
@@ -207,21 +276,11 @@ fn no_answer(error: reqwest::Error) -> Failure {
     let is_connect = error.is_connect();
     let detail = format!("TWITCH_API_URL: no answer: {}", chain(&error.without_url()));
     match is_connect {
-        true => Failure::unsent(DropReason::Unreachable, detail, PAUSE),
+        true => Failure::unsent(DropReason::Unreachable, detail, Duration::ZERO),
         false => Failure::new(DropReason::Uncertain, detail),
     }
 }
 
-fn dropped(reason: DropReason, detail: impl Display) -> Refusal {
-    Refusal::Failed(Failure::new(reason, detail.to_string()))
-}
-
-/// Twitch names the second in which a new window begins (<https://dev.twitch.tv/docs/api/guide/#twitch-rate-limits>).
-fn later(reason: DropReason, detail: &str, answer: &reqwest::Response) -> Refusal {
-    let reset =
-        answer.headers().get("Ratelimit-Reset").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let now_s = service::clock::unix_ms() / 1000;
-    let wait = reset.map_or(PAUSE, |reset| Duration::from_secs(reset.saturating_sub(now_s)));
-    // No answer makes anybody wait for ever.
-    Refusal::Failed(Failure::unsent(reason, detail, wait.clamp(PAUSE, LONGEST_PAUSE)))
+fn failed_with(status: u16) -> String {
+    format!("twitch's API answers with status {status}")
 }

@@ -2,7 +2,7 @@
 //! NOTICE whose `msg-id` says why.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -26,6 +26,10 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// What Twitch calls a message that is the same as the one before.
 pub const REPEATED: &str = "msg_duplicate";
+/// A connection on which Twitch owes an answer for longer is closed for its silence.
+const OWED_WITHIN: Duration = Duration::from_secs(60);
+/// Messages of a channel to which Twitch owes an answer; of more, the oldest is forgotten.
+const MAX_OWED: usize = 16;
 /// Lines that may stand before a message in its connection's queue.
 const AHEAD: usize = 16;
 
@@ -37,71 +41,99 @@ enum Word {
     Repeated { words: String },
 }
 
-/// Messages that were sent and wait for Twitch's word: at most one in each channel, because a
-/// channel's messages are sent one after the other.
+/// Messages that were sent and wait for Twitch's word. A channel's messages are sent one after the other,
+/// but one that is given up still has its answer coming, and a NOTICE does not say what it is about:
+/// Twitch answers in order, so it is about the oldest.
 #[derive(Debug, Default)]
 pub struct Confirms {
-    waiting: Mutex<HashMap<String, Pending>>,
+    owed: Mutex<HashMap<String, VecDeque<Owed>>>,
     nonces: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct Owed {
     connection: u64,
     nonce: String,
+    since: Instant,
     told: oneshot::Sender<Word>,
 }
 
 impl Confirms {
     /// USERSTATE came. After a JOIN it comes too, then with neither nonce nor id.
     pub fn taken(&self, connection: u64, login: &str, nonce: Option<&str>, id: Option<&str>) {
-        let is_for = |pending: &Pending| match nonce {
-            Some(nonce) => nonce == pending.nonce,
-            None => id.is_some(),
-        };
-        self.tell(connection, login, is_for, || Word::Taken(id.and_then(|id| MessageId::new(id).ok())));
+        let word = || Word::Taken(id.and_then(|id| MessageId::new(id).ok()));
+        match nonce {
+            Some(nonce) => self.tell(connection, login, |owed| owed.nonce == nonce, word),
+            None if id.is_some() => self.tell(connection, login, |_| true, word),
+            None => {}
+        }
     }
 
     /// NOTICE came. Not every one concerns a message.
     pub fn refused(&self, connection: u64, login: &str, msg_id: &str, words: &str) {
-        if msg_id == REPEATED {
-            self.tell(
-                connection,
-                login,
-                |_| true,
-                || Word::Repeated { words: format!("{words} ({msg_id})") },
-            );
-        } else if let Some(reason) = refusal(msg_id) {
-            let word = || Word::Refused { reason, words: format!("{words} ({msg_id})") };
-            self.tell(connection, login, |_| true, word);
-        }
+        let words = format!("{words} ({msg_id})");
+        let word = match refusal(msg_id) {
+            _ if msg_id == REPEATED => Word::Repeated { words },
+            Some(reason) => Word::Refused { reason, words },
+            None => return,
+        };
+        self.tell(connection, login, |_| true, || word);
     }
 
     /// The connection ended: what it had not confirmed is uncertain.
     pub fn lost(&self, connection: u64) {
-        self.lock().retain(|_, pending| pending.connection != connection);
+        self.lock().retain(|_, owed| {
+            owed.retain(|owed| owed.connection != connection);
+            !owed.is_empty()
+        });
     }
 
     fn expect(&self, connection: u64, login: &str) -> (String, oneshot::Receiver<Word>) {
         let number = self.nonces.fetch_add(1, Ordering::Relaxed);
         let nonce = format!("{:016x}{number:016x}", fastrand::u64(..));
         let (told, word) = oneshot::channel();
-        self.lock().insert(login.to_owned(), Pending { connection, nonce: nonce.clone(), told });
+        let mut all = self.lock();
+        let owed = all.entry(login.to_owned()).or_default();
+        owed.retain(|owed| owed.since.elapsed() < OWED_WITHIN);
+        if owed.len() == MAX_OWED {
+            owed.pop_front();
+        }
+        owed.push_back(Owed { connection, nonce: nonce.clone(), since: Instant::now(), told });
         (nonce, word)
     }
 
-    fn tell(&self, connection: u64, login: &str, is_for: impl Fn(&Pending) -> bool, word: impl Fn() -> Word) {
-        let mut waiting = self.lock();
-        if waiting.get(login).is_some_and(|pending| pending.connection == connection && is_for(pending))
-            && let Some(pending) = waiting.remove(login)
-        {
-            // Who no longer waits has reported already.
-            let _ = pending.told.send(word());
+    /// It was not written: nobody will answer it.
+    fn forget(&self, login: &str, nonce: &str) {
+        if let Some(owed) = self.lock().get_mut(login) {
+            owed.retain(|owed| owed.nonce != nonce);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Pending>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells the first that it is for. What came before that on the same connection is answered no more.
+    fn tell(
+        &self,
+        connection: u64,
+        login: &str,
+        is_for: impl Fn(&Owed) -> bool,
+        word: impl FnOnce() -> Word,
+    ) {
+        let mut all = self.lock();
+        let Some(owed) = all.get_mut(login) else { return };
+        owed.retain(|owed| owed.since.elapsed() < OWED_WITHIN);
+        let Some(at) = owed.iter().position(|owed| owed.connection == connection && is_for(owed)) else {
+            return;
+        };
+        // Who no longer waits has reported already.
+        let _ = owed.remove(at).map(|owed| owed.told.send(word()));
+        let mut place = 0..at;
+        owed.retain(|owed| place.next().is_none() || owed.connection != connection);
+        if owed.is_empty() {
+            all.remove(login);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, VecDeque<Owed>>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,7 +176,7 @@ pub async fn send(
     let message = format!("@client-nonce={nonce}{parent} PRIVMSG #{login} :{text}");
     let started = Instant::now();
     if line.lines.try_send(message).is_err() {
-        chat.confirms.lock().remove(login);
+        chat.confirms.forget(login, &nonce);
         return Err(unsent("the connection ended before the message was written"));
     }
     match timeout(CONFIRM_WITHIN, word).await {
@@ -154,10 +186,7 @@ pub async fn send(
         Ok(Err(_)) => {
             Err(Failure::new(DropReason::Uncertain, "the connection ended before Twitch confirmed"))
         }
-        Err(_elapsed) => {
-            chat.confirms.lock().remove(login);
-            Err(Failure::new(DropReason::Uncertain, "twitch did not confirm the message"))
-        }
+        Err(_elapsed) => Err(Failure::new(DropReason::Uncertain, "twitch did not confirm the message")),
     }
 }
 
@@ -187,4 +216,58 @@ fn refusal(msg_id: &str) -> Option<DropReason> {
         | "msg_channel_blocked" => DropReason::Refused,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was told by now.
+    fn told(word: &mut oneshot::Receiver<Word>) -> Option<Word> {
+        word.try_recv().ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_refusal_is_not_taken_for_that_of_the_next_message() {
+        let confirms = Confirms::default();
+        let (_, given_up) = confirms.expect(1, "olive");
+        drop(given_up);
+        let (nonce, mut next) = confirms.expect(1, "olive");
+        // It would be said again in other words, and had been said.
+        confirms.refused(1, "olive", REPEATED, "identical");
+        assert!(told(&mut next).is_none());
+        confirms.taken(1, "olive", Some(&nonce), Some("id"));
+        assert!(matches!(told(&mut next), Some(Word::Taken(Some(_)))));
+        assert!(confirms.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_answered_is_over_with_the_next_answer_or_after_a_while() {
+        let confirms = Confirms::default();
+        let (_, _unanswered) = confirms.expect(1, "olive");
+        let (_, _on_another_connection) = confirms.expect(2, "olive");
+        let (nonce, _confirmed) = confirms.expect(1, "olive");
+        confirms.taken(1, "olive", Some(&nonce), Some("id"));
+        assert_eq!(confirms.lock()["olive"].len(), 1);
+        let (_, mut refused) = confirms.expect(1, "olive");
+        confirms.refused(1, "olive", "msg_slowmode", "slow");
+        assert!(matches!(told(&mut refused), Some(Word::Refused { reason: DropReason::Refused, .. })));
+        let (_, _ignored) = confirms.expect(1, "olive");
+        tokio::time::advance(OWED_WITHIN).await;
+        let (_, mut refused) = confirms.expect(1, "olive");
+        confirms.refused(1, "olive", REPEATED, "identical");
+        assert!(matches!(told(&mut refused), Some(Word::Repeated { .. })));
+        confirms.lost(1);
+        confirms.lost(2);
+        assert!(confirms.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_never_come_are_not_kept_for_ever() {
+        let confirms = Confirms::default();
+        for _ in 0..MAX_OWED * 2 {
+            confirms.expect(1, "olive");
+        }
+        assert_eq!(confirms.lock()["olive"].len(), MAX_OWED);
+    }
 }

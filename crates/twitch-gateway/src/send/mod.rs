@@ -1,5 +1,6 @@
 //! Carrying out actions: which text, by which way, when.
 
+pub mod breaker;
 mod failure;
 pub mod helix;
 pub mod irc;
@@ -10,7 +11,6 @@ use std::{sync::Arc, time::Duration};
 use actions::{Act, Carried, Errand, Sent};
 use protocol::{Action, ActionBody, ChannelId, Content, Delivery, DropReason, MessageId, Platform};
 use secrecy::SecretString;
-use service::chain;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
@@ -22,8 +22,9 @@ use crate::{
     limiter::{Limiter, Place, Recorded, Standing},
     rooms::Line,
     text,
-    tokens::{TokenError, Validity},
+    tokens::Validity,
 };
+use breaker::Pass;
 pub use failure::Failure;
 use helix::{Helix, Refusal};
 pub use memory::Memory;
@@ -73,6 +74,8 @@ struct Progress {
     text: Option<String>,
     /// Whether Twitch took it for a repetition.
     repeated: bool,
+    /// A place in the account's limit that was not used.
+    place: Option<Place>,
     /// A token that Twitch did not take.
     refused: Option<SecretString>,
     /// Why the API could not be used.
@@ -81,7 +84,7 @@ struct Progress {
 
 /// By which way a message can be sent at once.
 enum Way<'a> {
-    Helix { helix: &'a Helix, sender: &'a str, token: SecretString },
+    Helix { helix: &'a Helix, sender: &'a str, token: SecretString, pass: Pass },
     Chat { login: String, line: Line },
 }
 
@@ -165,12 +168,13 @@ impl Speaker {
                 .text
                 .get_or_insert_with(|| self.memory.distinct(say.channel, part, standing))
                 .clone();
-            let failure = match self.send(say, way, &text, progress).await {
+            let failure = match self.send(say, way, place, &text, progress).await {
                 Ok(sent) => return Carried::Done(sent),
                 Err(failure) => failure,
             };
-            if failure.reason == DropReason::RateLimited {
-                self.too_much(say.channel, &failure);
+            // What was not sent exceeded the API's own limit, not that of messages.
+            if failure.reason == DropReason::RateLimited && failure.unsent.is_none() {
+                self.too_much(say.channel);
             }
             // What was said here before this gateway began is Twitch's to know.
             if failure.repeated {
@@ -205,16 +209,10 @@ impl Speaker {
     ) -> Result<(Way<'_>, Place), Failure> {
         loop {
             let way = self.way(say, progress).await?;
-            let (channel, standing) = (say.channel.as_str(), self.standing(say.channel));
-            let wait = self.limiter.estimate(channel, standing);
-            if wait > NOTICEABLE {
-                errand.queued(wait);
-            }
-            let place = self
-                .limiter
-                .acquire(channel, standing, say.until)
-                .await
-                .map_err(|exceeded| Failure::new(DropReason::RateLimited, exceeded.to_string()))?;
+            let place = match progress.place.take().filter(Place::is_fresh) {
+                Some(place) => place,
+                None => self.place(say, errand).await?,
+            };
             match self.limiter.covered(&place, say.until).await {
                 Recorded::Yes => {}
                 Recorded::TakenBack => continue,
@@ -223,11 +221,22 @@ impl Speaker {
                     return Err(Failure::new(DropReason::Expired, detail));
                 }
             }
-            // While it waited for its turn the connection may have ended.
+            // While it waited for its turn the connection may have ended, or the API have failed.
             if way.is_open() {
                 return Ok((way, place));
             }
+            progress.place = Some(place);
         }
+    }
+
+    async fn place(&self, say: &Say<'_>, errand: &Errand<'_>) -> Result<Place, Failure> {
+        let (channel, standing) = (say.channel.as_str(), self.standing(say.channel));
+        let wait = self.limiter.estimate(channel, standing);
+        if wait > NOTICEABLE {
+            errand.queued(wait);
+        }
+        let place = self.limiter.acquire(channel, standing, say.until).await;
+        place.map_err(|exceeded| Failure::new(DropReason::RateLimited, exceeded.to_string()))
     }
 
     fn standing(&self, channel: &ChannelId) -> Standing {
@@ -235,33 +244,64 @@ impl Speaker {
         login.map(|login| self.chat.rooms.standing(&login)).unwrap_or_default()
     }
 
-    /// By the API when it may be used here, else by chat: a service that has just started finds actions
-    /// before it knows itself and has joined anything.
+    /// By the API when it may be used here and works, else by chat: a service that has just started finds
+    /// actions before it knows itself and has joined anything.
     async fn way(&self, say: &Say<'_>, progress: &mut Progress) -> Result<Way<'_>, Failure> {
         self.checked(say.until).await;
-        if let (Some(helix), Some(sender)) = (&self.helix, self.chat.own_id.get())
-            && !self.memory.falls_back(say.channel)
-        {
-            match helix.app.get(progress.refused.as_ref()).await {
-                Ok(token) => return Ok(Way::Helix { helix, sender, token }),
-                Err(error @ TokenError::Refused { .. }) => {
-                    self.not_allowed(say.channel, true, chain(&error), progress);
-                }
-                Err(error) => {
-                    let trouble = chain(&error);
-                    warn!(channel = %say.channel, trouble, "using chat for this message");
-                    progress.trouble = Some(trouble);
-                }
+        loop {
+            if let Some(way) = self.by_api(say, progress).await {
+                return Ok(way);
+            }
+            tokio::select! {
+                biased;
+                way = self.by_chat(say, progress) => return way,
+                // Neither works; what comes back first is taken.
+                () = self.api_opens(say) => {}
             }
         }
+    }
+
+    async fn by_api(&self, say: &Say<'_>, progress: &mut Progress) -> Option<Way<'_>> {
+        let (helix, sender) = self.api(say)?;
+        let mut pass = helix.breaker.pass()?;
+        let trouble = match helix.token(progress.refused.as_ref()).await {
+            Ok(token) if !pass.is_trial() => return Some(Way::Helix { helix, sender, token, pass }),
+            Ok(token) => match helix.look(sender, &token).await {
+                Ok(()) => return Some(Way::Helix { helix, sender, token, pass }),
+                Err(trouble) => trouble,
+            },
+            Err((trouble, true)) => {
+                self.not_allowed(say.channel, true, trouble, progress);
+                return None;
+            }
+            Err((trouble, false)) => trouble,
+        };
+        pass.failed(&trouble);
+        progress.trouble = Some(trouble);
+        None
+    }
+
+    async fn by_chat(&self, say: &Say<'_>, progress: &Progress) -> Result<Way<'static>, Failure> {
         let Some(login) = self.chat.rooms.find(say.channel, say.until).await else {
-            let detail = progress.trouble.take();
-            let detail =
-                detail.unwrap_or_else(|| "the channel is not joined: is it in TWITCH_CHANNELS?".to_owned());
+            let not_joined = "the channel is not joined: is it in TWITCH_CHANNELS?";
+            let detail = progress.trouble.as_deref().unwrap_or(not_joined);
             return Err(Failure::new(DropReason::NotFound, detail));
         };
         let line = irc::line(&self.chat, &login, say.until).await?;
         Ok(Way::Chat { login, line })
+    }
+
+    /// The API and who speaks by it, where that is allowed.
+    fn api(&self, say: &Say<'_>) -> Option<(&Helix, &str)> {
+        let (helix, sender) = (self.helix.as_ref()?, self.chat.own_id.get()?);
+        (!self.memory.falls_back(say.channel)).then_some((helix, sender))
+    }
+
+    async fn api_opens(&self, say: &Say<'_>) {
+        match self.api(say) {
+            Some((helix, _)) => helix.breaker.opens().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits until the account's token was checked. Neither the time that is up nor the end of the checks
@@ -272,30 +312,31 @@ impl Speaker {
         let _ = timeout_at(until, checked).await;
     }
 
+    /// Sends a text for which there is a `place`, which is kept when it was not used.
     async fn send(
         &self,
         say: &mut Say<'_>,
         way: Way<'_>,
+        place: Place,
         text: &str,
         progress: &mut Progress,
     ) -> Result<Sent, Failure> {
-        let (helix, sender, token) = match way {
-            Way::Helix { helix, sender, token } => (helix, sender, token),
+        let name = way.name();
+        let span = info_span!("twitch.send", way = name, channel = %say.channel);
+        let (helix, sender, token, mut pass) = match way {
+            Way::Helix { helix, sender, token, pass } => (helix, sender, token, pass),
             Way::Chat { login, line } => {
-                let span = info_span!("twitch.send", way = "irc", channel = %say.channel);
                 let sent = irc::send(&self.chat, &login, &line, text, say.reply_to).instrument(span).await;
-                progress.tries += u32::from(!matches!(&sent, Err(Failure { unsent: Some(_), .. })));
-                return sent;
+                return self.note(name, sent, place, progress);
             }
         };
-        let span = info_span!("twitch.send", way = "helix", channel = %say.channel);
-        let sent = helix.send(say.channel, sender, &token, text, say.reply_to).instrument(span).await;
+        let sending = helix.send(&mut pass, say.channel, sender, &token, text, say.reply_to);
+        let sent = sending.instrument(span).await;
         let unsent = |words: String| Failure::unsent(DropReason::Forbidden, words, Duration::ZERO);
         match sent {
-            Ok(sent) => Ok(sent),
-            Err(Refusal::Failed(failure)) => {
-                progress.tries += u32::from(failure.unsent.is_none());
-                Err(failure)
+            Ok(sent) => self.note(name, Ok(sent), place, progress),
+            Err(Refusal::Failed(failure) | Refusal::Broken(failure)) => {
+                self.note(name, Err(failure), place, progress)
             }
             // The message that it answers is gone: said plainly it is still worth reading.
             Err(Refusal::NoParent) => {
@@ -316,6 +357,23 @@ impl Speaker {
         }
     }
 
+    /// Counts what was sent, what perhaps was, and keeps the place of what Twitch did not even see.
+    fn note(
+        &self,
+        way: &'static str,
+        sent: Result<Sent, Failure>,
+        place: Place,
+        progress: &mut Progress,
+    ) -> Result<Sent, Failure> {
+        match &sent {
+            Ok(_) => _ = self.chat.stats.sent.with(way).inc(),
+            Err(failure) if failure.unsent.is_none() => progress.tries += 1,
+            Err(failure) if failure.repeated => {}
+            Err(_) => progress.place = Some(place),
+        }
+        sent
+    }
+
     fn not_allowed(&self, channel: &ChannelId, everywhere: bool, words: String, progress: &mut Progress) {
         self.memory.fall_back(channel, everywhere);
         warn!(
@@ -329,14 +387,11 @@ impl Speaker {
 
     /// Twitch says that too much was said: the bot is not what it was taken for, or somebody else speaks
     /// for the account too. To go on now could cost it an hour.
-    fn too_much(&self, channel: &ChannelId, failure: &Failure) {
+    fn too_much(&self, channel: &ChannelId) {
         if let Some(login) = self.chat.rooms.login(channel) {
             self.chat.rooms.set_standing(&login, Standing::Normal);
         }
-        // What was not sent exceeded the API's own limit, not that of messages.
-        if failure.unsent.is_none() {
-            self.limiter.exhaust();
-        }
+        self.limiter.exhaust();
     }
 
     async fn delete(&self, action: &Action, message: &MessageId, errand: &Errand<'_>) -> Carried {
@@ -368,8 +423,15 @@ impl Speaker {
 impl Way<'_> {
     fn is_open(&self) -> bool {
         match self {
-            Self::Helix { .. } => true,
+            Self::Helix { pass, .. } => pass.holds(),
             Self::Chat { line, .. } => !line.lines.is_closed(),
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Helix { .. } => "helix",
+            Self::Chat { .. } => "irc",
         }
     }
 }

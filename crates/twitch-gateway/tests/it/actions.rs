@@ -1,13 +1,18 @@
 //! Actions that become messages, by chat.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
-use bus::{BucketName, Stream};
-use protocol::{Action, ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody, subject};
+use bus::{BucketName, Queue};
+use protocol::{
+    Action, ActionBody, Content, Delivery, DropReason, MessageId, OutcomeBody, Platform, subject,
+};
 use sandbox::people::Person;
 use tokio::time::timeout;
 
 use crate::rig::{DEMO, Plan, QUIET, Rig, SOON, dropped, message_of, reply, send, with_app};
+
+/// Much sooner than NATS would give something to somebody else by itself.
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn an_answer_stands_below_its_question() {
@@ -19,7 +24,7 @@ async fn an_answer_stands_below_its_question() {
     assert_eq!((line.text.as_str(), line.reply_to.as_deref()), ("pong", Some(asked.as_str())));
     assert_eq!(message_of(&outcome).as_str(), line.id);
     // The bot's own words are never an event, even where another connection tells them.
-    assert_eq!(rig.events("commands", 1).await.len(), 1);
+    assert_eq!(rig.commands(1).await.len(), 1);
     rig.stop().await;
 }
 
@@ -34,8 +39,7 @@ async fn an_action_is_done_once_however_often_it_comes() {
         rig.store(&action, &format!("once more {delivery:?}")).await;
     }
     rig.until_counted("actions_total", 5.0).await;
-    let action = rig.ask(DEMO, send("the end")).await;
-    assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Sent { .. }));
+    rig.say(DEMO, "the end").await;
     assert_eq!(rig.seen(DEMO), ["AtMostOnce", "AtLeastOnce", "the end"]);
     rig.stop().await;
 }
@@ -140,8 +144,7 @@ async fn the_account_limit_is_kept_and_waiting_is_told() {
 async fn the_same_words_twice_are_not_taken_for_a_repetition() {
     let mut rig = Rig::ready(Plan::default()).await;
     for _ in 0..2 {
-        let action = rig.ask(QUIET, send("pong")).await;
-        message_of(&rig.outcome_of(&action).await);
+        rig.say(QUIET, "pong").await;
     }
     assert_eq!(rig.sandbox.counters().get("twitch.privmsg.refused.msg_duplicate"), 0);
     rig.stop().await;
@@ -151,13 +154,11 @@ async fn the_same_words_twice_are_not_taken_for_a_repetition() {
 async fn an_action_that_waited_for_the_gateway_is_done() {
     for variables in [Vec::new(), with_app()] {
         let mut plan = Plan { variables, ..Plan::default() };
-        plan.sandbox.twitch.extra_channels = 30;
         // The channel is the last to be joined.
-        let names = (0..10).map(|n| format!("channel_{n:04},")).collect::<String>();
-        plan.variables.push(("TWITCH_CHANNELS", format!("{names}{QUIET}")));
+        let names = plan.channels(10).join(",");
+        plan.variables.push(("TWITCH_CHANNELS", format!("{names},{QUIET}")));
         let mut rig = Rig::start(plan).await;
-        let action = rig.ask(QUIET, send("I was away")).await;
-        message_of(&rig.outcome_of(&action).await);
+        rig.say(QUIET, "I was away").await;
         rig.stop().await;
     }
 }
@@ -181,8 +182,7 @@ async fn when_twitch_says_too_much_nothing_more_is_said_for_a_while() {
     plan.sandbox.twitch.limits.elevated_messages = 2;
     let mut rig = Rig::ready(plan).await;
     for n in 0..2 {
-        let action = rig.ask(DEMO, send(format!("n {n}"))).await;
-        message_of(&rig.outcome_of(&action).await);
+        rig.say(DEMO, format!("n {n}")).await;
     }
     for _ in 0..2 {
         let action = rig.ask_with(DEMO, send("more"), Delivery::AtMostOnce, Duration::from_secs(5)).await;
@@ -200,15 +200,13 @@ async fn when_twitch_says_too_much_nothing_more_is_said_for_a_while() {
 async fn what_still_waits_when_the_gateway_stops_is_left_to_the_next_one() {
     let variables = vec![("TWITCH_MESSAGES_PER_30S", "1".to_owned())];
     let mut rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
-    let action = rig.ask(QUIET, send("said")).await;
-    message_of(&rig.outcome_of(&action).await);
+    rig.say(QUIET, "said").await;
     let waiting = rig.ask_with(QUIET, send("unsaid"), Delivery::AtMostOnce, Duration::from_secs(600)).await;
     assert!(matches!(rig.outcome_of(&waiting).await, OutcomeBody::Queued { .. }));
     let bus = rig.nats.bus("next").await;
-    rig.ctx.shutdown.cancel();
-    timeout(SOON, &mut rig.gateway).await.unwrap().unwrap().unwrap();
-    let partition = format!("partition-{}", subject::partition(&waiting.channel));
-    let mut left = bus.consume(Stream::ActionsTwitch, partition, 1).await.unwrap();
+    rig.end().await;
+    let partition = subject::partition(&waiting.channel);
+    let mut left = bus.take_over(Queue::Actions(Platform::Twitch), partition, 1, || true).await.unwrap();
     let delivery = timeout(SOON, left.next()).await.unwrap();
     assert_eq!(delivery.decode::<Action>().unwrap(), waiting);
     assert_eq!(rig.seen(QUIET), ["said"]);
@@ -218,8 +216,7 @@ async fn what_still_waits_when_the_gateway_stops_is_left_to_the_next_one() {
 async fn what_was_said_before_a_crash_still_counts() {
     let variables = vec![("TWITCH_MESSAGES_PER_30S", "1".to_owned())];
     let mut rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
-    let action = rig.ask(QUIET, send("said")).await;
-    message_of(&rig.outcome_of(&action).await);
+    rig.say(QUIET, "said").await;
     rig.kill_and_start().await;
     let action = rig.ask_with(QUIET, send("too soon"), Delivery::AtMostOnce, Duration::from_secs(5)).await;
     assert!(matches!(rig.outcome_of(&action).await, OutcomeBody::Queued { .. }));
@@ -234,8 +231,7 @@ async fn a_message_that_was_certainly_not_sent_waits_for_the_next_connection() {
     rig.sandbox.twitch().faults().refuse_logins(2);
     rig.sandbox.twitch().drop_connections();
     rig.until_reason("refuses the login").await;
-    let action = rig.ask(DEMO, send("still said")).await;
-    message_of(&rig.outcome_of(&action).await);
+    rig.say(DEMO, "still said").await;
     assert_eq!(rig.seen(DEMO), ["still said"]);
     rig.stop().await;
 }
@@ -257,18 +253,17 @@ async fn what_waits_when_the_gateway_stops_is_given_back_at_once() {
     }
     rig.until_counted("actions_total", 18.0).await;
     let bus = rig.nats.bus("next").await;
-    rig.ctx.shutdown.cancel();
-    timeout(SOON, &mut rig.gateway).await.unwrap().unwrap().unwrap();
-    let partition = format!("partition-{}", subject::partition(&channel.unwrap()));
-    let mut left = bus.consume(Stream::ActionsTwitch, partition, ASKED).await.unwrap();
+    rig.end().await;
+    let partition = subject::partition(&channel.unwrap());
+    let mut left = bus.take_over(Queue::Actions(Platform::Twitch), partition, ASKED, || true).await.unwrap();
     let all = async {
-        let mut ids = HashSet::new();
-        while ids.len() < ASKED - 1 {
-            ids.insert(left.next().await.decode::<Action>().unwrap().id);
+        let mut taken = HashMap::new();
+        while taken.len() < ASKED - 1 {
+            let delivery = left.next().await;
+            taken.insert(delivery.decode::<Action>().unwrap().id, delivery);
         }
     };
-    // Much sooner than NATS would give it to somebody else by itself.
-    timeout(bus::topology::ACTION_ACK_WAIT / 2, all).await.unwrap();
+    timeout(AT_ONCE, all).await.unwrap();
     assert_eq!(rig.seen(QUIET), ["n 0"]);
 }
 

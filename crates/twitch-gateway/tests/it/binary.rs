@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bus::Stream;
+use bus::Queue;
 use sandbox::{Sandbox, people::Person};
-use testkit::Nats;
+use testkit::{Everything, Nats};
 use tokio::{process::Command, time::timeout};
 
 use crate::rig::{DEMO, SOON, variables};
@@ -47,7 +47,7 @@ async fn chat_over_tls_goes_by_the_trust_of_the_system() {
     let mut child = start(Some(&trusted));
     sandbox.counters().wait("twitch.irc.joined", 2, SOON).await.unwrap();
     sandbox.twitch().say(Person::Ines, DEMO, "!ping").unwrap();
-    let mut commands = bus.consume(Stream::Events, "commands", 1).await.unwrap();
+    let mut commands = Everything::of(&bus, Queue::Commands, 1).await;
     let delivery = timeout(SOON, commands.next()).await.unwrap();
     assert!(delivery.trace.is_some(), "a command begins a trace");
 

@@ -113,7 +113,7 @@ async fn pings_of_twitch_are_answered() {
 async fn a_channel_that_lets_nobody_in_keeps_nobody_out() {
     let variables = vec![("TWITCH_CHANNELS", format!("nobody_here,{QUIET}"))];
     let rig = Rig::ready(Plan { variables, ..Plan::default() }).await;
-    assert_eq!(rig.ctx.metrics.snapshot()["channels_joined"], 1.0);
+    assert_eq!(rig.counted("channels_joined"), 1.0);
     is_heard(&rig, "hello").await;
     rig.stop().await;
 }
@@ -121,10 +121,8 @@ async fn a_channel_that_lets_nobody_in_keeps_nobody_out() {
 #[tokio::test]
 async fn more_channels_than_a_connection_takes_get_several() {
     let mut plan = Plan::default();
-    plan.sandbox.twitch.extra_channels = 91;
     // The tempo of joins is what `limits` proves; here it would only cost time.
-    let names = (0..91).map(|n| format!("channel_{n:04}")).collect::<Vec<_>>().join(",");
-    plan.variables = vec![("TWITCH_CHANNELS", names)];
+    plan.channels(91);
     let rig = Rig::start(plan).await;
     rig.count("twitch.irc.login", 2).await;
     rig.count("twitch.irc.joined", 18).await;

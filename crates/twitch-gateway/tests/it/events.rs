@@ -1,17 +1,14 @@
 //! Lines that become events.
 
-use std::time::Duration;
-
-use bus::Stream;
 use protocol::{EventBody, Rank};
 use sandbox::people::Person;
 
-use crate::rig::{DEMO, Plan, QUIET, Rig, SOON};
+use crate::rig::{DEMO, Plan, QUIET, Rig};
 
 async fn a_command_becomes_one_event(plan: Plan) {
     let rig = Rig::ready(plan).await;
     let said = rig.sandbox.twitch().say(Person::Max, DEMO, "!echo hello").unwrap();
-    let event = rig.events("commands", 1).await.remove(0);
+    let event = rig.commands(1).await.remove(0);
     assert_eq!(event.id.as_str(), format!("twitch:{said}"));
     assert_eq!(event.community.as_str(), rig.channel(DEMO).as_str());
     assert!(event.received_us / 1000 + 60_000 > event.at_ms, "{event:?}");
@@ -40,7 +37,7 @@ async fn chatter_travels_in_batches_and_commands_alone() {
         twitch.say(Person::Ines, QUIET, &format!("line {n}")).unwrap();
     }
     twitch.say(Person::Olive, QUIET, "!ping").unwrap();
-    let command = rig.events("commands", 1).await.remove(0);
+    let command = rig.commands(1).await.remove(0);
     let EventBody::Command(command) = command.body else { panic!("{command:?}") };
     assert_eq!(command.message.author.rank, Rank::Owner);
     assert_eq!(rig.chatter(300).await, (0..300).map(|n| format!("line {n}")).collect::<Vec<_>>());
@@ -55,7 +52,7 @@ async fn a_mass_gift_is_one_event() {
     twitch.gift(DEMO, Person::Ines, Person::Noor).unwrap();
     twitch.subscribe(DEMO, Person::Noor).unwrap();
     twitch.raid(DEMO, 42).unwrap();
-    let events = rig.events("community", 4).await;
+    let events = rig.community(4).await;
     let EventBody::Gift(gift) = &events[0].body else { panic!("{events:?}") };
     assert_eq!((gift.count, gift.from.as_ref().unwrap().name.as_str()), (5, "Ines"));
     let EventBody::Subscription(given) = &events[1].body else { panic!("{events:?}") };
@@ -80,7 +77,7 @@ async fn a_line_of_another_channel_in_a_shared_chat_is_passed_by() {
         shared.replace("source-room-id=1", &format!("source-room-id={room}")).replace("shared-1", "here-1");
     rig.sandbox.twitch().inject_raw(Some(DEMO), shared.as_bytes()).unwrap();
     rig.sandbox.twitch().inject_raw(Some(DEMO), here.as_bytes()).unwrap();
-    let event = rig.events("commands", 1).await.remove(0);
+    let event = rig.commands(1).await.remove(0);
     assert_eq!(event.id.as_str(), "twitch:here-1");
     rig.until_counted("lines_passed_total.shared_chat", 1.0).await;
     rig.stop().await;
@@ -102,7 +99,7 @@ async fn hostile_lines_are_survived_and_counted() {
             .into_bytes();
     bad.extend_from_slice(b"\xff\xfe");
     twitch.inject_raw(Some(DEMO), &bad).unwrap();
-    let event = rig.events("commands", 1).await.remove(0);
+    let event = rig.commands(1).await.remove(0);
     let EventBody::Command(command) = event.body else { panic!("{event:?}") };
     assert_eq!(command.line(), "a\u{fffd}\u{fffd}");
     rig.until_counted("lines_rejected_total.line_too_long", 1.0).await;
@@ -123,22 +120,17 @@ async fn what_is_said_while_nats_is_away_is_stored_when_it_is_back() {
     rig.sandbox.twitch().say(Person::Noor, QUIET, "!ping").unwrap();
     rig.nats.resume().await;
     rig.until_ready().await;
-    assert_eq!(rig.events("commands", 1).await.len(), 1);
+    assert_eq!(rig.commands(1).await.len(), 1);
     assert_eq!(rig.chatter(1500).await.len(), 1500);
     rig.stop().await;
 }
 
 #[tokio::test]
 async fn the_last_events_reach_nats_before_the_gateway_ends() {
-    let rig = Rig::ready(Plan::default()).await;
-    let bus = rig.nats.bus("after").await;
+    let mut rig = Rig::ready(Plan::default()).await;
     rig.sandbox.twitch().say(Person::Noor, QUIET, "the last word").unwrap();
     rig.until_counted("events_total", 1.0).await;
-    let Rig { nats, gateway, ctx, sandbox, .. } = rig;
-    ctx.shutdown.cancel();
-    tokio::time::timeout(SOON, gateway).await.unwrap().unwrap().unwrap();
-    sandbox.counters().wait("twitch.irc.disconnect", 1, SOON).await.unwrap();
-    let mut chatter = bus.consume(Stream::Chatter, "chatter", 1).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), chatter.next()).await.unwrap();
-    drop(nats);
+    rig.end().await;
+    rig.count("twitch.irc.disconnect", 1).await;
+    assert_eq!(rig.chatter(1).await, ["the last word"]);
 }

@@ -1,15 +1,15 @@
 //! One gateway in process, with its NATS and its Twitch.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::Deref, time::Duration};
 
-use bus::{Bus, Message, Stream};
+use bus::{Bus, Message, Queue, Stream};
 use protocol::{
     Action, ActionBody, Batch, ChannelId, CommunityId, Content, Delivery, Event, EventBody, MessageId,
     Outcome, OutcomeBody, Platform, VERSION, subject,
 };
 use sandbox::Sandbox;
 use service::{Context, Settings, clock};
-use testkit::Nats;
+use testkit::{Everything, Nats, Proxy};
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use twitch_gateway::{Config, Timing};
@@ -27,6 +27,8 @@ pub struct Plan {
     pub timing: Timing,
     pub variables: Vec<(&'static str, String)>,
     pub websocket: bool,
+    /// Whether NATS and Twitch are reached through [`Rig::links`].
+    pub proxied: bool,
 }
 
 impl Default for Plan {
@@ -35,10 +37,28 @@ impl Default for Plan {
             retry_first: Duration::from_millis(20),
             retry_most: Duration::from_millis(100),
             join_within: Duration::from_secs(1),
+            api_pause_first: Duration::from_millis(300),
+            api_pause_most: Duration::from_secs(1),
             linger: Duration::from_millis(100),
             ..Timing::default()
         };
-        Self { sandbox: sandbox::Options::default(), timing: quick, variables: Vec::new(), websocket: false }
+        Self {
+            sandbox: sandbox::Options::default(),
+            timing: quick,
+            variables: Vec::new(),
+            websocket: false,
+            proxied: false,
+        }
+    }
+}
+
+impl Plan {
+    /// The bot has these channels instead of the two.
+    pub fn channels(&mut self, count: usize) -> Vec<String> {
+        let names: Vec<_> = (0..count).map(|n| format!("channel_{n:04}")).collect();
+        self.sandbox.twitch.extra_channels = count;
+        self.variables.push(("TWITCH_CHANNELS", names.join(",")));
+        names
     }
 }
 
@@ -47,20 +67,27 @@ pub struct Rig {
     pub nats: Nats,
     pub bus: Bus,
     pub sandbox: Sandbox,
-    pub ctx: Context,
-    pub gateway: oneshot::Receiver<anyhow::Result<()>>,
-    alive: DropGuard,
+    /// What lies between the gateway and the others, when it is proxied.
+    pub links: Option<Links>,
+    gateway: Gateway,
     config: Config,
     outcomes: bus::Subscription,
     actions: u32,
 }
 
+/// The ways of a gateway to the others.
+pub struct Links {
+    pub nats: Proxy,
+    pub irc: Proxy,
+    pub http: Proxy,
+}
+
 /// A gateway in a thread and a runtime of its own, so that killing it ends all that it has spawned.
+/// Dropping it kills it as SIGKILL does.
 pub struct Gateway {
     pub ctx: Context,
-    pub ended: oneshot::Receiver<anyhow::Result<()>>,
-    /// Dropping it kills the gateway as SIGKILL does.
-    pub alive: DropGuard,
+    ended: oneshot::Receiver<anyhow::Result<()>>,
+    _alive: DropGuard,
 }
 
 impl Gateway {
@@ -76,7 +103,7 @@ impl Gateway {
             // Who was killed has no last words, and nobody listens after the end of a test.
             let _ = outcome.map(|outcome| tell.send(outcome));
         });
-        Self { ctx, ended, alive }
+        Self { ctx, ended, _alive: alive }
     }
 
     pub async fn until_ready(&self) {
@@ -89,10 +116,66 @@ impl Gateway {
         .await;
     }
 
+    pub async fn until_reason(&self, part: &str) -> String {
+        testkit::eventually(SOON, || async {
+            let reason = self.ctx.health.readiness().reason;
+            if reason.contains(part) { Ok(reason) } else { Err(reason) }
+        })
+        .await
+    }
+
+    /// Waits until the gateway has counted this often.
+    pub async fn until_counted(&self, name: &str, wanted: f64) {
+        testkit::eventually(SOON, || async {
+            if self.counted(name) >= wanted { Ok(()) } else { Err(self.ctx.metrics.snapshot()) }
+        })
+        .await;
+    }
+
+    /// How often it has counted.
+    pub fn counted(&self, name: &str) -> f64 {
+        self.ctx.metrics.snapshot().get(name).copied().unwrap_or_default()
+    }
+
+    /// How it ends by itself.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        timeout(SOON, &mut self.ended).await.expect("the gateway ends in time").expect("it was not killed")
+    }
+
     /// Ends it as SIGTERM does.
-    pub async fn stop(self) {
+    pub async fn end(&mut self) {
         self.ctx.shutdown.cancel();
-        timeout(SOON, self.ended).await.expect("the gateway ends in time").unwrap().unwrap();
+        self.ended().await.unwrap();
+    }
+}
+
+impl Links {
+    async fn start(nats: &Nats, sandbox: &Sandbox) -> Self {
+        let target = |url: String| url.rsplit('/').next().unwrap_or_default().to_owned();
+        Self {
+            nats: Proxy::start(target(nats.url())).await,
+            irc: Proxy::start(sandbox.irc_addr().to_string()).await,
+            http: Proxy::start(target(sandbox.http_url())).await,
+        }
+    }
+
+    fn variables(&self) -> [(&'static str, String); 4] {
+        let http = format!("http://{}", self.http.address());
+        [
+            ("NATS_URL", format!("nats://{}", self.nats.address())),
+            ("TWITCH_IRC_URL", format!("irc://{}", self.irc.address())),
+            ("TWITCH_API_URL", http.clone()),
+            ("TWITCH_AUTH_URL", http),
+        ]
+    }
+}
+
+/// A rig is its first gateway, with what surrounds it.
+impl Deref for Rig {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
     }
 }
 
@@ -136,14 +219,17 @@ impl Rig {
         if plan.websocket {
             values.insert("TWITCH_IRC_URL".to_owned(), format!("ws://{}", sandbox.irc_ws_addr()));
         }
+        let links = if plan.proxied { Some(Links::start(&nats, &sandbox).await) } else { None };
+        let proxied = links.iter().flat_map(Links::variables);
+        values.extend(proxied.map(|(name, value)| (name.to_owned(), value)));
         values.extend(plan.variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let mut settings = Settings::from_variables(&[twitch_gateway::SETTINGS], values);
         let mut config = Config::read(&mut settings);
         assert_eq!(settings.problems(), []);
         config.timing = plan.timing;
         let outcomes = bus.subscribe("outcome.>").await.unwrap();
-        let Gateway { ctx, ended, alive } = Gateway::start(&config, "one");
-        Self { nats, bus, sandbox, ctx, gateway: ended, alive, config, outcomes, actions: 0 }
+        let gateway = Gateway::start(&config, "one");
+        Self { nats, bus, sandbox, links, gateway, config, outcomes, actions: 0 }
     }
 
     pub fn config(&self) -> &Config {
@@ -159,45 +245,26 @@ impl Rig {
 
     /// Kills the gateway as SIGKILL does.
     pub async fn kill(&mut self) {
-        let (_, nobody) = oneshot::channel();
-        let ended = std::mem::replace(&mut self.gateway, nobody);
-        self.alive = CancellationToken::new().drop_guard();
+        let Gateway { ended, _alive: alive, .. } = &mut self.gateway;
+        *alive = CancellationToken::new().drop_guard();
         assert!(ended.await.is_err(), "it had no last words");
     }
 
     /// Kills the gateway as SIGKILL does, and starts it again.
     pub async fn kill_and_start(&mut self) {
         self.kill().await;
-        let Gateway { ctx, ended, alive } = Gateway::start(&self.config, "one");
-        (self.ctx, self.gateway, self.alive) = (ctx, ended, alive);
+        self.gateway = Gateway::start(&self.config, "one");
         self.until_ready().await;
     }
 
-    pub async fn until_ready(&self) {
-        testkit::eventually(SOON, || async {
-            let readiness = self.ctx.health.readiness();
-            // Before the gateway has said what it is made of, nothing in it is down.
-            let begun = self.ctx.metrics.snapshot().contains_key("events_total");
-            if begun && readiness.ready { Ok(()) } else { Err(readiness.reason) }
-        })
-        .await;
+    /// Ends the gateway as SIGTERM does.
+    pub async fn end(&mut self) {
+        self.gateway.end().await;
     }
 
-    pub async fn until_reason(&self, part: &str) -> String {
-        testkit::eventually(SOON, || async {
-            let reason = self.ctx.health.readiness().reason;
-            if reason.contains(part) { Ok(reason) } else { Err(reason) }
-        })
-        .await
-    }
-
-    /// Waits until the gateway has counted this often.
-    pub async fn until_counted(&self, name: &str, wanted: f64) {
-        testkit::eventually(SOON, || async {
-            let all = self.ctx.metrics.snapshot();
-            if all.get(name).is_some_and(|count| *count >= wanted) { Ok(()) } else { Err(all) }
-        })
-        .await;
+    /// How the gateway ends by itself.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        self.gateway.ended().await
     }
 
     pub async fn count(&self, name: &str, wanted: u64) {
@@ -209,12 +276,20 @@ impl Rig {
         ChannelId::new(&channels.iter().find(|channel| channel.login == login).unwrap().id).unwrap()
     }
 
-    /// The next commands or community events.
-    pub async fn events(&self, consumer: &str, count: usize) -> Vec<Event> {
-        let mut consumer = self.bus.consume(Stream::Events, consumer, 64).await.unwrap();
+    /// The next commands.
+    pub async fn commands(&self, count: usize) -> Vec<Event> {
+        self.events(Everything::of(&self.bus, Queue::Commands, 64).await, count).await
+    }
+
+    /// The next community events.
+    pub async fn community(&self, count: usize) -> Vec<Event> {
+        self.events(Everything::shared(&self.bus, Stream::Events, "community", 64).await, count).await
+    }
+
+    async fn events(&self, mut taken: Everything, count: usize) -> Vec<Event> {
         let mut events = Vec::new();
         while events.len() < count {
-            let delivery = timeout(SOON, consumer.next()).await.unwrap_or_else(|_| panic!("only {events:?}"));
+            let delivery = timeout(SOON, taken.next()).await.unwrap_or_else(|_| panic!("only {events:?}"));
             delivery.ack_sync().await.unwrap();
             events.push(delivery.decode().unwrap());
         }
@@ -291,15 +366,20 @@ impl Rig {
         outcome.body
     }
 
+    /// Says something, which Twitch takes, and gives the id of the message.
+    pub async fn say(&mut self, login: &str, text: impl Into<String>) -> MessageId {
+        let action = self.ask(login, send(text)).await;
+        message_of(&self.outcome_of(&action).await).clone()
+    }
+
     /// What is seen in a channel.
     pub fn seen(&self, login: &str) -> Vec<String> {
         self.sandbox.twitch().history(login).into_iter().map(|line| line.text).collect()
     }
 
     /// Ends the gateway as SIGTERM does, and the rest.
-    pub async fn stop(self) {
-        self.ctx.shutdown.cancel();
-        timeout(SOON, self.gateway).await.expect("the gateway ends in time").unwrap().unwrap();
+    pub async fn stop(mut self) {
+        self.end().await;
         self.sandbox.stop().await;
     }
 }
