@@ -9,6 +9,7 @@ mod fake;
 mod frames;
 mod interactions;
 mod limits;
+mod points;
 mod restart;
 mod rig;
 mod settings;
