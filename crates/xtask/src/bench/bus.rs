@@ -27,16 +27,30 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Stored(Storage),
+    /// The client library alone.
+    Bare,
+    /// Publish and subscribe.
     Told,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Stored(Storage::File), Self::Stored(Storage::Memory), Self::Told];
+    const ALL: [Self; 4] =
+        [Self::Stored(Storage::File), Self::Stored(Storage::Memory), Self::Bare, Self::Told];
+
+    /// As `chain` calls it.
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::Bare => "bare",
+            Self::Told => "told",
+        }
+    }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Stored(Storage::File) => "stored on disk",
             Self::Stored(Storage::Memory) => "stored in memory",
+            Self::Bare => "stored on disk by the client library alone",
             Self::Told => "neither stored nor acknowledged",
         }
     }
@@ -82,9 +96,8 @@ async fn one(way: Way, rate: u32, seconds: u32, nats_server: &Path) -> anyhow::R
         bus::provision(&bus, storage).await?;
     }
     bus.drain().await;
-    let how = if way == Way::Told { "told" } else { "stored" };
     let chain = paths::target().join("release/examples/chain");
-    let arguments = [&url, how, &rate.to_string(), &seconds.to_string()];
+    let arguments = [&url, way.argument(), &rate.to_string(), &seconds.to_string()];
     let (services, mut talk) = Process::talk("chain", &chain, &arguments, folder.path())?;
     run(way, rate, &server, &services, &mut talk).with_context(|| {
         // Without a log there is nothing to add.

@@ -2,13 +2,15 @@
 //! `cargo xtask bench --bus` runs it and measures it from outside, together with the server.
 //!
 //! ```text
-//! chain NATS_URL stored|told RATE SECONDS
+//! chain NATS_URL stored|bare|told RATE SECONDS
 //! ```
 //!
 //! `stored` is how Vigie does it: both messages are stored, and acknowledged once they are done; the streams
-//! must be there. `told` publishes and subscribes without any of that, for comparison; no stream may be there.
+//! must be there. `bare` does the same with the client library alone, the floor. `told` publishes and subscribes without any of that, for comparison; for both, no stream may be there.
 //! `RATE` is in commands per second; 0 is as many as go. It warms up, writes `ready`, waits for a line, runs,
 //! writes one line of JSON, and ends with its standard input.
+
+mod bare;
 
 use std::{
     io::Write as _,
@@ -50,11 +52,11 @@ const MOST_SAMPLES: usize = 1_000_000;
 const PLATFORM: Platform = Platform::Discord;
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// How messages travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Stored,
-    Told,
+/// Where the gateway sends commands, by how they travel.
+enum Out {
+    Stored(Outbox<()>),
+    Bare(bare::Outbox),
+    Told(Bus),
 }
 
 /// What the gateway counts, shared by its two halves.
@@ -97,24 +99,17 @@ impl Counts {
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, way, rate, seconds] = arguments.as_slice() else {
-        return Err("expected NATS_URL stored|told RATE SECONDS".into());
-    };
-    let way = match way.as_str() {
-        "stored" => Way::Stored,
-        "told" => Way::Told,
-        _ => return Err("expected stored or told".into()),
+        return Err("expected NATS_URL stored|bare|told RATE SECONDS".into());
     };
     let (rate, seconds): (u32, u32) = (rate.parse()?, seconds.parse()?);
-    let connect = |name: &str| Bus::connect(Options { url: url.clone(), name: name.to_owned() });
-    let (gateway, worker) = (connect("gateway").await?, connect("worker").await?);
     let counts = Arc::new(Counts {
         began: Instant::now(),
         room: Semaphore::new(ON_THEIR_WAY),
         taken: Mutex::default(),
     });
     let (failed, mut failures) = mpsc::channel(1);
-    attach(way, &gateway, &worker, &counts, &Failed(failed)).await?;
-    let mut sender = Sender::new(way, gateway, Arc::clone(&counts))?;
+    let out = attach(way, url, &counts, &Failed(failed)).await?;
+    let mut sender = Sender::new(out, Arc::clone(&counts))?;
     let measured = async {
         sender.run(rate, WARM_UP).await?;
         say("ready")?;
@@ -149,46 +144,47 @@ impl Failed {
     }
 }
 
-/// The worker, and the half of the gateway that takes answers.
-async fn attach(
-    way: Way,
-    gateway: &Bus,
-    worker: &Bus,
-    counts: &Arc<Counts>,
-    tasks: &Failed,
-) -> Result<(), Failure> {
-    if way == Way::Told {
-        let commands = worker.subscribe("event.>").await?;
-        tasks.spawn(answer_told(worker.clone(), commands));
-        tasks.spawn(take_told(gateway.subscribe("action.>").await?, Arc::clone(counts)));
-        worker.round_trip().await;
-        gateway.round_trip().await;
-        return Ok(());
+/// Starts the worker, and the half of the gateway that takes answers.
+async fn attach(way: &str, url: &str, counts: &Arc<Counts>, tasks: &Failed) -> Result<Out, Failure> {
+    if way == "bare" {
+        return Ok(Out::Bare(bare::attach(url, counts, tasks).await?));
     }
-    let working = Arc::new(Semaphore::new(WORKING));
-    for partition in 0..subject::PARTITIONS {
-        let commands = worker.take_over(Queue::Commands, partition, AHEAD, || true).await?;
-        tasks.spawn(answer_stored(worker.clone(), commands, Arc::clone(&working), tasks.clone()));
-        let actions = gateway.take_over(Queue::Actions(PLATFORM), partition, AHEAD, || true).await?;
-        tasks.spawn(take_stored(actions, Arc::clone(counts)));
+    let connect = |name: &str| Bus::connect(Options { url: url.to_owned(), name: name.to_owned() });
+    let (gateway, worker) = (connect("gateway").await?, connect("worker").await?);
+    match way {
+        "stored" => {
+            let working = Arc::new(Semaphore::new(WORKING));
+            for partition in 0..subject::PARTITIONS {
+                let commands = worker.take_over(Queue::Commands, partition, AHEAD, || true).await?;
+                let working = Arc::clone(&working);
+                tasks.spawn(answer_stored(worker.clone(), commands, working, tasks.clone()));
+                let actions = gateway.take_over(Queue::Actions(PLATFORM), partition, AHEAD, || true).await?;
+                tasks.spawn(take_stored(actions, Arc::clone(counts)));
+            }
+            Ok(Out::Stored(Outbox::start(gateway, OUTBOX, |()| ())))
+        }
+        "told" => {
+            tasks.spawn(answer_told(worker.clone(), worker.subscribe("event.>").await?));
+            tasks.spawn(take_told(gateway.subscribe("action.>").await?, Arc::clone(counts)));
+            worker.round_trip().await;
+            gateway.round_trip().await;
+            Ok(Out::Told(gateway))
+        }
+        _ => Err("expected stored, bare or told".into()),
     }
-    Ok(())
 }
 
 /// The half of the gateway that sends commands.
 struct Sender {
-    way: Way,
-    bus: Bus,
-    outbox: Outbox<()>,
+    out: Out,
     counts: Arc<Counts>,
     padding: String,
     number: u64,
 }
 
 impl Sender {
-    fn new(way: Way, bus: Bus, counts: Arc<Counts>) -> Result<Self, Failure> {
-        let outbox = Outbox::start(bus.clone(), OUTBOX, |()| ());
-        let mut sender = Self { way, bus, outbox, counts, padding: String::new(), number: 0 };
+    fn new(out: Out, counts: Arc<Counts>) -> Result<Self, Failure> {
+        let mut sender = Self { out, counts, padding: String::new(), number: 0 };
         let bare = protocol::encode(&sender.event()?)?.len();
         sender.padding = "x".repeat(EVENT_BYTES.saturating_sub(bare));
         Ok(sender)
@@ -210,12 +206,13 @@ impl Sender {
             let event = self.event()?;
             self.counts.room.acquire().await?.forget();
             let subject = subject::event(&event);
-            match self.way {
-                Way::Stored => {
+            match &self.out {
+                Out::Stored(outbox) => {
                     let message = Message::new(subject, event.id.as_str(), &event)?.trace(TRACE);
-                    self.outbox.send(message, ()).await?;
+                    outbox.send(message, ()).await?;
                 }
-                Way::Told => self.bus.notify(subject, &event, Some(TRACE)).await?,
+                Out::Bare(outbox) => outbox.send(subject, event.id.as_str(), &event).await?,
+                Out::Told(bus) => bus.notify(subject, &event, Some(TRACE)).await?,
             }
             sent += 1;
         }
