@@ -90,6 +90,16 @@ pub(crate) fn bad_settings() -> ExitCode {
     ExitCode::from(service::EXIT_BAD_SETTINGS)
 }
 
+/// Each as a line of JSON, for programs.
+///
+/// # Errors
+/// When one of them cannot be JSON.
+pub(crate) fn json_lines<T: serde::Serialize>(
+    all: impl IntoIterator<Item = T>,
+) -> serde_json::Result<String> {
+    all.into_iter().map(|one| Ok(serde_json::to_string(&one)? + "\n")).collect()
+}
+
 /// Writes to standard output.
 ///
 /// # Errors

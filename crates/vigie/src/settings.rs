@@ -75,12 +75,7 @@ pub(crate) struct Known {
 /// When a binary is missing or two of them disagree.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let known = all()?;
-    let text = if options.json {
-        let lines: Result<Vec<String>, _> = known.iter().map(serde_json::to_string).collect();
-        lines?.join("\n") + "\n"
-    } else {
-        render(&known, Paint::stdout())
-    };
+    let text = if options.json { cli::json_lines(&known)? } else { render(&known, Paint::stdout()) };
     cli::say(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -73,12 +73,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     findings.extend(platforms::look().await);
     findings.extend(nats::look(&options.which).await);
     findings.extend(disk::look(&options.which.data));
-    let text = if options.json {
-        let lines: Result<Vec<String>, _> = findings.iter().map(serde_json::to_string).collect();
-        lines?.join("\n") + "\n"
-    } else {
-        render(&findings, Paint::stdout())
-    };
+    let text = if options.json { cli::json_lines(&findings)? } else { render(&findings, Paint::stdout()) };
     cli::say(&text)?;
     let well = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

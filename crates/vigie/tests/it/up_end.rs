@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::folder::{Folder, signal, wait_until_gone};
+use crate::folder::{Folder, Up, signal, wait_until_gone};
 
 /// What a person waits for at most after Ctrl-C.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -17,16 +17,20 @@ fn stopped(seen: &[Value]) -> Vec<String> {
     stopped.map(|report| report["part"].as_str().unwrap().to_owned()).collect()
 }
 
+fn end_in_time(up: &mut Up, asked_by: &str) {
+    let asked = Instant::now();
+    signal(up.pid(), asked_by);
+    let status = up.ended();
+    assert!(asked.elapsed() < LIMIT, "{:?}", asked.elapsed());
+    assert!(status.success(), "{status}");
+}
+
 #[test]
 fn ctrl_c_ends_the_parts_in_order_and_leaves_nothing() {
     let folder = Folder::new();
     let mut up = folder.up(&[], &[]);
     let pids = up.ready();
-    let asked = Instant::now();
-    signal(up.pid(), "INT");
-    let status = up.ended();
-    assert!(asked.elapsed() < LIMIT, "{:?}", asked.elapsed());
-    assert!(status.success(), "{status}");
+    end_in_time(&mut up, "INT");
     up.wait_for("vigie", "stopped");
     let order = stopped(up.seen());
     assert_eq!(order[2..], ["command-worker-1", "nats", "vigie"], "{order:?}");
@@ -38,11 +42,7 @@ fn a_part_that_does_not_end_is_killed_in_time() {
     let folder = Folder::new();
     let mut up = folder.up(&[], &[("STAND_IN", "stubborn")]);
     let pids = up.ready();
-    let asked = Instant::now();
-    signal(up.pid(), "TERM");
-    let status = up.ended();
-    assert!(asked.elapsed() < LIMIT, "{:?}", asked.elapsed());
-    assert!(status.success(), "{status}");
+    end_in_time(&mut up, "TERM");
     wait_until_gone(&pids);
     let report = up.wait_for("command-worker-1", "stopped");
     assert_eq!(report["detail"], "killed, since it did not end in time");
