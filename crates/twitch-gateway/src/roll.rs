@@ -64,7 +64,8 @@ impl Roll {
         held: watch::Receiver<Holding>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let work = async { tokio::join!(self.tell(&rooms, &held), self.hear()) };
+        // It is large, and made once in the life of a service.
+        let work = Box::pin(async { tokio::join!(self.tell(&rooms, &held), self.hear()) });
         shutdown.run_until_cancelled(work).await;
         Ok(())
     }
