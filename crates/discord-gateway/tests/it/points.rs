@@ -42,12 +42,12 @@ enum Then {
 
 #[tokio::test]
 async fn a_gateway_that_is_killed_at_any_point_of_a_publish_loses_and_doubles_nothing() {
-    all(points().map(|(name, point, past)| die(name, point, past, Then::Restarted))).await;
+    all(points().into_iter().map(|(name, point, past)| die(name, point, past, Then::Restarted))).await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_cut_off_at_any_point_of_a_publish_adds_nothing_when_it_is_back() {
-    all(points().map(|(name, point, past)| die(name, point.frozen(), past, Then::Thawed))).await;
+    all(points().into_iter().map(|(name, point, past)| die(name, point.frozen(), past, Then::Thawed))).await;
 }
 
 async fn all(cases: impl IntoIterator<Item = impl Future<Output = ()> + Send + 'static>) {
@@ -111,8 +111,9 @@ fn last_sequence(rig: &Rig) -> u64 {
 async fn key_of_the_cursor(wire: &Wire) -> String {
     eventually(LONG, || async {
         let passed = wire.passed();
-        let keys = passed.iter().filter_map(|frame| frame.split(' ').nth(2)?.strip_prefix("$KV.session."));
-        let key = keys.filter(|key| key.ends_with(".0.1")).next_back().map(str::to_owned);
+        let mut keys =
+            passed.iter().filter_map(|frame| frame.split(' ').nth(2)?.strip_prefix("$KV.session."));
+        let key = keys.rfind(|key| key.ends_with(".0.1")).map(str::to_owned);
         key.ok_or(passed)
     })
     .await
