@@ -7,13 +7,16 @@
 use std::time::Duration;
 
 /// A connection that was good for this long was a success, and the next failure is a first one.
-const STABLE: Duration = Duration::from_secs(10);
+const STABLE: Duration = Duration::from_secs(5);
 /// While Discord cannot be reached at all it is tried this often, so that the bot is back soon after the
 /// network is; and after so many tries as seldom as after other failures.
 const UNREACHED_PAUSES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(2);
 const UNREACHED_TRIES: u32 = 12;
-/// The longest pause.
+/// The longest pause before a session is gone on with that could be gone on with the last time: that costs
+/// Discord little and no session start. It is also the longest after a stop for lack of room.
+const MAX_RESUME_PAUSE: Duration = Duration::from_secs(4);
+/// The longest pause otherwise.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// After so many connections in a row on which a session could not be resumed it is given up.
 const MAX_RESUMES: u32 = 3;
@@ -90,7 +93,9 @@ impl Backoff {
             return Next { pause: self.unreached_pause(), drop_session: false, fatal: None };
         }
         self.unreached = 0;
-        let mut next = Next { pause: self.pause(), drop_session: false, fatal: None };
+        let invalid = matches!(end.why, Why::InvalidSession { .. });
+        let resumes_well = end.resuming && end.live.is_some() && !invalid || end.why == Why::Full;
+        let mut next = Next { pause: self.pause(resumes_well), drop_session: false, fatal: None };
         match &end.why {
             // Discord's own pause: <https://docs.discord.com/developers/events/gateway#resuming>
             Why::InvalidSession { resumable } => {
@@ -120,9 +125,10 @@ impl Backoff {
     }
 
     /// Nothing after the first failure, then about 1, 2, 4, … s, with a random half.
-    fn pause(&self) -> Duration {
+    fn pause(&self, resumes_well: bool) -> Duration {
         let Some(doublings) = self.failures.checked_sub(1) else { return Duration::ZERO };
-        jittered(Duration::from_secs(2_u64.saturating_pow(doublings)).min(MAX_PAUSE))
+        let longest = if resumes_well { MAX_RESUME_PAUSE } else { MAX_PAUSE };
+        jittered(Duration::from_secs(2_u64.saturating_pow(doublings)).min(longest))
     }
 
     fn unreached_pause(&self) -> Duration {
@@ -201,6 +207,23 @@ mod tests {
         let dropped: Vec<bool> =
             (0..3).map(|_| backoff.after(&end(Why::Closed(Some(1006)), None, true)).drop_session).collect();
         assert_eq!(dropped, [false, false, true]);
+    }
+
+    /// Too much chatter, or a network that comes and goes: reading goes on within seconds, each time.
+    #[test]
+    fn a_session_that_can_be_resumed_does_not_wait_long() {
+        for why in [Why::Full, Why::Asked, Why::Closed(None), Why::Closed(Some(1006))] {
+            let mut backoff = Backoff::default();
+            let pauses: Vec<Duration> =
+                (0..20).map(|_| backoff.after(&end(why.clone(), Some(1), true)).pause).collect();
+            assert!(pauses.iter().all(|pause| *pause <= MAX_RESUME_PAUSE), "{why:?}: {pauses:?}");
+            assert!(pauses.iter().sum::<Duration>() > Duration::from_secs(35), "{why:?}: {pauses:?}");
+        }
+        // Session starts are few: what costs one each time is slowed down further.
+        let mut backoff = Backoff::default();
+        let invalid = Why::InvalidSession { resumable: false };
+        let last = (0..20).map(|_| backoff.after(&end(invalid.clone(), Some(1), false)).pause).last();
+        assert!(last >= Some(MAX_PAUSE / 2), "{last:?}");
     }
 
     #[test]
