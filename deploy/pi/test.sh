@@ -2,7 +2,7 @@
 # Runs prepare.sh on fresh Debian systems in containers of systemd-nspawn, booted and not, without a way
 # out of the container, and looks at what it made of them.
 #
-#   sudo deploy/pi/test.sh [bookworm] [trixie]      both when none is named; about 10 minutes
+#   sudo deploy/pi/test.sh [bookworm] [trixie]      both when none is named; about 12 minutes
 #
 # Needs root on Debian with debootstrap, systemd-container, gpg, dpkg-deb and a mirror that apt knows.
 # It touches nothing outside of one folder, which it removes; KEEP=1 leaves it. On Debian 12 Docker's
@@ -99,7 +99,7 @@ repository() {
   stub containerd.io 1
   gpg --homedir "$keys" --batch --quiet --passphrase '' --quick-gen-key 'test <test@localhost>' ed25519 sign never 2>/dev/null
   gpg --homedir "$keys" --batch --armor --export >"$work/repository/gpg"
-  fingerprint=$(gpg --homedir "$keys" --batch --list-keys --with-colons | awk -F: '$1 == "fpr" { print $10; exit }')
+  fingerprint=$(gpg --homedir "$keys" --batch --quiet --no-auto-check-trustdb --list-keys --with-colons | awk -F: '$1 == "fpr" { print $10; exit }')
   for name in bookworm trixie; do
     dist=$work/repository/dists/$name
     mkdir -p "$dist/stable/binary-$(dpkg --print-architecture)"
