@@ -6,6 +6,7 @@ use async_nats::jetstream::{
     context::{CreateKeyValueErrorKind, CreateStreamErrorKind},
     stream::Config,
 };
+use futures_util::TryStreamExt as _;
 use tracing::info;
 
 use crate::{
@@ -54,6 +55,9 @@ pub enum ProvisionError {
 pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError> {
     for stream in Stream::ALL {
         apply(bus, stream.config(storage)).await?;
+        clear(bus, stream)
+            .await
+            .map_err(|source| ProvisionError::Stream { name: stream.name().to_owned(), source })?;
         for consumer in stream.consumers() {
             let name = consumer.durable_name.clone().unwrap_or_default();
             attach(bus, stream, consumer).await.map_err(|source| ProvisionError::Consumer {
@@ -79,6 +83,17 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
         }
     }
     info!("streams, consumers and buckets are as declared");
+    Ok(())
+}
+
+/// Removes the consumers of other versions.
+async fn clear(bus: &Bus, stream: Stream) -> Result<(), Source> {
+    let handle = bus.jetstream.get_stream_no_info(stream.name()).await?;
+    let names: Vec<String> = handle.consumer_names().try_collect().await?;
+    for name in names.iter().filter(|name| !topology::is_ours(stream, name)) {
+        info!(stream = stream.name(), consumer = name, "removed: no part of this version takes by it");
+        handle.delete_consumer(name).await?;
+    }
     Ok(())
 }
 

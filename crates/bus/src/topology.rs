@@ -157,6 +157,17 @@ impl Stream {
     }
 }
 
+/// Whether a consumer of `stream` belongs there. What another version left behind would keep the ones that do
+/// from being made: no two consumers of a work queue may take the same message.
+pub(crate) fn is_ours(stream: Stream, consumer: &str) -> bool {
+    let shared = stream.consumers().iter().any(|shared| shared.durable_name.as_deref() == Some(consumer));
+    let queues = [Queue::Commands, Queue::Actions(Platform::Discord), Queue::Actions(Platform::Twitch)];
+    let owned = |queue: Queue| {
+        (0..subject::PARTITIONS).any(|partition| consumer.starts_with(&queue.consumers_of(partition)))
+    };
+    shared || queues.into_iter().any(|queue| queue.stream() == stream && owned(queue))
+}
+
 /// What is taken by partition: each message by the one owner of its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {

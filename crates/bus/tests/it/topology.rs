@@ -64,6 +64,26 @@ async fn a_work_queue_always_keeps_one_message_that_nobody_takes_in_its_last_fil
 }
 
 #[tokio::test]
+async fn what_another_version_took_by_gives_way_and_what_is_owned_stays() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let old = pull::Config {
+        durable_name: Some("commands".to_owned()),
+        filter_subject: "event.*.*.command.>".to_owned(),
+        ..pull::Config::default()
+    };
+    stream.create_consumer(old).await.unwrap();
+    assert!(bus.take_over(Queue::Commands, 3, 1, || true).await.is_err(), "it is in the way");
+    provision(&bus, Storage::File).await.unwrap();
+    let mut commands = bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap();
+    provision(&bus, Storage::File).await.unwrap();
+    bus.store(&message("event.discord.1.command.3", "a")).await.unwrap();
+    assert_eq!(timeout(SOON, commands.next()).await.expect("it is still there").attempt, 1);
+}
+
+#[tokio::test]
 async fn a_consumer_that_keeps_its_state_on_disk_is_made_anew_and_loses_no_message() {
     let nats = Nats::start().await;
     let bus = nats.bus("test").await;
