@@ -132,7 +132,7 @@ impl Publisher {
         let others = match self.role(&event.community) {
             Role::First if !self.standby.has(&event.community) => return self.add(event).await,
             Role::First => false,
-            Role::Second => true,
+            Role::Behind(_) => true,
             Role::Speaker | Role::None => {
                 self.stats.passed.with("others_read").inc();
                 return Ok(());
@@ -188,7 +188,12 @@ impl Publisher {
             return Ok(());
         }
         let rooms = &self.rooms;
-        for event in self.standby.due(|channel| rooms.role(channel.as_str()) == Some(Role::First)) {
+        let ahead = |channel: &CommunityId| match rooms.role(channel.as_str()) {
+            Some(Role::First) => 0,
+            Some(Role::Behind(ahead)) => ahead,
+            _ => 1,
+        };
+        for event in self.standby.due(ahead) {
             self.add(event).await?;
         }
         // The last words of one that has left come after it has.

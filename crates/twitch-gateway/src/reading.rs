@@ -2,8 +2,8 @@
 //!
 //! Every channel is read by the two members that rank highest for it, so that nothing is lost when one of
 //! them dies: what both hear is one event, because its id is Twitch's. A third joins where it only
-//! speaks, to be told what the bot may do there. Who has no part in a channel any more reads it as the
-//! second does until those who took it over have joined, and leaves it a while after that.
+//! speaks, to be told what the bot may do there. Who has no part in a channel any more reads it behind
+//! those who took it over until they have joined, and leaves it a while after that.
 //!
 //! Reading needs no lease. `CHAT` is one all the same: it passes to another only when that one has joined
 //! its channels, and a gateway that ends waits for that.
@@ -112,15 +112,17 @@ impl Reading {
     fn role(&self, holding: &Holding, login: &str, id: Option<&ChannelId>, kept: bool) -> Role {
         // One that is leaving goes on until it ends, and leaves the telling to those who stay.
         if !holding.members.contains(&self.instance) {
-            return if holding.members.is_empty() { Role::First } else { Role::Second };
+            return if holding.members.is_empty() { Role::First } else { Role::Behind(1) };
         }
-        let ranked = holding.ranked(&format!("channel-{login}"), READERS);
-        match ranked.iter().position(|member| *member == self.instance) {
-            Some(0) => Role::First,
-            Some(_) => Role::Second,
-            None if kept && !self.have_joined(&ranked) => Role::Second,
-            None if id.is_some_and(|id| speaks(holding, id)) => Role::Speaker,
-            None => Role::None,
+        let ranked = holding.ranked(&format!("channel-{login}"), holding.members.len());
+        let readers = ranked.get(..READERS).unwrap_or(&ranked);
+        // Nobody leaves a channel to those who have not joined it.
+        let stays = kept && !self.have_joined(readers);
+        match (0..).zip(&ranked).find(|(_, member)| **member == self.instance) {
+            Some((0, _)) => Role::First,
+            Some((ahead, _)) if stays || readers.contains(&&*self.instance) => Role::Behind(ahead),
+            _ if id.is_some_and(|id| speaks(holding, id)) => Role::Speaker,
+            _ => Role::None,
         }
     }
 

@@ -42,8 +42,8 @@ struct Room {
 pub enum Role {
     /// Reads it and tells all that is said.
     First,
-    /// Reads it, and tells chatter that the first did not tell.
-    Second,
+    /// Reads it, and tells chatter that none of those before it told; so many they are.
+    Behind(u32),
     /// Speaks there, for which it joins it; others read it.
     Speaker,
     /// Has nothing to do with it.

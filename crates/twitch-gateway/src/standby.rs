@@ -81,14 +81,15 @@ impl Standby {
         }
     }
 
-    /// What was not told in time. `is_first` says whether this gateway should tell all of a channel now.
-    pub fn due(&mut self, is_first: impl Fn(&CommunityId) -> bool) -> Vec<Event> {
+    /// What was not told in time. `ahead` says how many should tell a channel rather than this gateway: each
+    /// has its time, so that of those who are left one tells.
+    pub fn due(&mut self, ahead: impl Fn(&CommunityId) -> u32) -> Vec<Event> {
         let due = self.channels.iter().map(|(channel, held)| {
             let of_others = held.iter().rev().find(|held| held.others);
-            let count = match is_first(channel) {
-                true if of_others.is_none_or(|last| last.since.elapsed() >= SETTLE) => held.len(),
-                true => 0,
-                false => held.iter().take_while(|held| held.since.elapsed() >= HOLD).count(),
+            let count = match ahead(channel) {
+                0 if of_others.is_none_or(|last| last.since.elapsed() >= SETTLE) => held.len(),
+                0 => 0,
+                ahead => held.iter().take_while(|held| held.since.elapsed() >= HOLD * ahead).count(),
             };
             (channel.clone(), count)
         });
@@ -152,13 +153,23 @@ mod tests {
         }
         standby.heard(&batch(&[2]));
         tokio::time::advance(HOLD - Duration::from_millis(1)).await;
-        assert!(standby.due(|_| false).is_empty());
+        assert!(standby.due(|_| 1).is_empty());
         standby.renew();
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(standby.due(|_| false).is_empty());
+        assert!(standby.due(|_| 1).is_empty());
         tokio::time::advance(HOLD).await;
-        assert_eq!(ids(&standby.due(|_| false)), ["twitch:id-1", "twitch:id-3"]);
+        assert_eq!(ids(&standby.due(|_| 1)), ["twitch:id-1", "twitch:id-3"]);
         assert!(standby.is_empty() && standby.channels.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_who_wait_one_tells() {
+        let mut standby = Standby::default();
+        standby.hold(event(1), true);
+        tokio::time::advance(HOLD * 2 - Duration::from_millis(1)).await;
+        assert!(standby.due(|_| 2).is_empty());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(ids(&standby.due(|_| 2)), ["twitch:id-1"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -167,9 +178,9 @@ mod tests {
         standby.hold(event(1), true);
         tokio::time::advance(SETTLE / 2).await;
         standby.hold(event(2), false);
-        assert!(standby.due(|_| true).is_empty());
+        assert!(standby.due(|_| 0).is_empty());
         tokio::time::advance(SETTLE / 2).await;
-        assert_eq!(ids(&standby.due(|_| true)), ["twitch:id-1", "twitch:id-2"]);
+        assert_eq!(ids(&standby.due(|_| 0)), ["twitch:id-1", "twitch:id-2"]);
         assert!(!standby.has(&event(1).community));
     }
 
