@@ -1,9 +1,12 @@
 //! The connection, and whether it is up.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_nats::{Client, ConnectOptions, Event, jetstream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 /// Where NATS is unless `NATS_URL` says otherwise.
@@ -75,6 +78,8 @@ pub enum ConnectError {
 pub struct Bus {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
+    /// Which partition of this process gives out messages that may end it.
+    pub(crate) suspects: Arc<Semaphore>,
     link: watch::Receiver<Link>,
 }
 
@@ -106,7 +111,7 @@ impl Bus {
             return Err(ConnectError::TooOld { found: client.server_info().version });
         }
         let jetstream = jetstream::context::ContextBuilder::new().timeout(ANSWER_LIMIT).build(client.clone());
-        Ok(Self { client, jetstream, link })
+        Ok(Self { client, jetstream, suspects: Arc::new(Semaphore::new(1)), link })
     }
 
     /// Whether the link is up, and when that changes.

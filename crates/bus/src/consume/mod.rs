@@ -38,6 +38,8 @@ use crate::{
 
 /// Before a pull that failed is tried again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(250);
+/// When nothing came for so long, there are no more suspects.
+const NO_MORE: Duration = Duration::from_millis(500);
 /// How long an end in order may take.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -173,7 +175,20 @@ impl Consumer {
                 self.reopen().await;
                 continue;
             };
-            match pull.next(&mut self.empty_at).await {
+            let next = pull.next(&mut self.empty_at);
+            let next = match &mut self.of {
+                Of::One(own) if own.is_careful() => match timeout(NO_MORE, next).await {
+                    Ok(next) => next,
+                    Err(_) if self.given.values().any(|route| route.strong_count() > 0) => continue,
+                    Err(_) => {
+                        own.clear_suspects();
+                        self.pull = None;
+                        continue;
+                    }
+                },
+                _ => next.await,
+            };
+            match next {
                 Ok(message) => {
                     if let Some(delivery) = self.give(message) {
                         return delivery;

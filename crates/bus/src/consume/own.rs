@@ -7,23 +7,23 @@
 //!
 //! How often a message was given out is forgotten too. So that one that kills its owners is found all the
 //! same, each consumer remembers, in its metadata, up to where owners have ended with something in hand,
-//! and how often. From the second time on they are given out one by one: what is next to them is not
-//! taken for the culprit.
+//! and how often. From the second time on they are given out one by one, in one partition of the process after
+//! the other: what is next to the culprit is not taken for it.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::Info;
 use futures_util::TryStreamExt as _;
-use tokio::time::sleep;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::Source;
 use crate::{connect::Bus, topology::Queue};
 
 /// From so many ends on, what was in hand then is given out one by one.
 const ONE_BY_ONE: u32 = 2;
-/// Several partitions that died together do not begin again at the same moment: what is next to the
-/// culprit in another of them is done before or after it.
-const SPREAD: Duration = Duration::from_secs(1);
+/// How long a partition waits for the suspects of another one. What is held up longer there waits for
+/// something, and does not end its owner.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// The keys of what a consumer remembers.
 const UP_TO: &str = "vigie-suspects-up-to";
 const TIMES: &str = "vigie-suspects-times";
@@ -39,6 +39,8 @@ pub(super) struct Own {
     /// The name of the consumer while there is one.
     name: String,
     suspects: Suspects,
+    /// Held while suspects are given out.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Messages up to a place in the stream that owners had in hand when they ended.
@@ -86,7 +88,7 @@ impl Suspects {
 
 impl Own {
     pub(super) fn new(queue: Queue, partition: u16, may: May) -> Self {
-        Self { queue, partition, may, name: String::new(), suspects: Suspects::default() }
+        Self { queue, partition, may, name: String::new(), suspects: Suspects::default(), turn: None }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -97,14 +99,20 @@ impl Own {
         self.suspects
     }
 
+    /// Whether messages are given out one by one.
+    pub(super) const fn is_careful(&self) -> bool {
+        self.suspects.one_by_one()
+    }
+
     /// Whether `sequence` is the first one after the suspects, which are all done then.
     pub(super) const fn is_past_suspects(&self, sequence: u64) -> bool {
-        self.suspects.one_by_one() && sequence > self.suspects.up_to
+        self.is_careful() && sequence > self.suspects.up_to
     }
 
     /// They are done.
     pub(super) fn clear_suspects(&mut self) {
         self.suspects = Suspects::default();
+        self.turn = None;
     }
 
     /// Removes the consumer that is there and makes another one.
@@ -121,13 +129,18 @@ impl Own {
             let info = handle.consumer_info(name).await?;
             // Who makes its own consumer anew has not ended with anything in hand.
             suspects = if *name == self.name { self.suspects } else { Suspects::after(Past::of(&info)) };
+            if suspects.one_by_one() && self.turn.is_none() {
+                // Before the old one goes: who ends in the meantime has not tried these.
+                let turn = timeout(TURN_LIMIT, bus.suspects.clone().acquire_owned()).await;
+                self.turn = turn.ok().transpose()?;
+            }
             if !(self.may)() {
                 return Err("the partition may be somebody else's".into());
             }
             bus.jetstream.delete_consumer_from_stream(name, stream).await?;
         }
-        if suspects.one_by_one() && self.name.is_empty() {
-            sleep(SPREAD.mul_f32(fastrand::f32())).await;
+        if !suspects.one_by_one() {
+            self.turn = None;
         }
         let name = format!("{prefix}{:08x}", fastrand::u32(..));
         let mut config = self.queue.consumer(self.partition, name.clone());
