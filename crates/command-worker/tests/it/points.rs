@@ -138,7 +138,9 @@ async fn poison(line: &str, begun: &watch::Sender<u32>, end: fn(&Wire)) {
     let mut dead = Vec::new();
     loop {
         let wire = Wire::start(&world.nats).await;
-        let worker = start(&wire.url(), "one").await;
+        let config = Config { nats_url: wire.url(), ..Config::default() };
+        // It may begin what ends it while another partition waits for that, and it is not ready.
+        let worker = launch(config, "one", COMMANDS);
         tokio::select! {
             _ = begun.changed() => {}
             () = until(&world, "EVENTS", 0) => {
@@ -219,13 +221,18 @@ async fn start(url: &str, instance: &str) -> Worker {
 }
 
 async fn run(config: Config, instance: &str, commands: &'static [&'static Definition]) -> Worker {
-    let context = Context { instance: instance.to_owned(), ..Context::new("command-worker") };
-    let task = tokio::spawn(command_worker::run_commands(context.clone(), config, commands));
+    let worker = launch(config, instance, commands);
     // It has no parts to be ready before it has begun.
     tokio::task::yield_now().await;
-    let worker = Worker { context, task };
     worker.becomes_ready(true).await;
     worker
+}
+
+/// A worker that may end before it is ready.
+fn launch(config: Config, instance: &str, commands: &'static [&'static Definition]) -> Worker {
+    let context = Context { instance: instance.to_owned(), ..Context::new("command-worker") };
+    let task = tokio::spawn(command_worker::run_commands(context.clone(), config, commands));
+    Worker { context, task }
 }
 
 /// The ids of the events that were put away.
