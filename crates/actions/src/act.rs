@@ -2,9 +2,13 @@
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 
+use bus::Link;
 use partitions::Ground;
 use protocol::{Action, Delivery, DropReason, MessageId, Platform};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::held::Held;
 
@@ -57,14 +61,20 @@ impl Carried {
 pub struct Errand<'a> {
     held: &'a Held,
     ground: &'a Ground,
+    link: watch::Receiver<Link>,
     until: Instant,
     queued: OnceLock<Duration>,
     news: Notify,
 }
 
 impl<'a> Errand<'a> {
-    pub(crate) fn new(held: &'a Held, ground: &'a Ground, until: Instant) -> Self {
-        Self { held, ground, until, queued: OnceLock::new(), news: Notify::new() }
+    pub(crate) fn new(
+        held: &'a Held,
+        ground: &'a Ground,
+        link: watch::Receiver<Link>,
+        until: Instant,
+    ) -> Self {
+        Self { held, ground, link, until, queued: OnceLock::new(), news: Notify::new() }
     }
 
     /// When it is too late for the action.
@@ -101,7 +111,7 @@ impl<'a> Errand<'a> {
         match (self.held.is_acknowledged(), self.ground.is_ours()) {
             (true, _) => Ok(()),
             (false, false) => Err(Carried::Left),
-            (false, true) if once => self.held.claim(self.until, self.ground).await,
+            (false, true) if once => self.held.claim(self.until, self.ground, self.link.clone()).await,
             (false, true) => Ok(()),
         }
     }

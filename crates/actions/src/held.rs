@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use bus::{Confirmed, Delivery};
+use bus::{Confirmed, Delivery, Link};
 use partitions::Ground;
 use protocol::{Action, DropReason};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::debug;
 
 use crate::act::Carried;
@@ -23,17 +26,24 @@ pub(crate) struct Held {
     pub(crate) action: Action,
     /// How it came.
     pub(crate) delivery: Delivery,
+    claimed: AtomicBool,
     acknowledged: AtomicBool,
 }
 
 impl Held {
     pub(crate) fn new(action: Action, delivery: Delivery) -> Self {
-        Self { action, delivery, acknowledged: AtomicBool::new(false) }
+        Self { action, delivery, claimed: AtomicBool::new(false), acknowledged: AtomicBool::new(false) }
     }
 
     /// Whether it comes to nobody any more.
     pub(crate) fn is_acknowledged(&self) -> bool {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Whether NATS was asked to take it off the stream, and did not say that it has: it may come again, or
+    /// to nobody any more.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed) && !self.is_acknowledged()
     }
 
     /// Takes it off the stream, and has that confirmed, before it is done: a platform that does not know
@@ -42,18 +52,28 @@ impl Held {
     ///
     /// # Errors
     /// How it ended, when it may not be done.
-    pub(crate) async fn claim(&self, until: Instant, ground: &Ground) -> Result<(), Carried> {
-        let mut tried = false;
+    pub(crate) async fn claim(
+        &self,
+        until: Instant,
+        ground: &Ground,
+        link: watch::Receiver<Link>,
+    ) -> Result<(), Carried> {
         loop {
-            match self.delivery.ack_sync().await {
-                Ok(Confirmed::Done) => break,
+            // What is asked while NATS is away would be heard when it is back, however late.
+            let outcome = if *link.borrow() == Link::Up {
+                let tried = self.claimed.swap(true, Ordering::Relaxed);
+                self.delivery.ack_sync().await.map(|confirmed| (confirmed, tried))
+            } else {
+                Err("NATS is away".into())
+            };
+            match outcome {
+                Ok((Confirmed::Done, _)) => break,
                 // Nobody else can have done that as long as the partition is ours.
-                Ok(Confirmed::Gone) if tried && ground.is_ours() => break,
-                Ok(Confirmed::Gone) => return Err(Carried::Left),
+                Ok((Confirmed::Gone, true)) if ground.is_ours() => break,
+                Ok((Confirmed::Gone, _)) => return Err(Carried::Left),
                 Err(_) if !ground.is_ours() => return Err(Carried::Left),
                 Err(error) if Instant::now() + CONFIRM_PAUSE < until => {
                     debug!(%error, "the acknowledgement was not confirmed; asking again");
-                    tried = true;
                     sleep(CONFIRM_PAUSE).await;
                 }
                 Err(_) => {

@@ -150,8 +150,12 @@ impl<A: Act> Partition<A> {
 
     /// Nobody can tell whether they were done.
     async fn give_up(&self) {
-        let begun = self.held().into_iter().filter(|held| held.is_acknowledged());
-        for held in begun.filter(|held| !self.shared.done.contains(&held.action.id)) {
+        let (begun, left): (Vec<_>, Vec<_>) =
+            self.held().into_iter().partition(|held| held.is_acknowledged());
+        for held in left.iter().filter(|held| held.is_in_doubt()) {
+            self.shared.doubt(held, held.delivery.trace.as_deref().unwrap_or_default()).await;
+        }
+        for held in begun.into_iter().filter(|held| !self.shared.done.contains(&held.action.id)) {
             let detail = "the gateway stopped before the platform had answered".to_owned();
             let body = OutcomeBody::Dropped { reason: DropReason::Uncertain, detail };
             self.shared.settle(&held, body, held.delivery.trace.as_deref().unwrap_or_default()).await;

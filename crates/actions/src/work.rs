@@ -50,7 +50,14 @@ impl<A: Act> Partition<A> {
             Carried::Interrupted => return,
             Carried::Left => {
                 debug!(action_id = %action.id, "it may be somebody else's by now; left to them");
-                return self.let_go(&held);
+                if held.is_in_doubt() {
+                    self.shared.doubt(&held, &header).instrument(span).await;
+                }
+                self.let_go(&held);
+                // What is behind it in its channel must not be done before it: all comes again, here or
+                // elsewhere.
+                self.ground.lost.cancel();
+                return;
             }
         };
         self.shared.settle(&held, body, &header).instrument(span).await;
@@ -73,7 +80,8 @@ impl<A: Act> Partition<A> {
         if left.is_zero() {
             return Carried::dropped(DropReason::Expired, "its time was over before its turn came");
         }
-        let errand = Errand::new(held, &self.ground, Instant::now() + left.min(LONGEST));
+        let errand =
+            Errand::new(held, &self.ground, self.shared.bus.link(), Instant::now() + left.min(LONGEST));
         // One bad action must not end a gateway again and again.
         let acting = AssertUnwindSafe(self.shared.act.act(action, &errand)).catch_unwind();
         let mut acting = std::pin::pin!(acting);
@@ -110,6 +118,13 @@ impl<A: Act> Shared<A> {
         if !held.is_acknowledged() {
             held.delivery.ack().await;
         }
+    }
+
+    /// Nobody can tell whether it comes to somebody else.
+    pub(crate) async fn doubt(&self, held: &Held, trace: &str) {
+        let detail = "the gateway lost what it owned before NATS had confirmed that this is sent only once";
+        let body = OutcomeBody::Dropped { reason: DropReason::Uncertain, detail: detail.to_owned() };
+        self.tell(&held.action, body, trace).await;
     }
 
     async fn tell(&self, action: &Action, body: OutcomeBody, trace: &str) {

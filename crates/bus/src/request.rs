@@ -6,11 +6,11 @@ use async_nats::{RequestErrorKind, SubscribeError};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt};
 use protocol::{DecodeError, Versioned};
-use tokio::{task::unconstrained, time::timeout};
+use tokio::{sync::watch, task::unconstrained, time::timeout};
 use tracing::warn;
 
 use crate::{
-    connect::Bus,
+    connect::{Bus, Link},
     message::{Incoming, trace_headers},
 };
 
@@ -74,6 +74,8 @@ pub struct Requests {
     idle: String,
     /// All that came, also what was passed by.
     came: usize,
+    /// Changed when the connection was lost.
+    link: watch::Receiver<Link>,
 }
 
 /// One question.
@@ -118,8 +120,10 @@ impl Bus {
     /// # Errors
     /// When the subject or group is none, or the connection is closed.
     pub async fn serve(&self, subject: &str, group: &str) -> Result<Requests, SubscribeError> {
+        let mut link = self.link();
+        link.mark_unchanged();
         let subscriber = self.client.queue_subscribe(format!("{subject}.>"), group.to_owned()).await?;
-        Ok(Requests { bus: self.clone(), subscriber, idle: format!("{subject}.none"), came: 0 })
+        Ok(Requests { bus: self.clone(), subscriber, idle: format!("{subject}.none"), came: 0, link })
     }
 }
 
@@ -142,7 +146,7 @@ impl Requests {
     }
 
     /// Takes no more questions, and gives those that had been asked of us by then. While NATS is away, or
-    /// does not answer within a second, some are missing: whoever asked is told by the gateway in the end.
+    /// does not answer within a second, or the connection was lost since, some may be missing: whoever asked is told by the gateway in the end.
     pub async fn stop(mut self) -> Vec<Request> {
         let mut left = Vec::new();
         while let Some(Some(message)) = unconstrained(self.subscriber.next()).now_or_never() {
@@ -150,8 +154,12 @@ impl Requests {
         }
         // A client that only ceases to listen loses what the server has sent meanwhile. Both can count: the
         // subscription ends after so many messages more, and is filled up to that. They go to all of the
-        // group, who pass them by, until enough have come here.
+        // group, who pass them by, until enough have come here. But a server counts from each connection on,
+        // so that after a lost one this cannot be done.
         let end = async {
+            if self.link.has_changed()? {
+                return Ok(self.subscriber.drain().await?);
+            }
             self.subscriber.unsubscribe_after((self.came + ON_THE_WAY) as u64).await?;
             loop {
                 for _ in 0..ON_THE_WAY {

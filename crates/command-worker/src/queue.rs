@@ -22,7 +22,7 @@ use protocol::{
 use tokio::{
     sync::Semaphore,
     task::JoinError,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
@@ -45,8 +45,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_LIMIT: Duration = COMMAND_LIMIT;
 /// How often an event is tried before it is put away. A worker that dies of it does so only so often.
 const MAX_ATTEMPTS: u32 = 4;
-/// Before actions that could not be stored are stored again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 type Lane = (Platform, ChannelId);
 
@@ -193,23 +191,16 @@ impl Partition {
         debug!(command = call.name(), "answered");
     }
 
-    /// Stores an action, trying again while the question is not too old; those behind it in its channel
-    /// wait. `false` when it was given up, or left to the next owner.
+    /// Stores an action, which is tried for as long as an answer is of any use; those behind it in its channel
+    /// wait. `false` when it was given up, and that was told.
     async fn store(&self, job: &Job, action: &Action, trace: &str) -> bool {
         let worker = &*self.queue.worker;
-        while let Err(error) = publish(worker, action, trace).await {
-            error!(event_id = %job.event.id, error = &*error, "the answer is not stored; trying again");
-            if let Some(late) = too_late(&job.event) {
-                drop_late(worker, job, late, trace).await;
-                job.delivery.ack().await;
-                return false;
-            }
-            tokio::select! {
-                () = self.ground.stop.cancelled() => return false,
-                () = sleep(RETRY_PAUSE) => {}
-            }
-        }
-        true
+        let Err(error) = publish(worker, action, trace).await else { return true };
+        error!(event_id = %job.event.id, error = &*error, "the answer is not stored");
+        let reason = if too_late(&job.event).is_some() { DropReason::Expired } else { DropReason::Invalid };
+        tell_dropped(worker, job, reason, error.to_string(), Some(trace)).await;
+        job.delivery.ack().await;
+        false
     }
 }
 

@@ -16,8 +16,6 @@ use crate::{
 
 /// The workers of a bot.
 const GROUP: &str = "command-workers";
-/// How long others are asked to take what is released, while commands end.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// How long handing over the last of it may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 const FENCED: &str = "NATS has not confirmed what this worker owns; it takes no commands until it does";
@@ -62,7 +60,7 @@ pub async fn run_commands(
         // What is idle goes to the others at once, the rest as it ends.
         let leaving = async {
             shutdown.cancelled().await;
-            lease.leave(LEAVE_WITHIN).await;
+            lease.retire();
             std::future::pending::<Infallible>().await
         };
         let outcome = tokio::select! {

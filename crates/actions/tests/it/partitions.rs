@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use protocol::OutcomeBody;
 use testkit::eventually;
 use tokio::time::timeout;
 
@@ -86,6 +87,11 @@ async fn by_the_clock_a_partition_is_lost_before_anybody_says_so() {
     rig.gate.send_replace(true);
     assert_eq!(rig.begun().await, "waits 1");
     rig.nothing_happens().await;
+    // It was only a moment: all of it is done, and in its order.
+    rig.set_held(true);
+    assert!(matches!(rig.outcome().await, (_, OutcomeBody::Queued { .. })));
+    assert_eq!(rig.done().await, "waits 1");
+    assert_eq!(rig.done().await, "2");
     rig.stop().await;
 }
 

@@ -33,14 +33,17 @@ pub struct Delivery {
     pub arrived: Instant,
     sequence: u64,
     stream: Stream,
-    id: Option<String>,
     route: Arc<Route>,
     bus: Bus,
 }
 
 /// How it is acknowledged: changes when it comes again while it is held.
 #[derive(Debug)]
-pub(super) struct Route(Mutex<Subject>);
+pub(super) struct Route {
+    subject: Mutex<Subject>,
+    /// The message's id.
+    id: Option<String>,
+}
 
 type AckError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -58,11 +61,16 @@ impl Route {
     /// The same message has come again.
     pub(super) fn replace(&self, by: &Delivery) {
         let subject = by.route.get();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = subject;
+        *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = subject;
+    }
+
+    /// Whether it is the same message, and not another one in its place.
+    pub(super) fn is_of(&self, delivery: &Delivery) -> bool {
+        self.id == delivery.route.id
     }
 
     fn get(&self) -> Subject {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -74,14 +82,13 @@ impl Delivery {
         let id = headers.and_then(|headers| headers.get(header::NATS_MESSAGE_ID));
         Self {
             trace: trace_of(headers),
-            id: id.map(ToString::to_string),
             subject: message.subject.to_string(),
             payload: message.payload,
             attempt,
             arrived,
             sequence,
             stream,
-            route: Arc::new(Route(Mutex::new(route))),
+            route: Arc::new(Route { subject: Mutex::new(route), id: id.map(ToString::to_string) }),
             bus: bus.clone(),
         }
     }
@@ -152,7 +159,7 @@ impl Delivery {
     /// When the dead letter could not be stored; the message then comes again.
     pub async fn bury(&self, reason: &str) -> Result<(), AckError> {
         let mut headers = HeaderMap::new();
-        if let Some(id) = &self.id {
+        if let Some(id) = &self.route.id {
             headers.insert(header::NATS_MESSAGE_ID, format!("{ID_PREFIX}{id}").as_str());
         }
         if let Some(trace) = &self.trace {

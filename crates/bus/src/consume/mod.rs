@@ -181,8 +181,10 @@ impl Consumer {
                     Ok(next) => next,
                     Err(_) if self.given.values().any(|route| route.strong_count() > 0) => continue,
                     Err(_) => {
-                        own.clear_suspects();
-                        self.pull = None;
+                        if own.is_idle(&self.bus).await {
+                            own.clear_suspects();
+                            self.pull = None;
+                        }
                         continue;
                     }
                 },
@@ -241,9 +243,12 @@ impl Consumer {
                 self.pull = None;
                 return None;
             }
-            delivery.attempt = delivery.attempt.saturating_add(own.suspects().before(sequence));
+            // That it was given out again here only says that it was lost on the way, or waits to be read.
+            delivery.attempt = own.suspects().before(sequence).saturating_add(1);
         }
-        if let Some(route) = self.given.get(&sequence).and_then(Weak::upgrade) {
+        // After a power cut, or from memory, another message may have the place of one that is held.
+        let held = self.given.get(&sequence).and_then(Weak::upgrade);
+        if let Some(route) = held.filter(|route| route.is_of(&delivery)) {
             route.replace(&delivery);
             return None;
         }
@@ -278,6 +283,7 @@ impl Consumer {
 
     async fn attach(&mut self) -> Result<(), Source> {
         self.empty_at = Instant::now();
+        self.last = None;
         match &mut self.of {
             Of::All(name) => {
                 let jetstream = &self.bus.jetstream;

@@ -12,7 +12,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::consumer::{Info, pull};
 use futures_util::TryStreamExt as _;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
@@ -124,7 +124,8 @@ impl Own {
         let handle = bus.jetstream.get_stream_no_info(stream).await?;
         let prefix = self.queue.consumers_of(self.partition);
         let names: Vec<String> = handle.consumer_names().try_collect().await?;
-        let mut suspects = Suspects::default();
+        // Where there is none, a server that started again has forgotten it, and we have not.
+        let mut suspects = self.suspects;
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
             let info = handle.consumer_info(name).await?;
             // Who makes its own consumer anew has not ended with anything in hand.
@@ -151,6 +152,16 @@ impl Own {
         bus.jetstream.create_consumer_strict_on_stream(config, stream).await?;
         (self.name, self.suspects) = (name, suspects);
         Ok(())
+    }
+
+    /// Whether nothing is given out, and nothing is left to be.
+    pub(super) async fn is_idle(&self, bus: &Bus) -> bool {
+        let stream = self.queue.stream().name();
+        let consumer = bus.jetstream.get_consumer_from_stream::<pull::Config, _, _>(&self.name, stream).await;
+        consumer.is_ok_and(|consumer| {
+            let info = consumer.cached_info();
+            info.num_ack_pending == 0 && info.num_pending == 0
+        })
     }
 
     /// Removes the consumer while it is ours.

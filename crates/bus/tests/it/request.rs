@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bus::{RequestError, Requests};
 use protocol::Catalogue;
-use testkit::Nats;
+use testkit::{Nats, eventually};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -46,6 +47,7 @@ async fn one_of_several_stops_and_no_question_is_lost() {
     let nats = Nats::start().await;
     let (bus, gateway) = (nats.bus("test").await, nats.bus("gateway").await);
     let staying = bus.serve("interaction", "workers").await.unwrap();
+    bus.round_trip().await;
     tokio::spawn(answer(staying, None));
     let stop = CancellationToken::new();
     let asking = tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -59,11 +61,43 @@ async fn one_of_several_stops_and_no_question_is_lost() {
     }));
     for _ in 0..ROUNDS {
         let leaving = bus.serve("interaction", "workers").await.unwrap();
-        answer(leaving, Some(fastrand::usize(0..20))).await;
+        let answered = timeout(Duration::from_secs(10), answer(leaving, Some(fastrand::usize(0..20))));
+        answered.await.expect("it is asked");
     }
     assert!(!asking.is_finished(), "every question was answered");
     stop.cancel();
     asking.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_stops_is_asked_no_more_also_when_the_connection_was_lost_before() {
+    const BEFORE: usize = 200;
+    let mut nats = Nats::start().await;
+    let (bus, gateway) = (nats.bus("worker").await, nats.bus("gateway").await);
+    let mut requests = bus.serve("interaction", "workers").await.unwrap();
+    bus.round_trip().await;
+    let ask = async || {
+        let (subject, within) = ("interaction.discord.1".to_owned(), Duration::from_secs(5));
+        gateway.request::<_, Catalogue>(subject, &crate::payload(), within, None).await
+    };
+    for _ in 0..BEFORE {
+        let answer = async {
+            let request = requests.next().await.unwrap();
+            request.respond(&crate::payload()).await.unwrap();
+        };
+        tokio::join!(ask(), answer).0.unwrap();
+    }
+    nats.kill();
+    nats.resume().await;
+    bus.round_trip().await;
+    let nobody = || async {
+        match ask().await {
+            Err(RequestError::NoResponders { .. }) => Ok(()),
+            other => Err(other),
+        }
+    };
+    assert!(requests.stop().await.is_empty());
+    eventually(Duration::from_secs(10), nobody).await;
 }
 
 /// Answers so many questions and stops, or answers for ever.
