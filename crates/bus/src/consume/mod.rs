@@ -171,38 +171,42 @@ impl Consumer {
     /// token. Cancel-safe.
     pub async fn next(&mut self) -> Delivery {
         loop {
-            let Some(pull) = &mut self.pull else {
-                self.reopen().await;
-                continue;
-            };
-            let next = pull.next(&mut self.empty_at);
-            let next = match &mut self.of {
-                Of::One(own) if own.is_careful() => match timeout(NO_MORE, next).await {
-                    Ok(next) => next,
-                    Err(_) if self.given.values().any(|route| route.strong_count() > 0) => continue,
-                    Err(_) => {
-                        if own.is_idle(&self.bus).await {
-                            own.clear_suspects();
-                            self.pull = None;
-                        }
-                        continue;
-                    }
-                },
-                _ => next.await,
-            };
-            match next {
-                Ok(message) => {
+            match self.pulled().await {
+                Some(Ok(message)) => {
                     if let Some(delivery) = self.give(message) {
                         return delivery;
                     }
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     self.lost(&error);
                     self.pull = None;
                     tokio::time::sleep(REOPEN_PAUSE).await;
                 }
+                None => {}
             }
         }
+    }
+
+    /// What the pull gives; `None` when it had to be opened, or is to be.
+    async fn pulled(&mut self) -> Option<Result<async_nats::Message, pull::Lost>> {
+        let Some(pull) = &mut self.pull else {
+            self.reopen().await;
+            return None;
+        };
+        let next = pull.next(&mut self.empty_at);
+        let own = match &mut self.of {
+            Of::One(own) if own.is_careful() => own,
+            _ => return Some(next.await),
+        };
+        if let Ok(next) = timeout(NO_MORE, next).await {
+            return Some(next);
+        }
+        let held = self.given.values().any(|route| route.strong_count() > 0);
+        if !held && own.is_idle(&self.bus).await {
+            own.clear_suspects();
+            self.pull = None;
+        }
+        None
     }
 
     /// Ends in order, once nothing of it is in work any more: what was given and is not done comes to the next
