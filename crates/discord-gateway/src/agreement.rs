@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use crate::stats::Stats;
+
 /// How often to look whether the number still stands.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Who reads by a number and was not seen in the lease for so long has ended. It is longer than a stop takes,
@@ -43,11 +45,14 @@ pub struct Agreement {
     pub wish: Wish,
     /// Tells who lives.
     pub lease: Arc<Lease>,
+    /// Counts the sessions that another number of shards ends.
+    pub stats: Arc<Stats>,
 }
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Agreed {
+    /// 0 when nothing is agreed on.
     count: u32,
     /// The instances that read by it.
     gateways: BTreeSet<String>,
@@ -102,7 +107,7 @@ impl Agreement {
         let mut changes = self.kv.watch::<Agreed>(&self.key);
         loop {
             match changes.next().await {
-                Some(now) if now.count != count => {
+                Some(now) if now.count != count && now.count != 0 => {
                     let others = named(&now.gateways);
                     return anyhow!(
                         "while this gateway was away, others ({others}) began to read {} shards instead of \
@@ -110,8 +115,8 @@ impl Agreement {
                         now.count
                     );
                 }
-                Some(now) if now.gateways.contains(&self.instance) => {}
-                _ => match self.change(|gateways| gateways.insert(self.instance.clone())).await {
+                Some(now) if now.count == count && now.gateways.contains(&self.instance) => {}
+                _ => match self.change(count, |gateways| gateways.insert(self.instance.clone())).await {
                     Ok(()) | Err(BucketError::Changed { .. }) => {}
                     Err(error) => warn!(%error, "this gateway is not named among those that read"),
                 },
@@ -119,11 +124,11 @@ impl Agreement {
         }
     }
 
-    /// This gateway has stopped reading.
-    pub async fn withdraw(&self) {
+    /// This gateway has stopped reading by `count`.
+    pub async fn withdraw(&self, count: u32) {
         let withdrawn = async {
             loop {
-                match self.change(|gateways| gateways.remove(&self.instance)).await {
+                match self.change(count, |gateways| gateways.remove(&self.instance)).await {
                     Err(BucketError::Changed { .. }) => {}
                     outcome => return outcome,
                 }
@@ -145,44 +150,79 @@ impl Agreement {
         unseen_since: &mut Option<Instant>,
     ) -> Result<Verdict, BucketError> {
         let (agreed, revision) = self.read().await?;
-        let (mut others, wish) = (agreed.gateways, self.wish.number());
-        others.remove(&self.instance);
-        let seen: BTreeSet<String> = others.intersection(living).cloned().collect();
+        let mut others = agreed.gateways;
+        let was_named = others.remove(&self.instance);
+        let verdict = self.judge(agreed.count, &others, living, unseen_since);
+        let Verdict::Read(count) = verdict else {
+            // Left from a life that was cut short: as long as it is there, the others wait for this one.
+            if was_named {
+                let page = Agreed { count: agreed.count, gateways: others };
+                self.kv.put_if(&self.key, &page, revision).await?;
+            }
+            return Ok(verdict);
+        };
+        let is_new = count != agreed.count;
+        let mut gateways = if is_new { BTreeSet::new() } else { &others & living };
+        gateways.insert(self.instance.clone());
+        self.kv.put_if(&self.key, &Agreed { count, gateways }, revision).await?;
+        if is_new && agreed.count > 0 {
+            self.stats.sessions_lost.inc_by(agreed.count.into());
+            warn!(
+                before = agreed.count,
+                count,
+                "there is another number of shards now, so the sessions end: what was said since their last \
+                 events is not read"
+            );
+        }
+        Ok(verdict)
+    }
+
+    /// What may be done where `others` read by `agreed`.
+    fn judge(
+        &self,
+        agreed: u32,
+        others: &BTreeSet<String>,
+        living: &BTreeSet<String>,
+        unseen_since: &mut Option<Instant>,
+    ) -> Verdict {
+        let wish = self.wish.number();
+        let seen = others & living;
         if !seen.is_empty() {
             *unseen_since = None;
         }
-        let count = match self.wish {
-            _ if others.is_empty() || agreed.count == wish => wish,
+        match self.wish {
+            _ if others.is_empty() || agreed == wish || agreed == 0 => Verdict::Read(wish),
             _ if seen.is_empty() => {
-                if unseen_since.get_or_insert_with(Instant::now).elapsed() < GONE_AFTER {
-                    return Ok(Verdict::Wait(format!(
-                        "waiting until it is certain that the gateways that read {} shards ({}) have ended",
-                        agreed.count,
-                        named(&others)
-                    )));
+                if unseen_since.get_or_insert_with(Instant::now).elapsed() >= GONE_AFTER {
+                    return Verdict::Read(wish);
                 }
-                wish
+                Verdict::Wait(format!(
+                    "waiting until it is certain that the gateways that read {agreed} shards ({}) have ended",
+                    named(others)
+                ))
             }
-            Wish::Recommended(_) => agreed.count,
-            Wish::Exactly(_) => {
-                return Ok(Verdict::Wait(format!(
-                    "DISCORD_SHARDS is {wish} here, but the other gateways of the bot ({}) read {} shards: none \
-                     is read here, because everything would be heard twice. set all gateways to the same \
-                     number; to change it, stop those first",
-                    named(&seen),
-                    agreed.count
-                )));
-            }
-        };
-        let mut gateways = if count == agreed.count { seen } else { BTreeSet::new() };
-        gateways.insert(self.instance.clone());
-        self.kv.put_if(&self.key, &Agreed { count, gateways }, revision).await?;
-        Ok(Verdict::Read(count))
+            Wish::Recommended(_) => Verdict::Read(agreed),
+            Wish::Exactly(_) => Verdict::Wait(format!(
+                "DISCORD_SHARDS is {wish} here, but the other gateways of the bot ({}) read {agreed} shards: \
+                 none is read here, because everything would be heard twice. set all gateways to the same \
+                 number; to change it, stop those first",
+                named(&seen)
+            )),
+        }
     }
 
-    async fn change(&self, work: impl FnOnce(&mut BTreeSet<String>) -> bool) -> Result<(), BucketError> {
+    /// Changes who reads by `count`, which stands again should nothing be kept. Where another number is kept,
+    /// nothing is changed.
+    async fn change(
+        &self,
+        count: u32,
+        work: impl FnOnce(&mut BTreeSet<String>) -> bool,
+    ) -> Result<(), BucketError> {
         let (mut agreed, revision) = self.read().await?;
-        if work(&mut agreed.gateways) {
+        if agreed.count == 0 {
+            agreed = Agreed { count, gateways: BTreeSet::new() };
+        }
+        if agreed.count == count && work(&mut agreed.gateways) {
             self.kv.put_if(&self.key, &agreed, revision).await?;
         }
         Ok(())

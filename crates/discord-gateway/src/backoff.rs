@@ -55,6 +55,8 @@ pub struct End {
     pub why: Why,
     /// For how long there was a live session on it; `None` when there never was one.
     pub live: Option<Duration>,
+    /// Whether Discord said HELLO, after which it hears what the shard wants.
+    pub greeted: bool,
     /// Whether it began with a session to resume.
     pub resuming: bool,
 }
@@ -113,7 +115,7 @@ impl Backoff {
             _ => {}
         }
         let closed = !matches!(end.why, Why::Full | Why::Shutdown);
-        if end.resuming && end.live.is_none() && closed {
+        if end.resuming && end.greeted && end.live.is_none() && closed {
             self.failed_resumes += 1;
             next.drop_session |= self.failed_resumes >= MAX_RESUMES;
         }
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     fn end(why: Why, live: Option<u64>, resuming: bool) -> End {
-        End { why, live: live.map(Duration::from_secs), resuming }
+        End { why, live: live.map(Duration::from_secs), greeted: true, resuming }
     }
 
     #[test]
@@ -207,6 +209,11 @@ mod tests {
         let dropped: Vec<bool> =
             (0..3).map(|_| backoff.after(&end(Why::Closed(Some(1006)), None, true)).drop_session).collect();
         assert_eq!(dropped, [false, false, true]);
+        // Nobody was asked for it.
+        for _ in 0..20 {
+            let silent = End { greeted: false, ..end(Why::Closed(None), None, true) };
+            assert!(!backoff.after(&silent).drop_session);
+        }
     }
 
     /// Too much chatter, or a network that comes and goes: reading goes on within seconds, each time.

@@ -36,6 +36,9 @@ const TURN_SLACK: Duration = Duration::from_millis(600);
 /// While another gateway has the turn, how long to wait before asking again.
 const TURN_PAUSE: Duration = Duration::from_millis(200);
 
+/// No shard has a higher number.
+const ANYBODY: u32 = u32::MAX;
+
 /// Takes turns with the other gateways of the bot: Discord counts IDENTIFYs of the bot, not of a process.
 #[derive(Debug)]
 pub struct SharedTurn {
@@ -81,7 +84,7 @@ struct Gate(watch::Sender<Option<Refused>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refused {
-    /// The only one that may try.
+    /// The only one that may try; when it has left, [`ANYBODY`].
     shard: u32,
     /// Not before.
     until: Instant,
@@ -172,6 +175,11 @@ impl Identify {
     pub fn accepted(&self) {
         self.gate.open();
     }
+
+    /// A shard is not here any more: should the others wait for it to be let in, another one tries instead.
+    pub fn left(&self, shard: u32) {
+        self.gate.leave(shard);
+    }
 }
 
 impl Gate {
@@ -188,6 +196,16 @@ impl Gate {
 
     fn open(&self) {
         self.0.send_if_modified(|refused| refused.take().is_some());
+    }
+
+    fn leave(&self, shard: u32) {
+        self.0.send_if_modified(|refused| match refused {
+            Some(refused) if refused.shard == shard => {
+                refused.shard = ANYBODY;
+                true
+            }
+            _ => false,
+        });
     }
 
     fn is_open(&self, shard: u32) -> bool {
@@ -306,6 +324,26 @@ mod tests {
         assert!(!may(3) && !may(7));
         gate.open();
         assert!(may(3) && may(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_shard_that_tries_again_leaves_another_one_does_at_its_time() {
+        use futures_util::FutureExt;
+        let (gate, pause) = (Gate::new(), Duration::from_secs(300));
+        gate.close(3, Instant::now() + pause);
+        let mut other = Box::pin(gate.wait(5));
+        assert!(other.as_mut().now_or_never().is_none());
+        gate.leave(4);
+        tokio::time::advance(pause).await;
+        assert!(other.as_mut().now_or_never().is_none(), "3 tries");
+        gate.close(3, Instant::now() + pause);
+        gate.leave(3);
+        assert!(other.as_mut().now_or_never().is_none() && !gate.is_open(5));
+        let began = Instant::now();
+        other.await;
+        assert!(began.elapsed() >= pause && gate.is_open(5));
+        gate.close(5, Instant::now());
+        assert!(gate.is_open(5) && !gate.is_open(7), "again it is one");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! the bot can, leaves everything to that one until it can again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use twilight_gateway::{Config, ConfigBuilder, Message, ShardId};
 
 use crate::{frame::Header, identify::Granted, link::Link, stats::Stats};
 
-/// A shard that tried for so long in vain is not going to be connected from here.
+/// A shard that tried for so long in vain, while no other was connected, is not going to be from here.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,9 +32,25 @@ const HELLO: u8 = 10;
 /// What the shards have seen of Discord.
 #[derive(Debug, Default)]
 pub struct Reach {
-    /// Since when a shard has tried to connect, and Discord has said nothing.
-    trying: Mutex<BTreeMap<u32, Instant>>,
+    seen: Mutex<Seen>,
     heard: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The shards that Discord says nothing to.
+    trying: BTreeMap<u32, Tries>,
+    /// The shards that it has spoken to, on connections that still stand: as long as there are any it can be
+    /// reached.
+    connected: BTreeSet<u32>,
+}
+
+/// For how long a shard has tried to connect. What it waited for between that does not count: it says nothing
+/// about Discord.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tries {
+    before: Duration,
+    since: Option<Instant>,
 }
 
 /// Leaves everything to others while Discord cannot be reached.
@@ -50,28 +66,58 @@ pub struct Yielding {
 }
 
 impl Reach {
-    /// A shard tries to connect.
+    /// A shard tries to connect, and will again until it says something else.
     pub fn trying(&self, shard: u32) {
-        self.lock().entry(shard).or_insert_with(Instant::now);
+        self.lock().trying.entry(shard).or_default().since.get_or_insert_with(Instant::now);
     }
 
     /// Discord has spoken to a shard.
     pub fn reached(&self, shard: u32) {
-        self.lock().remove(&shard);
+        let mut seen = self.lock();
+        seen.trying.remove(&shard);
+        seen.connected.insert(shard);
+        drop(seen);
         self.heard.notify_waiters();
+    }
+
+    /// A connection of a shard has ended, or never came about.
+    pub fn parted(&self, shard: u32) {
+        let mut seen = self.lock();
+        if seen.connected.remove(&shard) {
+            // Until now Discord could be reached.
+            seen.trying.values_mut().for_each(Tries::begin_anew);
+        }
+    }
+
+    /// A shard waits for something else than Discord before it tries again.
+    pub fn waits(&self, shard: u32) {
+        if let Some(tries) = self.lock().trying.get_mut(&shard) {
+            *tries = Tries { before: tries.lasted(), since: None };
+        }
     }
 
     /// A shard has a reason of its own not to connect, or is not here any more.
     pub fn rests(&self, shard: u32) {
-        self.lock().remove(&shard);
+        self.lock().trying.remove(&shard);
     }
 
     fn is_cut_off(&self) -> bool {
-        self.lock().values().any(|since| since.elapsed() >= CUT_OFF_AFTER)
+        let seen = self.lock();
+        seen.connected.is_empty() && seen.trying.values().any(|tries| tries.lasted() >= CUT_OFF_AFTER)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Instant>> {
-        self.trying.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tries {
+    fn lasted(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn begin_anew(&mut self) {
+        *self = Self { before: Duration::ZERO, since: self.since.map(|_| Instant::now()) };
     }
 }
 
@@ -98,7 +144,7 @@ impl Yielding {
             () = self.until_reached() => {}
         }
         info!("discord's gateway can be reached again");
-        self.reach.lock().clear();
+        self.reach.lock().trying.clear();
         self.lease.set_able(true);
         self.stats.stand_aside(None);
     }
@@ -130,4 +176,47 @@ pub async fn probe(twilight: Config<Granted>, gateway_url: String) -> bool {
         }
     };
     timeout(PROBE_LIMIT, hello).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_time_in_which_a_shard_tries_counts() {
+        let reach = Reach::default();
+        for _ in 0..2 {
+            reach.trying(0);
+            advance(CUT_OFF_AFTER / 3).await;
+            // Its turn to IDENTIFY, or that NATS says whose it is.
+            reach.waits(0);
+            advance(CUT_OFF_AFTER * 10).await;
+        }
+        assert!(!reach.is_cut_off());
+        reach.trying(0);
+        advance(CUT_OFF_AFTER / 3).await;
+        assert!(reach.is_cut_off());
+        reach.reached(0);
+        assert!(!reach.is_cut_off());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_late_shard_gives_nothing_away_while_another_is_connected() {
+        let reach = Reach::default();
+        reach.reached(0);
+        reach.trying(1);
+        advance(CUT_OFF_AFTER * 2).await;
+        assert!(!reach.is_cut_off());
+        // From now on it tells.
+        reach.parted(0);
+        reach.trying(0);
+        assert!(!reach.is_cut_off());
+        advance(CUT_OFF_AFTER).await;
+        assert!(reach.is_cut_off());
+        reach.rests(0);
+        reach.rests(1);
+        assert!(!reach.is_cut_off());
+    }
 }

@@ -256,6 +256,7 @@ impl Parts {
             instance: self.ctx.instance.clone(),
             wish,
             lease,
+            stats: self.stats.clone(),
         };
         let mut running = JoinSet::new();
         running.spawn(self.clone().read(agreement, wanted, common, context, identity));
@@ -314,7 +315,7 @@ impl Parts {
             outcome
         };
         let (read, watched) = tokio::join!(reading, watching);
-        agreement.withdraw().await;
+        agreement.withdraw(count).await;
         watched.and(read)
     }
 

@@ -93,6 +93,7 @@ pub struct Shard {
 /// What is going on with one connection.
 struct Life {
     resuming: bool,
+    greeted: bool,
     live_since: Option<Instant>,
     started: Instant,
     heartbeat: Option<Duration>,
@@ -113,11 +114,13 @@ impl Shard {
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let outcome = self.stay_connected(&stop).await;
         self.shared.reach.rests(self.id.number());
+        self.shared.identify.left(self.id.number());
         outcome
     }
 
     async fn stay_connected(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
+            self.shared.reach.waits(self.id.number());
             let permit = tokio::select! {
                 permit = self.turn() => permit,
                 () = stop.cancelled() => return Ok(()),
@@ -131,7 +134,7 @@ impl Shard {
             if next.drop_session {
                 self.reader.drop_session();
             }
-            self.avoid_resume_url = matches!(end.why, Why::NotConnected(_)) && !self.avoid_resume_url;
+            self.avoid_resume_url = !end.greeted && !self.avoid_resume_url;
             tokio::select! {
                 () = self.away(&end, next.pause) => {}
                 () = stop.cancelled() => return Ok(()),
@@ -224,6 +227,7 @@ impl Shard {
         let now = Instant::now();
         let mut life = Life {
             resuming: self.reader.session().is_some(),
+            greeted: false,
             live_since: None,
             started: now,
             heartbeat: None,
@@ -268,7 +272,13 @@ impl Shard {
             }
         };
         drop(permit);
-        End { why, live: life.live_since.map(|since| since.elapsed()), resuming: life.resuming }
+        self.shared.reach.parted(self.id.number());
+        End {
+            why,
+            live: life.live_since.map(|since| since.elapsed()),
+            greeted: life.greeted,
+            resuming: life.resuming,
+        }
     }
 
     fn twilight(&self, permit: Option<&Permit>) -> TwilightConfig<Granted> {
@@ -322,6 +332,7 @@ impl Shard {
                 struct Hello {
                     heartbeat_interval: u64,
                 }
+                life.greeted = true;
                 self.shared.reach.reached(self.id.number());
                 let hello = frame::data::<Hello>(frame).ok();
                 life.heartbeat = hello.map(|hello| Duration::from_millis(hello.heartbeat_interval));

@@ -1,8 +1,11 @@
 //! A Discord that does one thing wrong, again and again, and counts who comes back.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -32,13 +35,19 @@ pub enum Behave {
     HangUp,
     /// The same, instead of HELLO.
     HangUpAtOnce,
+    /// The same for the first [`AT_FIRST`]; then as Discord does.
+    HangUpAtFirst,
 }
+
+/// Long enough for more than three tries.
+const AT_FIRST: Duration = Duration::from_secs(6);
 
 #[derive(Clone)]
 pub struct Fake(Arc<Inner>);
 
 struct Inner {
     url: String,
+    began: Instant,
     identify: Behave,
     resume: Behave,
     session_starts: u32,
@@ -53,6 +62,7 @@ impl Fake {
         let url = listener.local_addr().unwrap().to_string();
         let fake = Self(Arc::new(Inner {
             url,
+            began: Instant::now(),
             identify,
             resume,
             session_starts,
@@ -99,8 +109,10 @@ async fn connect(State(fake): State<Fake>, upgrade: WebSocketUpgrade) -> Respons
 
 async fn serve(fake: Fake, mut socket: WebSocket) {
     fake.0.connects.fetch_add(1, Ordering::SeqCst);
-    if fake.0.identify == Behave::HangUpAtOnce {
-        return;
+    match fake.0.identify {
+        Behave::HangUpAtOnce => return,
+        Behave::HangUpAtFirst if fake.0.began.elapsed() < AT_FIRST => return,
+        _ => {}
     }
     let hello = json!({"op": 10, "d": {"heartbeat_interval": 45_000}, "s": null, "t": null});
     if send(&mut socket, &hello).await.is_err() {
@@ -128,7 +140,7 @@ async fn serve(fake: Fake, mut socket: WebSocket) {
         };
         let live = if frame["op"] == 2 { ready(&fake.0.url) } else { resumed(&frame) };
         let outcome = match behave {
-            Behave::Well => send(&mut socket, &live).await,
+            Behave::Well | Behave::HangUpAtFirst => send(&mut socket, &live).await,
             Behave::Close(code) => close(&mut socket, code).await,
             Behave::ReadyThenClose(code) => match send(&mut socket, &live).await {
                 Ok(()) => close(&mut socket, code).await,

@@ -60,12 +60,65 @@ async fn gateways_that_are_set_to_different_numbers_do_not_both_read() {
 #[tokio::test]
 async fn a_number_that_nobody_reads_by_any_more_is_replaced_at_once_after_a_stop() {
     let rig = Rig::with(quick(1)).await;
-    for (shards, count) in [("1", 1.0), ("2", 2.0), ("auto", 1.0)] {
+    for (shards, count, lost) in [("1", 1.0, 0.0), ("2", 2.0, 1.0), ("auto", 1.0, 2.0)] {
         let gateway = Gateway::named(with_shards(&rig, shards), &format!("gateway-{shards}"));
         let started = Instant::now();
         gateway.ready().await;
         assert_eq!(metric(&gateway, "shards"), count, "{shards}");
+        assert_eq!(metric(&gateway, "discord_sessions_lost_total"), lost, "{shards}");
         assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        gateway.stop().await.unwrap();
+    }
+}
+
+fn agreed_key() -> String {
+    format!("discord.{}.shards", discord::ids::APPLICATION)
+}
+
+async fn agreed(kv: &bus::Bucket, count: u32, gateways: &[&str]) {
+    let wanted = serde_json::json!({"count": count, "gateways": gateways});
+    eventually(LONG, || async {
+        let kept = kv.get::<serde_json::Value>(&agreed_key()).await.unwrap().unwrap_or_default();
+        if kept == wanted { Ok(()) } else { Err(kept) }
+    })
+    .await;
+}
+
+/// Each once waited for the other, whose name it saw from a life that nobody ended.
+#[tokio::test]
+async fn gateways_that_were_killed_may_read_by_another_number() {
+    let rig = Rig::with(quick(1)).await;
+    let kv = rig.bus.bucket(bus::BucketName::Session).await.unwrap();
+    kv.put(&agreed_key(), &serde_json::json!({"count": 1, "gateways": ["first", "second"]})).await.unwrap();
+    let first = Gateway::named(with_shards(&rig, "4"), "first");
+    let second = Gateway::named(with_shards(&rig, "4"), "second");
+    first.ready().await;
+    second.ready().await;
+    live(&[&first, &second], 4.0).await;
+    agreed(&kv, 4, &["first", "second"]).await;
+    first.stop().await.unwrap();
+    second.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_number_that_vanished_stands_again_as_long_as_somebody_reads_by_it() {
+    let rig = Rig::with(quick(3)).await;
+    let kv = rig.bus.bucket(bus::BucketName::Session).await.unwrap();
+    let nothing = serde_json::json!({"count": 0, "gateways": ["first", "second"]});
+    kv.put(&agreed_key(), &nothing).await.unwrap();
+    let first = Gateway::named(with_shards(&rig, "2"), "first");
+    let second = Gateway::named(with_shards(&rig, "2"), "second");
+    live(&[&first, &second], 2.0).await;
+    agreed(&kv, 2, &["first", "second"]).await;
+    kv.delete(&agreed_key()).await.unwrap();
+    agreed(&kv, 2, &["first", "second"]).await;
+    kv.put(&agreed_key(), &nothing).await.unwrap();
+    agreed(&kv, 2, &["first", "second"]).await;
+    let third = Gateway::named(with_shards(&rig, "auto"), "third");
+    third.ready().await;
+    agreed(&kv, 2, &["first", "second", "third"]).await;
+    assert_eq!(rig.sandbox.counters().get("discord.gateway.identify"), 2, "nothing began anew");
+    for gateway in [first, second, third] {
         gateway.stop().await.unwrap();
     }
 }
@@ -76,7 +129,7 @@ async fn a_gateway_that_was_overruled_while_it_was_away_starts_again() {
     let gateway = Gateway::named(with_shards(&rig, "1"), "first");
     gateway.ready().await;
     let kv = rig.bus.bucket(bus::BucketName::Session).await.unwrap();
-    let key = format!("discord.{}.shards", discord::ids::APPLICATION);
+    let key = agreed_key();
     // Taken for dead: it says that it is not.
     kv.put(&key, &serde_json::json!({"count": 1, "gateways": ["other"]})).await.unwrap();
     eventually(LONG, || async {

@@ -116,6 +116,17 @@ async fn hang_ups_instead_of_a_hello_are_answered_more_and_more_slowly() {
     storm.gateway.stop().await.unwrap();
 }
 
+/// Nobody was asked whether the session goes on.
+#[tokio::test]
+async fn hang_ups_instead_of_a_hello_cost_no_session() {
+    let storm = Storm::start(Behave::HangUpAtFirst, Behave::Well, true).await;
+    storm.live().await;
+    let (connects, identifies, resumes) = storm.fake.counts();
+    assert!(connects > 3, "{connects} connects");
+    assert_eq!((identifies, resumes), (0, 1));
+    storm.gateway.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_a_person_must_mend_is_said_and_not_retried_at_once() {
     for (code, words) in [(4014, "Message Content Intent"), (4013, "intents"), (4011, "DISCORD_SHARDS")] {
