@@ -21,13 +21,16 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// The sliding window: Twitch's 30 s and margin.
-pub const WINDOW: Duration = Duration::from_secs(32);
+/// How long one message may take, until Twitch has it or nobody waits for it any more.
+pub const SENT_WITHIN: Duration = Duration::from_secs(5);
+/// The sliding window. A message counts from when its place is taken, and Twitch may count it from as late as
+/// the place is fresh and the message may take; so a window is that much longer than Twitch's 30 s, and 1 s.
+pub const WINDOW: Duration = Duration::from_secs(31).saturating_add(FRESH).saturating_add(SENT_WITHIN);
 /// Between two messages in one channel: Twitch's 1 s and margin.
 pub const CHANNEL_PAUSE: Duration = Duration::from_millis(1200);
 /// Messages in a window where the bot is moderator, VIP or broadcaster.
 pub const ELEVATED: usize = 100;
-/// A place that was taken longer ago is no use: the window has margin for about that much.
+/// A place that was taken longer ago is no use.
 const FRESH: Duration = Duration::from_secs(1);
 /// Channels whose last message is remembered before the list is swept.
 const SWEEP_AT: usize = 256;

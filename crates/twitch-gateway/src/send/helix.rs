@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     body::{self, words},
+    limiter::SENT_WITHIN,
     tokens::{AppToken, Identity, TokenError},
 };
 
@@ -26,8 +27,6 @@ use super::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may take. Until there is one nothing was asked for.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How long a message may take: what is behind it in its channel waits.
-const SENT_WITHIN: Duration = Duration::from_secs(5);
 /// A request that takes longer is still waited for, but it is the last one for a while.
 const SLOW: Duration = Duration::from_secs(2);
 /// How long the application's token may take; a message that can go by chat does not wait for longer.

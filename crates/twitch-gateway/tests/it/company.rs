@@ -213,7 +213,7 @@ async fn the_limit_of_the_account_is_kept_by_all_together() {
     assert_eq!(counters.get("twitch.privmsg.in"), 20, "{:?}", counters.all());
     let mut again = rig.another("one").await;
     let begun = Instant::now();
-    // The next come when the first ones are 32 s old.
+    // The next come when the first ones are out of the window.
     while sent < 28 {
         let outcome = timeout(Duration::from_secs(40), rig.any_outcome()).await.unwrap();
         sent += u32::from(matches!(outcome.body, OutcomeBody::Sent { .. }));

@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use proptest::prelude::*;
 use protocol::{ChannelId, subject};
 use tokio::{sync::Mutex, time::Instant};
-use twitch_gateway::limiter::{CHANNEL_PAUSE, ELEVATED, Exceeded, Limiter, Standing, WINDOW, Window};
+use twitch_gateway::limiter::{
+    CHANNEL_PAUSE, ELEVATED, Exceeded, Limiter, SENT_WITHIN, Standing, WINDOW, Window,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -82,6 +84,29 @@ async fn who_cannot_speak_in_time_is_told_at_once() {
     assert_eq!(Instant::now(), begun);
     limiter.acquire("c", Standing::Normal, begun + HOUR).await.unwrap();
     assert_eq!(Instant::now() - begun, WINDOW);
+}
+
+/// A request may be under way for as long as it may take, and Twitch counts it only then.
+#[tokio::test(start_paused = true)]
+async fn what_twitch_takes_late_exceeds_its_window_neither() {
+    const TWITCHS: Duration = Duration::from_secs(30);
+    let (limiter, mut taken) = (Limiter::new(20), Vec::new());
+    for n in 0..80 {
+        let channel = n.to_string();
+        let place = limiter.acquire(&channel, Standing::Normal, Instant::now() + HOUR).await.unwrap();
+        // Those of the first window as late as can be, the next ones at once.
+        if n < 20 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(place.is_fresh());
+        taken.push(
+            Instant::now() + if n < 20 { Duration::from_secs(1) + SENT_WITHIN } else { Duration::ZERO },
+        );
+    }
+    taken.sort_unstable();
+    for window in taken.windows(21) {
+        assert!(window[20] - window[0] > TWITCHS, "{:?}", window[20] - window[0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
