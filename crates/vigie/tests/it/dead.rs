@@ -143,7 +143,7 @@ async fn a_letter_is_listed_shown_and_given_back() {
 
     let list = world.dead(&["list"]).await;
     assert_eq!(list.code, Some(0), "{list:?}");
-    for part in ["NUMBER", " EVENTS  event.twitch.1.command ", " 4 workers took it", "\n1 dead letter\n"] {
+    for part in ["NUMBER", " EVENTS  event.twitch.1.command.", " 4 workers took it", "\n1 dead letter\n"] {
         assert!(list.out.contains(part), "{part}: {}", list.out);
     }
     let line: Value = serde_json::from_str(&world.dead(&["list", "--json"]).await.out).unwrap();
