@@ -8,7 +8,6 @@ use async_nats::{
 };
 use protocol::{DecodeError, TraceParent, Versioned, subject};
 use serde::Deserialize;
-use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
@@ -29,8 +28,6 @@ pub struct Delivery {
     pub trace: Option<String>,
     /// 1 for the first delivery.
     pub attempt: u32,
-    /// When it came, or a moment before: what was taken ahead may have waited here since then.
-    pub arrived: Instant,
     sequence: u64,
     stream: Stream,
     route: Arc<Route>,
@@ -75,7 +72,7 @@ impl Route {
 }
 
 impl Delivery {
-    pub(super) fn new(stream: Stream, message: Message, bus: &Bus, arrived: Instant) -> Self {
+    pub(super) fn new(stream: Stream, message: Message, bus: &Bus) -> Self {
         let route = message.reply.unwrap_or_else(|| Subject::from_static(""));
         let (attempt, sequence) = place(&route);
         let headers = message.headers.as_ref();
@@ -85,7 +82,6 @@ impl Delivery {
             subject: message.subject.to_string(),
             payload: message.payload,
             attempt,
-            arrived,
             sequence,
             stream,
             route: Arc::new(Route { subject: Mutex::new(route), id: id.map(ToString::to_string) }),

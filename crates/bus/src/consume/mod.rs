@@ -25,10 +25,7 @@ use delivery::Route;
 pub use delivery::{Confirmed, Delivery};
 use own::Own;
 use pull::Pull;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 use tracing::{debug, warn};
 
 use crate::{
@@ -62,8 +59,6 @@ pub struct Consumer {
     of: Of,
     in_flight: usize,
     pull: Option<Pull>,
-    /// When it was last seen that nothing waits here. What waits here now came after that.
-    empty_at: Instant,
     attached: watch::Sender<bool>,
     /// What was given and is not dropped yet, by its place in the stream.
     given: HashMap<u64, Weak<Route>>,
@@ -143,7 +138,6 @@ impl Consumer {
             of,
             in_flight: in_flight.max(1),
             pull: None,
-            empty_at: Instant::now(),
             attached: watch::Sender::new(false),
             given: HashMap::new(),
             given_max: in_flight.max(64),
@@ -193,7 +187,7 @@ impl Consumer {
             self.reopen().await;
             return None;
         };
-        let next = pull.next(&mut self.empty_at);
+        let next = pull.next();
         let own = match &mut self.of {
             Of::One(own) if own.is_careful() => own,
             _ => return Some(next.await),
@@ -238,7 +232,7 @@ impl Consumer {
     /// A message that comes again while it is held only tells how it is acknowledged now.
     fn give(&mut self, message: async_nats::Message) -> Option<Delivery> {
         self.last.clone_from(&message.reply);
-        let mut delivery = Delivery::new(self.stream, message, &self.bus, self.empty_at);
+        let mut delivery = Delivery::new(self.stream, message, &self.bus);
         let sequence = delivery.sequence();
         if let Of::One(own) = &mut self.of {
             if own.is_past_suspects(sequence) {
@@ -286,7 +280,6 @@ impl Consumer {
     }
 
     async fn attach(&mut self) -> Result<(), Source> {
-        self.empty_at = Instant::now();
         self.last = None;
         match &mut self.of {
             Of::All(name) => {

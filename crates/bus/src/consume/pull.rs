@@ -5,10 +5,9 @@ use std::{pin::Pin, time::Duration};
 
 use async_nats::{Message, PublishError, Subject, SubscribeError, Subscriber};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use tokio::{
     sync::watch,
-    task::unconstrained,
     time::{Instant, Sleep, sleep},
 };
 
@@ -17,8 +16,7 @@ use crate::{
     topology::Stream,
 };
 
-/// How long the server keeps one request open. Until then it gives messages to a process that stands still,
-/// while another has taken over. That it is over is a sign of life, so no other is asked for.
+/// How long the server keeps one request open. That it is over is a sign of life, so no other is asked for.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// How often it is seen to that something was heard. Only the second time that nothing was is taken for
 /// a loss: a process that stood still has not read yet what had come.
@@ -85,12 +83,11 @@ impl Pull {
         })
     }
 
-    /// The next message. `empty_at` becomes the time at which it came when it was waited for; else it
-    /// came after that time. Cancel-safe.
+    /// The next message. Cancel-safe.
     ///
     /// # Errors
     /// [`Lost`] when this pull gives no more.
-    pub(super) async fn next(&mut self, empty_at: &mut Instant) -> Result<Message, Lost> {
+    pub(super) async fn next(&mut self) -> Result<Message, Lost> {
         loop {
             // Not for each message, which would cost more than the message; and not when nothing is left,
             // which would have both wait for each other.
@@ -99,24 +96,16 @@ impl Pull {
                 self.ask(&self.inbox, more(batch)).await?;
                 self.asked += batch;
             }
-            // What waits is seen at once, however much this task has read already.
-            let message = match unconstrained(self.messages.next()).now_or_never() {
-                Some(message) => message.ok_or(Lost::Deaf)?,
-                None => {
-                    let message = tokio::select! {
-                        biased;
-                        message = self.messages.next() => message.ok_or(Lost::Deaf)?,
-                        _ = self.link.changed() => return Err(Lost::Link),
-                        () = &mut self.quiet => {
-                            self.quiet.as_mut().reset(Instant::now() + QUIET);
-                            if std::mem::replace(&mut self.doubted, true) {
-                                return Err(Lost::Silent);
-                            }
-                            continue;
-                        }
-                    };
-                    *empty_at = Instant::now();
-                    message
+            let message = tokio::select! {
+                biased;
+                message = self.messages.next() => message.ok_or(Lost::Deaf)?,
+                _ = self.link.changed() => return Err(Lost::Link),
+                () = &mut self.quiet => {
+                    self.quiet.as_mut().reset(Instant::now() + QUIET);
+                    if std::mem::replace(&mut self.doubted, true) {
+                        return Err(Lost::Silent);
+                    }
+                    continue;
                 }
             };
             self.doubted = false;
