@@ -21,7 +21,6 @@ mod bucket;
 mod connect;
 mod consume;
 mod dead;
-mod keeper;
 mod lease;
 mod message;
 mod once;

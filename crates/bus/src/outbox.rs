@@ -152,10 +152,7 @@ impl<T: Send, F: FnMut(T) + Send> Window<T, F> {
 
     async fn settle(&mut self, acknowledged: Result<PublishAck, PublishError>) -> Result<(), PublishError> {
         match acknowledged {
-            Ok(stored) => {
-                self.pause = RESEND_PAUSES.start;
-                self.bus.keep_after(&stored).await;
-            }
+            Ok(_) => self.pause = RESEND_PAUSES.start,
             Err(error) if is_final(&error) => {
                 if let Some((entry, _)) = self.in_flight.front() {
                     error!(subject = entry.message.subject, id = entry.message.id, %error, "refused for good");

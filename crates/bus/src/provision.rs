@@ -66,10 +66,6 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
                 source,
             })?;
         }
-        bus.keep(stream).await.map_err(|error| ProvisionError::Stream {
-            name: stream.name().to_owned(),
-            source: error.into(),
-        })?;
     }
     apply(bus, topology::dead(storage)).await?;
     apply(bus, topology::once()).await?;
@@ -179,12 +175,10 @@ pub struct Backlog {
 /// How much each stream holds, the dead letters last; a stream that is not there is left out.
 pub async fn backlogs(bus: &Bus) -> Vec<Backlog> {
     let mut found = Vec::new();
-    let kept = |stream: Stream| (stream.name(), u64::from(stream.keeper().is_some()));
-    for (stream, keepers) in Stream::ALL.map(kept).into_iter().chain([(topology::DEAD_STREAM, 0)]) {
+    for stream in Stream::ALL.map(Stream::name).into_iter().chain([topology::DEAD_STREAM]) {
         if let Ok(info) = bus.jetstream.get_stream(stream).await {
             let state = &info.cached_info().state;
-            let messages = state.messages.saturating_sub(keepers);
-            found.push(Backlog { stream, messages, bytes: state.bytes });
+            found.push(Backlog { stream, messages: state.messages, bytes: state.bytes });
         }
     }
     found

@@ -61,10 +61,7 @@ impl Bus {
             let source = match self.send(message).await {
                 Ok(ack) => tokio::select! {
                     stored = ack.into_future() => match stored {
-                        Ok(stored) => {
-                            self.keep_after(&stored).await;
-                            return Ok(());
-                        }
+                        Ok(_) => return Ok(()),
                         Err(error) => error,
                     },
                     () = Self::lost(&mut link) => PublishErrorKind::BrokenPipe.into(),

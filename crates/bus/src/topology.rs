@@ -54,9 +54,6 @@ const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 /// A message id seen again within this time is a duplicate.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
 const MIB: i64 = 1024 * 1024;
-/// After so many messages of a stream its keeper is stored anew: well before they fill one of the
-/// server's files, 8 MiB, so that the keeper is always in the last one.
-pub(crate) const KEEPER_EVERY: u64 = 2048;
 
 /// Where streams are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,18 +111,6 @@ impl Stream {
         }
     }
 
-    /// The subject of the message that nobody takes. A work queue that is empty deletes its file and
-    /// begins another one with the next message, which costs the server more than the message itself;
-    /// with the keeper in it, it never is. Batches of chatter are too few and too large to gain by it.
-    pub(crate) const fn keeper(self) -> Option<&'static str> {
-        match self {
-            Self::Events => Some("event.keeper"),
-            Self::Chatter => None,
-            Self::ActionsDiscord => Some("action.discord.keeper"),
-            Self::ActionsTwitch => Some("action.twitch.keeper"),
-        }
-    }
-
     pub(crate) fn config(self, storage: Storage) -> Config {
         Config {
             name: self.name().to_owned(),
@@ -137,9 +122,6 @@ impl Stream {
             // Refused messages wait at their gateway, which then stops reading; chatter is shed instead.
             discard: if self == Self::Chatter { DiscardPolicy::Old } else { DiscardPolicy::New },
             duplicate_window: DUPLICATE_WINDOW,
-            // For the keeper: it is never too old, and a new one replaces it.
-            allow_message_ttl: true,
-            allow_rollup: true,
             ..Config::default()
         }
     }

@@ -102,7 +102,7 @@ impl Nats {
     fn config(&self) -> String {
         format!(
             "listen: \"127.0.0.1:{}\"\nmax_payload: 256KB\njetstream {{ store_dir: {:?}, \
-             max_memory_store: 64MB, max_file_store: 1GB, sync_interval: \"10s\" }}\n",
+             max_memory_store: 64MB, max_file_store: 1GB, sync_interval: \"1s\" }}\n",
             self.port,
             self.folder.path().join("jetstream")
         )

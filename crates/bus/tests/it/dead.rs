@@ -116,8 +116,7 @@ async fn a_letter_stays_while_its_stream_refuses_it() {
     bury_next(&bus, "it broke").await;
     let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
     let mut config = jetstream.get_stream("EVENTS").await.unwrap().cached_info().config.clone();
-    // The keeper is one of them.
-    config.max_messages = 2;
+    config.max_messages = 1;
     jetstream.update_stream(config).await.unwrap();
     bus.store(&message(SUBJECT, "b")).await.unwrap();
 

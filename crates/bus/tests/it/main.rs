@@ -6,6 +6,7 @@ mod bucket;
 mod consume;
 mod dead;
 mod discovery;
+mod killed;
 mod lease;
 mod once;
 mod outbox;

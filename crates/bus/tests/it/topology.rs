@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
-use bus::{Bus, Options, Outbox, Queue, Storage, Stream, backlogs, provision};
-use testkit::{Nats, eventually};
+use bus::{Bus, Options, Queue, Storage, Stream, backlogs, provision};
+use testkit::Nats;
 use tokio::time::timeout;
 
 use crate::message;
@@ -34,33 +34,6 @@ async fn a_missing_stream_is_named_with_what_to_do() {
     );
     let error = bus.take_over(Queue::Commands, 3, 1, || true).await.unwrap_err();
     assert!(error.to_string().starts_with("the consumer commands-3- of EVENTS is not there"), "{error}");
-}
-
-#[tokio::test]
-async fn a_work_queue_always_keeps_one_message_that_nobody_takes_in_its_last_file() {
-    let nats = Nats::start().await;
-    let bus = nats.bus("test").await;
-    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
-    let stream = jetstream.get_stream("EVENTS").await.unwrap();
-    let keeper = async || stream.get_last_raw_message_by_subject("event.keeper").await.unwrap().sequence;
-    assert_eq!(keeper().await, 1);
-    provision(&bus, Storage::File).await.unwrap();
-    assert_eq!(keeper().await, 1, "it is stored once");
-
-    let outbox = Outbox::start(bus.clone(), 256, drop::<()>);
-    let mut commands = bus.take_over(Queue::Commands, 3, 64, || true).await.unwrap();
-    for n in 0..2100 {
-        outbox.send(message("event.discord.1.command.3", &n.to_string()), ()).await.unwrap();
-        commands.next().await.ack().await;
-    }
-    eventually(SOON, || async {
-        let left = backlogs(&bus).await.remove(0).messages;
-        let at = keeper().await;
-        if at > 2048 && left == 0 { Ok(()) } else { Err((at, left)) }
-    })
-    .await;
-    let info = jetstream.get_stream("EVENTS").await.unwrap();
-    assert_eq!(info.cached_info().state.messages, 1, "the new one has replaced the old one");
 }
 
 #[tokio::test]
