@@ -303,22 +303,9 @@ fn stream_of(subject: &str) -> Option<Stream> {
     }
     let takes = |stream: &Stream| {
         let patterns = stream.config(Storage::default()).subjects;
-        patterns.iter().any(|pattern| fits(pattern, subject))
+        patterns.iter().any(|pattern| subject::is_under(pattern, subject))
     };
     Stream::ALL.into_iter().find(takes)
-}
-
-fn fits(pattern: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for wanted in pattern.split('.') {
-        match (wanted, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (wanted, Some(token)) if wanted == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
 }
 
 #[cfg(test)]

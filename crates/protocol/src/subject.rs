@@ -77,3 +77,37 @@ pub fn partition(channel: &ChannelId) -> u16 {
     let partition = (hash % u32::from(PARTITIONS)) as u16;
     partition
 }
+
+/// Whether a subject is under a pattern, with the wildcards `*` for one token and `>` for all that follow.
+#[must_use]
+pub fn is_under(pattern: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_under;
+
+    #[test]
+    fn subjects_are_under_patterns_as_in_nats() {
+        for (pattern, subject, expected) in [
+            ("action.>", "action.twitch.1.2", true),
+            ("action.>", "action", false),
+            ("action.*", "action.twitch.1", false),
+            ("action.*.1", "action.twitch.1", true),
+            ("action.twitch", "action.discord", false),
+            (">", "", true),
+        ] {
+            assert_eq!(is_under(pattern, subject), expected, "{pattern} {subject}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! A point in a conversation with NATS: at which frame it is reached, and what happens then.
 
+use protocol::subject;
+
 use crate::frame::{Frame, Sender};
 
 /// How a process dies, as the other side sees it.
@@ -105,43 +107,10 @@ impl Pattern {
             ("PUB", "HPUB") | ("MSG", "HMSG") => true,
             (wanted, verb) => wanted == verb,
         };
-        verb && under(self.subject, &frame.subject) && holds(frame.body(), self.text.as_bytes())
+        verb && subject::is_under(self.subject, &frame.subject) && holds(frame.body(), self.text.as_bytes())
     }
-}
-
-/// Whether a subject is under a pattern with the wildcards `*` and `>`; what has no subject is under `>`.
-fn under(pattern: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    for wanted in pattern.split('.') {
-        match (wanted, tokens.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (wanted, Some(token)) if wanted == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
 }
 
 fn holds(body: &[u8], text: &[u8]) -> bool {
     text.is_empty() || body.windows(text.len()).any(|bytes| bytes == text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::under;
-
-    #[test]
-    fn subjects_are_matched_as_nats_does() {
-        for (pattern, subject, expected) in [
-            ("action.>", "action.twitch.1.2", true),
-            ("action.>", "action", false),
-            ("action.*", "action.twitch.1", false),
-            ("action.*.1", "action.twitch.1", true),
-            ("action.twitch", "action.discord", false),
-            (">", "", true),
-        ] {
-            assert_eq!(under(pattern, subject), expected, "{pattern} {subject}");
-        }
-    }
 }
