@@ -73,7 +73,7 @@ impl<A: Act> Partition<A> {
                 Ok(()) = attached.changed() => {
                     self.shared.board.turned(self.ground.partition, *attached.borrow_and_update());
                 }
-                delivery = consumer.next(), if room => {
+                delivery = consumer.next_when(room) => {
                     if let Some(held) = self.admit(delivery).await {
                         self.place(held, jobs, run).await;
                     }

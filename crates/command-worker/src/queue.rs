@@ -115,7 +115,7 @@ impl Partition {
                 Ok(()) = attached.changed() => {
                     board.turned(self.ground.partition, *attached.borrow_and_update());
                 }
-                delivery = commands.next(), if lanes.held() < HELD => {
+                delivery = commands.next_when(lanes.held() < HELD) => {
                     let Some(job) = read(worker, delivery).await else { continue };
                     let lane = (job.event.platform, job.channel.clone());
                     if lanes.waiting_in(&lane) < MAX_LANE {
@@ -160,6 +160,8 @@ impl Partition {
 
     async fn handle(&self, job: &Job, trace: &str) {
         let (worker, started) = (&*self.queue.worker, Instant::now());
+        let waited_us = service::clock::unix_us().saturating_sub(job.event.received_us);
+        worker.numbers.queue_seconds.observe(Duration::from_micros(waited_us).as_secs_f64());
         if let Some(late) = too_late(&job.event) {
             drop_late(worker, job, late, trace).await;
             job.delivery.ack().await;

@@ -64,6 +64,8 @@ pub struct Consumer {
     given: HashMap<u64, Weak<Route>>,
     /// When there are so many, those that are dropped are forgotten.
     given_max: usize,
+    /// The next one, read while there was no room for it.
+    ahead: Option<Delivery>,
     /// How the last one is acknowledged.
     last: Option<Subject>,
 }
@@ -141,6 +143,7 @@ impl Consumer {
             attached: watch::Sender::new(false),
             given: HashMap::new(),
             given_max: in_flight.max(64),
+            ahead: None,
             last: None,
         };
         match consumer.attach().await {
@@ -164,6 +167,35 @@ impl Consumer {
     /// The next message; never one that is still [held](Delivery). Never ends: wait for it beside a shutdown
     /// token. Cancel-safe.
     pub async fn next(&mut self) -> Delivery {
+        self.next_when(true).await
+    }
+
+    /// As [`next`](Self::next), but without `room` for more it only sees to it that what is held can be
+    /// acknowledged: after an outage that takes another consumer, and what this one says.
+    pub async fn next_when(&mut self, room: bool) -> Delivery {
+        loop {
+            match self.ahead.take() {
+                Some(delivery) if room => return delivery,
+                Some(delivery) => {
+                    self.ahead = Some(delivery);
+                    self.wait_for_loss().await;
+                }
+                None => self.ahead = Some(self.receive().await),
+            }
+        }
+    }
+
+    /// Waits until the pull gives no more. What was read ahead of it then comes again behind what is held.
+    async fn wait_for_loss(&mut self) {
+        if let Some(pull) = &mut self.pull {
+            let lost = pull.lost().await;
+            self.lost(&lost);
+            self.pull = None;
+        }
+        self.ahead = None;
+    }
+
+    async fn receive(&mut self) -> Delivery {
         loop {
             match self.pulled().await {
                 Some(Ok(message)) => {

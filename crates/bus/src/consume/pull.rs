@@ -118,6 +118,13 @@ impl Pull {
         }
     }
 
+    /// Waits, without reading, until this pull gives no more. Cancel-safe.
+    pub(super) async fn lost(&mut self) -> Lost {
+        // It fails when the client is gone, which is a loss too.
+        let _ = self.link.changed().await;
+        Lost::Link
+    }
+
     async fn ask(&self, inbox: &Subject, request: Bytes) -> Result<(), Lost> {
         let client = &self.bus.client;
         Ok(client.publish_with_reply(self.subject.clone(), inbox.clone(), request).await?)

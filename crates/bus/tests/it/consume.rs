@@ -222,6 +222,34 @@ async fn what_was_held_when_nats_was_killed_is_acknowledged_by_the_consumer_that
     left(&bus, 0).await;
 }
 
+#[tokio::test]
+async fn who_has_no_room_can_acknowledge_what_is_held_after_nats_was_killed() {
+    let mut nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    for n in 1..=4 {
+        store(&bus, n).await;
+    }
+    let mut consumer = take_over(&bus, 2).await;
+    let held = [next(&mut consumer).await, next(&mut consumer).await];
+    for delivery in held {
+        let confirmed = async {
+            nats.kill();
+            nats.resume().await;
+            eventually(AT_ONCE * 3, || delivery.ack_sync()).await
+        };
+        tokio::select! {
+            _ = consumer.next_when(false) => panic!("there is no room"),
+            confirmed = confirmed => assert_eq!(confirmed, Confirmed::Done),
+        }
+    }
+    for n in 3..=4 {
+        let delivery = next(&mut consumer).await;
+        assert_eq!((number(&delivery), delivery.attempt), (n, 1));
+        assert_eq!(delivery.ack_sync().await.unwrap(), Confirmed::Done);
+    }
+    left(&bus, 0).await;
+}
+
 /// Takes over, and dies with what it was given, again and again, until `culprit` was tried so often that it
 /// is put away. Gives the numbers that were done, and how often each was tried.
 async fn die_of(bus: &Bus, culprit: u64, of: u64) -> Vec<(u64, u32)> {
