@@ -115,7 +115,7 @@ impl Partition {
                 Ok(()) = attached.changed() => {
                     board.turned(self.ground.partition, *attached.borrow_and_update());
                 }
-                delivery = commands.next_when(lanes.held() < HELD) => {
+                delivery = commands.next_when(held < HELD) => {
                     let Some(job) = read(worker, delivery).await else { continue };
                     let lane = (job.event.platform, job.channel.clone());
                     if lanes.waiting_in(&lane) < MAX_LANE {
