@@ -5,6 +5,8 @@ use service::{Counter, CounterVec, Gauge, Histogram, Metrics};
 
 /// Upper bounds of the ranges of a platform's answer times, in seconds.
 const ANSWER_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// Upper bounds of the ranges of the whole time of an answer, in seconds. Above the last it is of no use.
+const REPLY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The numbers of a gateway's actions; cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ pub struct Numbers {
     dropped: CounterVec,
     last_platform_us: Gauge,
     platform_seconds: Histogram,
+    reply_seconds: Histogram,
 }
 
 impl Numbers {
@@ -32,6 +35,11 @@ impl Numbers {
                 "The platform's answer times",
                 ANSWER_SECONDS,
             ),
+            reply_seconds: metrics.histogram(
+                "reply_seconds",
+                "From what a person did to the platform having the answer",
+                REPLY_SECONDS,
+            ),
         }
     }
 
@@ -43,10 +51,11 @@ impl Numbers {
                 self.dropped.with(label(*reason)).inc();
                 "dropped"
             }
-            OutcomeBody::Sent { platform_us, .. } => {
-                let seconds = std::time::Duration::from_micros(*platform_us).as_secs_f64();
-                self.last_platform_us.set(seconds * 1e6);
-                self.platform_seconds.observe(seconds);
+            OutcomeBody::Sent { platform_us, total_us, .. } => {
+                let seconds = |us| std::time::Duration::from_micros(us).as_secs_f64();
+                self.last_platform_us.set(seconds(*platform_us) * 1e6);
+                self.platform_seconds.observe(seconds(*platform_us));
+                self.reply_seconds.observe(seconds(*total_us));
                 "sent"
             }
         };

@@ -5,6 +5,10 @@ use service::{Counter, CounterVec, Gauge, Histogram, Metrics};
 /// The upper bounds of the ranges of a command's time, in seconds.
 const COMMAND_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
+/// The upper bounds of the ranges of a command's time on the way to a worker, in seconds. The last is the age
+/// at which a command is too late.
+const QUEUE_SECONDS: [f64; 10] = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
 /// Everything that is counted.
 pub struct Numbers {
     /// Events taken, each message of a batch for itself.
@@ -27,6 +31,8 @@ pub struct Numbers {
     pub actions: CounterVec,
     /// Commands taken and not finished.
     pub in_flight: Gauge,
+    /// From a gateway reading a chat command to a worker taking it.
+    pub queue_seconds: Histogram,
     /// From taking a chat command to its actions being stored.
     pub command_seconds: Histogram,
 }
@@ -52,6 +58,11 @@ impl Numbers {
             undecodable: metrics.counter("undecodable", "Messages of another version or shape"),
             actions: metrics.counter_vec("actions", "Actions stored for the gateways", "platform"),
             in_flight: metrics.gauge("in_flight", "Commands taken and not finished"),
+            queue_seconds: metrics.histogram(
+                "queue_seconds",
+                "From a gateway reading a chat command to a worker taking it",
+                &QUEUE_SECONDS,
+            ),
             command_seconds: metrics.histogram(
                 "command_seconds",
                 "From taking a chat command to its actions being stored",

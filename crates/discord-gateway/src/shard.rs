@@ -349,6 +349,7 @@ impl Shard {
         if let Some(latency_ms) = link.latency_ms() {
             self.reader.stats().set_latency(self.id.number(), latency_ms);
         }
+        self.reader.stats().set_heartbeat_age(self.id.number(), life.acknowledged.elapsed());
         // A first heartbeat comes after up to one interval, its acknowledgement soon after. twilight
         // takes any event for a sign of life, which a half-dead gateway gives too.
         let silent = life.heartbeat.is_some_and(|every| life.acknowledged.elapsed() > every * 2 + LOOK);

@@ -38,12 +38,11 @@ pub struct Stats {
     pub connects: CounterVec,
     /// Sessions that could not be resumed: what was said since their last event is lost.
     pub sessions_lost: Counter,
-    /// How far this machine's clock is ahead of Discord's, in seconds.
-    pub clock_ahead_s: Gauge,
     shards: Gauge,
     shards_ready: Gauge,
     communities: Gauge,
     latency: Gauge,
+    heartbeat_age: Gauge,
     board: Mutex<Board>,
     discord: Component,
     health: Health,
@@ -78,6 +77,7 @@ struct ShardState {
     cursor: String,
     guilds: usize,
     latency_ms: f64,
+    heartbeat_age_s: f64,
 }
 
 impl Stats {
@@ -113,12 +113,14 @@ impl Stats {
                 "discord_sessions_lost",
                 "Sessions that could not be resumed; what was said meanwhile was not read",
             ),
-            clock_ahead_s: m
-                .gauge("clock_ahead_seconds", "How far this machine's clock is ahead of Discord's"),
             shards: m.gauge("shards", "Shards owned"),
             shards_ready: m.gauge("shards_ready", "Shards with a live session"),
             communities: m.gauge("communities", "Guilds the bot is in"),
             latency: m.gauge("gateway_latency_ms", "Longest last heartbeat of the shards, in milliseconds"),
+            heartbeat_age: m.gauge(
+                "heartbeat_age_seconds",
+                "Since the last acknowledged heartbeat of the shard that waits longest for one",
+            ),
             board: Mutex::new(Board {
                 shards: BTreeMap::new(),
                 shared_out: false,
@@ -168,6 +170,7 @@ impl Stats {
         self.shard(shard, |state| {
             state.reason = reason;
             state.waits = false;
+            state.heartbeat_age_s = 0.0;
         });
     }
 
@@ -198,6 +201,11 @@ impl Stats {
     /// How long a shard's last heartbeat took.
     pub fn set_latency(&self, shard: u32, latency_ms: f64) {
         self.shard(shard, |state| state.latency_ms = latency_ms);
+    }
+
+    /// How long ago a shard's last heartbeat was acknowledged; 0 while it is not connected.
+    pub fn set_heartbeat_age(&self, shard: u32, age: Duration) {
+        self.shard(shard, |state| state.heartbeat_age_s = age.as_secs_f64());
     }
 
     /// What keeps all requests back.
@@ -243,6 +251,7 @@ impl Stats {
         self.shards_ready.set(float(ready));
         self.communities.set(float(board.shards.values().map(|shard| shard.guilds).sum()));
         self.latency.set(board.shards.values().map(|shard| shard.latency_ms).fold(0.0, f64::max));
+        self.heartbeat_age.set(board.shards.values().map(|shard| shard.heartbeat_age_s).fold(0.0, f64::max));
         if let Some(cursor) = &board.cursor {
             match board.shards.values().find(|shard| !shard.cursor.is_empty()) {
                 Some(shard) => cursor.down(shard.cursor.clone()),
@@ -305,7 +314,7 @@ pub fn service_stats(ctx: &Context) -> impl Fn() -> ServiceStats + Send + Sync +
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-const fn float(count: usize) -> f64 {
+pub(crate) const fn float(count: usize) -> f64 {
     count as f64
 }
 

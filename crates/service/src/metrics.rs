@@ -5,12 +5,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
 };
 
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter, family::Family, gauge, histogram},
+    encoding::{EncodeMetric, MetricEncoder, text::encode},
+    metrics::{MetricType, counter, family::Family, gauge, histogram, info::Info},
     registry::Registry,
 };
 
@@ -38,13 +39,45 @@ impl CounterVec {
     }
 }
 
+/// A gauge that nobody sets.
+struct Asked(Box<dyn Fn() -> f64 + Send + Sync>);
+
+impl EncodeMetric for Asked {
+    fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
+        encoder.encode_gauge(&(self.0)())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asked").finish_non_exhaustive()
+    }
+}
+
 /// All numbers of a service; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    others: Arc<OnceLock<Box<Others>>>,
+}
+
+/// Numbers that are not counted here, as lines of the text format.
+type Others = dyn Fn() -> String + Send + Sync;
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Registry::with_prefix("vigie"))))
+        let registry = Arc::new(Mutex::new(Registry::with_prefix("vigie")));
+        Self { registry, others: Arc::default() }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Metrics").field(&self.registry).finish_non_exhaustive()
     }
 }
 
@@ -73,6 +106,19 @@ impl Metrics {
         gauge
     }
 
+    /// Adds a gauge whose value `ask` tells whenever the numbers are read. It must be quick, and not use these
+    /// numbers itself.
+    pub fn gauge_of(&self, name: &str, help: &str, ask: impl Fn() -> f64 + Send + Sync + 'static) {
+        self.with(|registry| registry.register(name, help, Asked(Box::new(ask))));
+    }
+
+    /// Says which build this is, as a label of `build_info`.
+    pub(crate) fn build(&self, build: &'static str) {
+        self.with(|registry| {
+            registry.register("build", "Which build this is", Info::new([("build", build)]))
+        });
+    }
+
     /// Adds a histogram with the upper bounds of its ranges.
     #[must_use]
     pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
@@ -81,9 +127,22 @@ impl Metrics {
         histogram
     }
 
+    /// Adds lines of the text format that `lines` writes anew for every reader: numbers of others, which come and
+    /// go. They are in no [`snapshot`](Self::snapshot). The first one given holds.
+    pub fn also(&self, lines: impl Fn() -> String + Send + Sync + 'static) {
+        // A second one has no reader to be told.
+        let _ = self.others.set(Box::new(lines));
+    }
+
     /// The Prometheus text.
     #[must_use]
     pub fn text(&self) -> String {
+        // The text of the registry ends with a mark that nothing may follow.
+        let others = self.others.get().map(|lines| lines()).unwrap_or_default();
+        others + &self.counted()
+    }
+
+    fn counted(&self) -> String {
         let mut text = String::new();
         // Writing into a String fails only when a metric's own encoder is wrong.
         match self.with(|registry| encode(&mut text, registry)) {
@@ -95,11 +154,11 @@ impl Metrics {
     /// Every plain number by name, without the prefix; those of a label as `name.value`.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, f64> {
-        self.text().lines().filter_map(plain_number).collect()
+        self.counted().lines().filter_map(plain_number).collect()
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Registry) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -125,7 +184,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.counter("events", "Events read").inc_by(3);
         metrics.counter_vec("drops", "Actions dropped", "reason").with("expired").inc();
-        metrics.gauge("shards", "Shards owned").set(2.0);
+        metrics.gauge_of("shards", "Shards owned", || 2.0);
         metrics.histogram("took_seconds", "Time taken", &[0.1, 1.0]).observe(0.5);
         let text = metrics.text();
         assert!(text.contains("vigie_events_total 3\n"), "{text}");
@@ -133,5 +192,8 @@ mod tests {
         assert!(text.contains("vigie_took_seconds_bucket{le=\"1.0\"} 1\n"), "{text}");
         let expected = [("drops_total.expired", 1.0), ("events_total", 3.0), ("shards", 2.0)];
         assert_eq!(metrics.snapshot(), expected.map(|(name, value)| (name.to_owned(), value)).into());
+        metrics.also(|| "vigie_of_others 1\n".to_owned());
+        assert!(metrics.text().starts_with("vigie_of_others 1\n") && metrics.text().ends_with("# EOF\n"));
+        assert_eq!(metrics.snapshot().len(), 3);
     }
 }

@@ -1,9 +1,10 @@
-//! Logs to standard error and, where an OTLP endpoint is set, traces to it.
+//! Logs to standard error and, where an OTLP endpoint is set, traces and the same logs to it.
 
 use std::{io::IsTerminal, time::Duration};
 
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{LogExporter, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Level;
 use tracing_subscriber::{
     Layer, Registry,
@@ -16,12 +17,13 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "actions",
     "bus",
     "command_worker",
     "commands",
     "discord_gateway",
+    "healthcheck",
     "lanes",
     "partitions",
     "protocol",
@@ -30,7 +32,7 @@ const OURS: [&str; 12] = [
     "twitch_gateway",
     "vigie",
 ];
-/// How long the last spans may take to leave at the end.
+/// How long the last spans, and the last lines, may take to leave at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// How a log line looks.
@@ -47,6 +49,7 @@ pub(crate) struct Config {
     level: Level,
     format: Format,
     otlp_endpoint: Option<String>,
+    exports_logs: bool,
 }
 
 impl Config {
@@ -67,19 +70,31 @@ impl Config {
             let is_url = text.starts_with("http://") || text.starts_with("https://");
             if is_url { Ok(text.trim_end_matches('/').to_owned()) } else { Err(String::new()) }
         });
-        Self { level: level.unwrap_or(Level::INFO), format, otlp_endpoint }
+        let exports_logs = settings.parse("OTEL_LOGS_EXPORTER", |text| match text {
+            "otlp" => Ok(true),
+            "none" => Ok(false),
+            _ => Err(String::new()),
+        });
+        Self { level: level.unwrap_or(Level::INFO), format, otlp_endpoint, exports_logs }
     }
 }
 
-/// Keeps the export of traces running; ends it, with what is still to be sent, when dropped.
+/// Keeps the export running; ends it, with what is still to be sent, when dropped.
 #[derive(Debug)]
-pub(crate) struct Guard(Option<SdkTracerProvider>);
+pub(crate) struct Guard {
+    spans: Option<SdkTracerProvider>,
+    lines: Option<SdkLoggerProvider>,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some(provider) = self.0.take() else { return };
-        if let Err(error) = provider.shutdown_with_timeout(FLUSH_LIMIT) {
+        let spans = self.spans.as_ref().map(|it| it.shutdown_with_timeout(FLUSH_LIMIT));
+        if let Some(Err(error)) = spans {
             tracing::warn!(%error, "the last spans were not exported");
+        }
+        let lines = self.lines.as_ref().map(|it| it.shutdown_with_timeout(FLUSH_LIMIT));
+        if let Some(Err(error)) = lines {
+            tracing::warn!(%error, "the last log lines were not exported");
         }
     }
 }
@@ -89,13 +104,20 @@ impl Drop for Guard {
 /// # Errors
 /// When the OTLP exporter cannot be built from its endpoint.
 pub(crate) fn start(config: &Config, service: &'static str, instance: &str) -> anyhow::Result<Guard> {
-    let provider = match &config.otlp_endpoint {
-        Some(endpoint) => Some(exporter(endpoint, service, instance)?),
-        None => None,
-    };
+    let mut guard = Guard { spans: None, lines: None };
+    if let Some(endpoint) = &config.otlp_endpoint {
+        let resource = resource(service, instance);
+        guard.spans = Some(export_spans(endpoint, resource.clone())?);
+        if config.exports_logs {
+            guard.lines = Some(export_lines(endpoint, resource)?);
+        }
+    }
     let ours = |level| OURS.iter().fold(Targets::new(), |targets, name| targets.with_target(*name, level));
     // The span of a task lives as long as the service: as a parent it would make one trace of all.
     let exported = ours(Level::INFO).with_target("service::tasks", LevelFilter::OFF);
+    let logged = ours(config.level).with_default(Level::WARN);
+    // What the exporter says about itself would have to be exported again.
+    let sent = logged.clone().with_target("opentelemetry", LevelFilter::OFF);
     // Colours are for people; a file or another program gets plain text.
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
@@ -103,21 +125,31 @@ pub(crate) fn start(config: &Config, service: &'static str, instance: &str) -> a
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
-        .with(lines.with_filter(ours(config.level).with_default(Level::WARN)))
-        .with(provider.as_ref().map(|it| crate::trace::layer(it).with_filter(exported)))
+        .with(lines.with_filter(logged))
+        .with(guard.spans.as_ref().map(|it| crate::trace::layer(it).with_filter(exported)))
+        .with(guard.lines.as_ref().map(|it| OpenTelemetryTracingBridge::new(it).with_filter(sent)))
         .try_init()?;
-    Ok(Guard(provider))
+    Ok(guard)
 }
 
-fn exporter(endpoint: &str, service: &'static str, instance: &str) -> anyhow::Result<SdkTracerProvider> {
-    // The blocking client: the asynchronous one panics in the exporter's own thread, after which
-    // nothing is exported and nobody is told (opentelemetry-rust issue 3125).
-    let exporter =
-        SpanExporter::builder().with_http().with_endpoint(format!("{endpoint}/v1/traces")).build()?;
-    let resource = Resource::builder()
+fn resource(service: &'static str, instance: &str) -> Resource {
+    Resource::builder()
         .with_service_name(service)
         .with_attribute(opentelemetry::KeyValue::new("service.instance.id", instance.to_owned()))
         .with_attribute(opentelemetry::KeyValue::new("service.version", crate::BUILD))
-        .build();
+        .build()
+}
+
+// The blocking client for both: the asynchronous one panics in the exporter's own thread, after which
+// nothing is exported and nobody is told (opentelemetry-rust issue 3125).
+
+fn export_spans(endpoint: &str, resource: Resource) -> anyhow::Result<SdkTracerProvider> {
+    let exporter =
+        SpanExporter::builder().with_http().with_endpoint(format!("{endpoint}/v1/traces")).build()?;
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+fn export_lines(endpoint: &str, resource: Resource) -> anyhow::Result<SdkLoggerProvider> {
+    let exporter = LogExporter::builder().with_http().with_endpoint(format!("{endpoint}/v1/logs")).build()?;
+    Ok(SdkLoggerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

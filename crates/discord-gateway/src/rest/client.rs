@@ -14,7 +14,6 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use service::Gauge;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -22,7 +21,7 @@ use tokio::{
 use tracing::{Instrument, Span, debug, field, info_span, warn};
 
 use super::{
-    Call, Limiter, RestError, Trouble,
+    Call, Counts, Limiter, RestError, Trouble,
     budget::Budget,
     headers::{Limited, Limits, Scope, clock_ahead_s},
 };
@@ -72,7 +71,7 @@ pub struct Rest {
     limiter: Limiter,
     budget: Budget,
     trouble: watch::Sender<Trouble>,
-    clock_ahead_s: Gauge,
+    counts: Counts,
     clock_warned: AtomicBool,
 }
 
@@ -95,17 +94,11 @@ struct Failure {
 }
 
 impl Rest {
-    /// A client for the API at `url` (`https://discord.com`). It shows in `clock_ahead_s` how far this
-    /// machine's clock is off.
+    /// A client for the API at `url` (`https://discord.com`).
     ///
     /// # Errors
     /// When the token cannot be a header or TLS cannot be set up.
-    pub fn new(
-        url: &str,
-        token: &SecretString,
-        per_second: u32,
-        clock_ahead_s: Gauge,
-    ) -> anyhow::Result<Self> {
+    pub fn new(url: &str, token: &SecretString, per_second: u32, counts: Counts) -> anyhow::Result<Self> {
         let mut token = HeaderValue::from_str(&format!("Bot {}", token.expose_secret()))
             .context("DISCORD_TOKEN: expected a token as the developer portal shows it")?;
         token.set_sensitive(true);
@@ -122,7 +115,7 @@ impl Rest {
             limiter: Limiter::new(per_second),
             budget: Budget::default(),
             trouble: watch::Sender::new(Trouble::None),
-            clock_ahead_s,
+            counts,
             clock_warned: AtomicBool::new(false),
         })
     }
@@ -137,6 +130,12 @@ impl Rest {
     pub fn share_with(&self, gateways: usize) {
         self.limiter.share_with(gateways);
         self.budget.share_with(u32::try_from(gateways).unwrap_or(u32::MAX));
+    }
+
+    /// How many rate-limit buckets are known, and how many of them have nothing left now.
+    #[must_use]
+    pub fn buckets(&self) -> (usize, usize) {
+        self.limiter.buckets_in_use()
     }
 
     /// What keeps all requests back, if anything.
@@ -231,6 +230,7 @@ impl Rest {
         let (status, headers, body) = match self.send(call, deadline.min(started + TRY_LIMIT)).await {
             Ok(answer) => answer,
             Err(Failure { reason, taken }) => {
+                self.counts.unanswered();
                 let why = RestError::Unreachable { reason };
                 return if taken && !call.repeatable {
                     Try::Failed(why)
@@ -241,6 +241,7 @@ impl Rest {
         };
         self.check_clock(&headers);
         let limited = (status == StatusCode::TOO_MANY_REQUESTS).then(|| Limited::read(&headers, &body));
+        self.counts.answered(status, limited.map(|limited| limited.scope));
         if let Some(permit) = permit {
             let mut limits = Limits::read(&headers);
             limits.closed_for =
@@ -365,7 +366,7 @@ impl Rest {
     fn check_clock(&self, headers: &reqwest::header::HeaderMap) {
         let Some(ahead_s) = clock_ahead_s(headers, service::clock::unix_ms()) else { return };
         #[allow(clippy::cast_precision_loss, reason = "a gauge of seconds")]
-        self.clock_ahead_s.set(ahead_s as f64);
+        self.counts.clock_ahead_s.set(ahead_s as f64);
         if ahead_s.abs() > MAX_CLOCK_SKEW_S && !self.clock_warned.swap(true, Ordering::Relaxed) {
             warn!(
                 ahead_s,

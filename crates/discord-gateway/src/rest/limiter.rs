@@ -164,6 +164,13 @@ impl Limiter {
         self.global.pause(pause);
     }
 
+    /// How many buckets are known, and how many of them let nothing through at the moment.
+    pub fn buckets_in_use(&self) -> (usize, usize) {
+        let (buckets, now) = (self.buckets(), Instant::now());
+        let empty = buckets.known.values().filter(|bucket| bucket.window().is_empty(now)).count();
+        (buckets.known.len(), empty)
+    }
+
     fn bucket(&self, place: Place) -> Arc<Bucket> {
         let mut buckets = self.buckets();
         let key = match buckets.names.get(&place) {
@@ -274,6 +281,11 @@ impl Window {
         self.remaining -= 1;
         self.in_flight += 1;
         Step::Go
+    }
+
+    fn is_empty(&self, now: Instant) -> bool {
+        let spent = self.limit.is_some() && self.remaining == 0 && self.resets_at > now;
+        spent || self.closed_until > now
     }
 
     fn update(&mut self, limits: &Limits, others: u32, now: Instant) {

@@ -5,6 +5,7 @@
 
 pub mod budget;
 mod client;
+mod counts;
 pub mod headers;
 mod limiter;
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use twilight_http::request::TryIntoRequest;
 
 pub use client::{Reply, Rest};
+pub use counts::Counts;
 pub use limiter::{Limiter, Permit, Place, TooLong};
 
 /// One request.

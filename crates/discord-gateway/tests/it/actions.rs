@@ -7,7 +7,7 @@ use axum::{Json, Router, http::StatusCode, routing::post};
 use bus::{Message, Queue, Subscription};
 use discord_gateway::{
     execute::Executor,
-    rest::{Rest, silently},
+    rest::{Counts, Rest, silently},
 };
 use protocol::{
     Action, ActionBody, Button, ButtonStyle, Card, ChannelId, CommunityId, Content, Delivery, DropReason,
@@ -264,7 +264,7 @@ async fn without_the_right_to_read_the_history_answers_are_plain_messages() {
     };
     let router = Router::new().route("/api/v10/{*path}", post(take));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let rest = Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap();
+    let rest = Rest::new(&url, &"secret".into(), 50, Counts::new(&service::Metrics::default())).unwrap();
     let builder = twilight_http::Client::builder().ratelimiter(None).build();
     let executor = Executor::new(Arc::new(rest), Arc::new(builder));
     let cause = EventId::of_platform(Platform::Discord, "9").unwrap();

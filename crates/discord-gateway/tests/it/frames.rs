@@ -8,7 +8,7 @@ use discord_gateway::{
     facts::{Facts, rank_of},
     frame::{Guild, Header, Interaction, Kind, Message, Ready, RoleChange, Snowflake, data},
     reader::{self, Reader, Taken},
-    rest::Rest,
+    rest::{Counts, Rest},
     stats::Stats,
 };
 use proptest::prelude::*;
@@ -196,7 +196,9 @@ async fn after_every_resume_interactions_that_are_too_old_are_passed_by_until_th
     service::install_crypto();
     let ctx = service::Context::new("test");
     let stats = Arc::new(Stats::new(&ctx));
-    let rest = Rest::new("http://127.0.0.1:1", &"secret".into(), 50, service::Gauge::default()).unwrap();
+    let rest =
+        Rest::new("http://127.0.0.1:1", &"secret".into(), 50, Counts::new(&service::Metrics::default()))
+            .unwrap();
     let builder = Arc::new(twilight_http::Client::builder().ratelimiter(None).build());
     let (interactions, mut asked) = mpsc::channel(8);
     let (items, _taken) = mpsc::channel(1);

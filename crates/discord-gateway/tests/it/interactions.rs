@@ -12,7 +12,7 @@ use discord_gateway::{
     cursor::Progress,
     frame,
     interactions::{Answerer, Asked, Form, PATIENCE},
-    rest::Rest,
+    rest::{Counts, Rest},
     slash::CATALOGUE,
     stats::Stats,
 };
@@ -299,7 +299,7 @@ async fn discord_that_notes() -> (Rest, mpsc::Receiver<serde_json::Value>) {
     };
     let router = Router::new().route("/api/v10/{*path}", post(take.clone()).patch(take));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap(), told)
+    (Rest::new(&url, &"secret".into(), 50, Counts::new(&service::Metrics::default())).unwrap(), told)
 }
 
 fn question(id: u64) -> Asked {

@@ -18,7 +18,7 @@ use axum::{
 use discord_gateway::{
     facts::Facts,
     frame::{Guild, Snowflake},
-    rest::{Call, Place, Rest, RestError, Trouble, budget::Slot, silently},
+    rest::{Call, Counts, Place, Rest, RestError, Trouble, budget::Slot, silently},
 };
 use protocol::Rank;
 use reqwest::Method;
@@ -57,7 +57,7 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().route("/api/v10/{*path}", get(answer)).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Rest::new(&url, &"secret".into(), 50, service::Gauge::default()).unwrap()
+        Rest::new(&url, &"secret".into(), 50, Counts::new(&service::Metrics::default())).unwrap()
     }
 
     fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
