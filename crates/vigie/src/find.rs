@@ -87,11 +87,11 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<Bus> {
     let options = bus::Options { url: url.to_owned(), name: format!("vigie-{}", std::process::id()) };
     match tokio::time::timeout(PATIENCE, Bus::connect(options)).await {
         Ok(Ok(bus)) => Ok(bus),
-        Ok(Err(error @ (ConnectError::Url(_) | ConnectError::TooOld { .. }))) => Err(error.into()),
         Ok(Err(ConnectError::Unreachable { .. })) | Err(_) => bail!(
             "no NATS server answers at {}: start Vigie with `vigie up`, or set NATS_URL to where NATS is",
             bus::without_credentials(url)
         ),
+        Ok(Err(error)) => Err(error.into()),
     }
 }
 
