@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod compose;
 pub mod conformance;
 pub mod demo;
 mod http;

@@ -16,8 +16,8 @@ struct Cli {
 enum Command {
     /// Build everything and chat with the bot on a local Discord and a local Twitch
     Demo(demo::Options),
-    /// Run everything that must pass
-    Test,
+    /// Run everything that must pass, or with --compose the stack on a Docker engine
+    Test(test::Options),
     /// Hold the shape of the project: crate table, module docs, file sizes, settings, links
     Tidy,
     /// Write docs/schema/*.json from the code
@@ -35,7 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
-        Command::Test => test::run(),
+        Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(),
         Command::Schema(options) => schema::run(&options),
         Command::Conformance(options) => conformance::run(&options),

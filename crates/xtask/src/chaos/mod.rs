@@ -11,8 +11,8 @@
 //! | `verdict`, `report` | what became of each line, and the table |
 
 mod inject;
-mod kinds;
-mod ledger;
+pub(crate) mod kinds;
+pub(crate) mod ledger;
 mod load;
 mod part;
 mod plan;

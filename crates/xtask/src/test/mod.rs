@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 
 use self::tally::Tally;
 use crate::{
-    chaos, conformance, demo, nats, paths, schema,
+    chaos, compose, conformance, demo, nats, paths, schema,
     shell::{self, Paint},
     tidy,
 };
@@ -28,7 +28,18 @@ enum Outcome {
 
 type Step = (&'static str, fn() -> anyhow::Result<Outcome>);
 
-const STEPS: [Step; 9] = [
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Try the stack of compose.yaml on a real Docker engine, and nothing else
+    #[arg(long)]
+    pub compose: bool,
+    /// How
+    #[command(flatten)]
+    pub stack: compose::Options,
+}
+
+const STEPS: [Step; 10] = [
     ("format", format),
     ("clippy", clippy),
     ("build", build),
@@ -38,13 +49,18 @@ const STEPS: [Step; 9] = [
     ("demo", smoke),
     ("chaos", || chaos::run(&chaos::Options::short()).map(|()| Outcome::Passed)),
     ("conformance", strangers),
+    ("compose", stack),
 ];
 
-/// Runs every step and stops at the first that fails.
+/// Runs every step and stops at the first that fails; or what was asked for.
 ///
 /// # Errors
 /// When a step fails; the summary names it.
-pub fn run() -> anyhow::Result<()> {
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    if options.compose { compose::run(&options.stack) } else { all() }
+}
+
+fn all() -> anyhow::Result<()> {
     let paint = Paint::stdout();
     let (began, mut tally, mut report) = (Instant::now(), Tally::default(), Vec::new());
     let mut broken = None;
@@ -152,6 +168,12 @@ fn strangers() -> anyhow::Result<Outcome> {
         return Ok(Outcome::Skipped("no client could be installed here, see above".to_owned()));
     }
     Ok(Outcome::Counted(Tally { passed: found.passed, failed: found.failed }))
+}
+
+/// It compiles everything once more, statically, and takes half an hour: only who asks for it gets it.
+fn stack() -> anyhow::Result<Outcome> {
+    let asked = || "there is a Docker engine: cargo xtask test --compose".to_owned();
+    Ok(Outcome::Skipped(compose::missing().unwrap_or_else(asked)))
 }
 
 fn seconds(time: Duration) -> String {

@@ -1,0 +1,117 @@
+//! `cargo xtask test --compose`: the stack as people run it, on a real Docker engine. Builds the image, chats,
+//! scales, kills, cuts off and replaces containers while people talk, and measures what all of it costs.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `docker` | one command to the engine, bounded in time |
+//! | `image` | static binaries, and the image of them |
+//! | `project` | a Compose project: settings, start, end, its containers and what happens to them |
+//! | `people` | what is said and what is replied |
+//! | `first` | what somebody sees who tries it: the demo, two bots side by side, the tools |
+//! | `trials` | what is done to the stack while people talk |
+//! | `cost` | memory at rest and under load |
+//! | `report` | the tables |
+
+mod cost;
+mod docker;
+mod first;
+mod image;
+mod people;
+mod project;
+mod report;
+mod trials;
+
+use anyhow::ensure;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{project::Project, report::Report};
+use crate::{page, shell};
+
+const PAGE: &str = "docs/performance.md";
+
+/// Arguments of `cargo xtask test --compose`.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Try this image instead of building one, such as vigie:local
+    #[arg(long, value_name = "IMAGE", requires = "compose")]
+    pub image: Option<String>,
+    /// Only trials whose name contains this, and nothing else
+    #[arg(long, value_name = "TEXT", requires = "compose")]
+    pub only: Option<String>,
+    /// Let the containers be when something fails
+    #[arg(long, requires = "compose")]
+    pub keep: bool,
+    /// Write the tables into docs/performance.md
+    #[arg(long, requires = "compose", conflicts_with = "only")]
+    pub write: bool,
+}
+
+/// Why nothing of this can run here; `None` when it can.
+#[must_use]
+pub fn missing() -> Option<String> {
+    let answers = |arguments: &[&str]| shell::output(std::process::Command::new("docker").args(arguments));
+    if shell::find("docker").is_none() {
+        return Some("docker is not installed".to_owned());
+    }
+    if answers(&["version"]).is_err() {
+        return Some("no Docker engine answers".to_owned());
+    }
+    answers(&["compose", "version"]).is_err().then(|| "Docker has no Compose v2".to_owned())
+}
+
+/// Runs everything and prints the tables.
+///
+/// # Errors
+/// Without an engine, or when something does not hold; what was measured until then is printed first.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(reason) = missing() {
+        anyhow::bail!(
+            "{reason}: expected a Docker engine with Compose v2; start one, or leave out --compose"
+        );
+    }
+    trials::check(options.only.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let folder = tempfile::tempdir()?;
+    let mut report = Report::default();
+    let done = runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let done = tokio::select! {
+            done = Box::pin(everything(options, folder.path(), &mut report)) => done,
+            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("asked to end")),
+        };
+        if done.is_ok() || !options.keep {
+            project::end_all().await?;
+        }
+        done
+    });
+    println!("\n{}", report.markdown());
+    done?;
+    ensure!(report.is_clean(), "{} lost, {} answered twice", report.lost(), report.doubled());
+    if options.write {
+        page::write(PAGE, "compose", &report.markdown())?;
+    }
+    Ok(())
+}
+
+async fn everything(options: &Options, folder: &std::path::Path, report: &mut Report) -> anyhow::Result<()> {
+    let image = match &options.image {
+        Some(image) => image.clone(),
+        None => image::build().await?,
+    };
+    report.machine = docker::machine().await?;
+    // Left by a run that was cut off.
+    project::end_all().await?;
+    if options.only.is_none() {
+        report.image_bytes = image::size(&image).await?;
+        report.first = first::try_it(folder, &image).await?;
+    }
+    let stack = Project::new("trials", folder, &image)?.without_limits(7).on_a_small_disk();
+    report.trials = trials::run(stack, options.only.as_deref()).await?;
+    if options.only.is_none() {
+        let stack = Project::new("cost", folder, &image)?.without_limits(cost::GUILDS);
+        report.costs = cost::measure(stack).await?;
+    }
+    Ok(())
+}
