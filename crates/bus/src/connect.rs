@@ -1,13 +1,20 @@
 //! The connection, and whether it is up.
 
 use std::{
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, ConnectOptions, Event, jetstream};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError, jetstream};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, watch};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
+
+use crate::access::{API_OF_APP, Account, Nkey, NkeyError, User};
 
 /// Where NATS is unless `NATS_URL` says otherwise.
 pub const NATS_URL_DEFAULT: &str = "nats://127.0.0.1:4222";
@@ -30,6 +37,9 @@ const QUEUED_COMMANDS: usize = 2048;
 /// Messages of one subscription that wait to be read; more are dropped by the client, loudly.
 const QUEUED_MESSAGES: usize = 4096;
 
+/// What to do when the server does not go by our table.
+const KEYS_ADVICE: &str = "run `vigie keys` and have NATS read it again";
+
 /// How to connect.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -37,6 +47,17 @@ pub struct Options {
     pub url: String,
     /// Shown by NATS as the name of the connection: the service's instance.
     pub name: String,
+}
+
+/// As whom to connect, and how the server is known.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Who we are.
+    pub user: User,
+    /// The seed of its key; `None` where NATS asks nobody who they are.
+    pub nkey: Option<SecretString>,
+    /// Whose certificates are trusted (PEM), and nobody else's. With it the connection is TLS, or is not.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Whether NATS can be reached now.
@@ -54,6 +75,48 @@ pub enum ConnectError {
     /// `NATS_URL` is not one.
     #[error("NATS_URL: expected something like {NATS_URL_DEFAULT}")]
     Url(#[source] std::io::Error),
+    /// `NATS_NKEY` is none.
+    #[error("NATS_NKEY cannot be used")]
+    Key(#[source] NkeyError),
+    /// `NATS_CA_FILE` cannot be read.
+    #[error("NATS_CA_FILE: {} cannot be read", path.display())]
+    CaFile {
+        /// What it names.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// NATS wants a key, and has been given none.
+    #[error(
+        "NATS at {url} lets nobody in without a key: expected NATS_NKEY_FILE to name a seed that `vigie keys` wrote"
+    )]
+    KeyMissing {
+        /// Where it is, without credentials.
+        url: String,
+    },
+    /// NATS does not know the key.
+    #[error(
+        "NATS at {url} refused the key {public}: expected the one of {user} in its users.conf; {KEYS_ADVICE}, and \
+         see that NATS_NKEY_FILE names the seed of {user}"
+    )]
+    KeyRefused {
+        /// Where it is, without credentials.
+        url: String,
+        /// The public half.
+        public: String,
+        /// Who we are.
+        user: User,
+    },
+    /// NATS is not who it should be.
+    #[error(
+        "NATS at {url} has a certificate that is not trusted: expected one that NATS_CA_FILE vouches for"
+    )]
+    Untrusted {
+        /// Where it is, without credentials.
+        url: String,
+        /// What is wrong with it.
+        source: async_nats::ConnectError,
+    },
     /// Nobody answered in time.
     #[error(
         "no NATS server answered at {url} within {} s: is it running, and is NATS_URL right?",
@@ -81,37 +144,88 @@ pub struct Bus {
     /// Which partition of this process gives out messages that may end it.
     pub(crate) suspects: Arc<Semaphore>,
     link: watch::Receiver<Link>,
+    refused: Arc<AtomicU64>,
+}
+
+/// What the client tells of by itself.
+#[derive(Clone)]
+struct Report {
+    link: watch::Sender<Link>,
+    refused: Arc<AtomicU64>,
 }
 
 impl Bus {
-    /// Connects, waiting up to 30 s for a server that is just starting.
+    /// Connects where NATS asks nobody who they are, waiting up to 30 s for a server that is just starting.
     ///
     /// # Errors
     /// [`ConnectError`] says which setting to look at.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        Self::open(options, None).await
+    }
+
+    /// Connects as one of the users, waiting up to 30 s for a server that is just starting.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says which setting to look at.
+    pub async fn connect_as(login: &Login, options: Options) -> Result<Self, ConnectError> {
+        Self::open(options, Some(login)).await
+    }
+
+    async fn open(options: Options, login: Option<&Login>) -> Result<Self, ConnectError> {
         let servers = addresses(&options.url).map_err(ConnectError::Url)?;
-        let (report, link) = watch::channel(Link::Up);
+        let key = login.map_or(Ok(None), Login::key)?;
+        let ca_file = login.and_then(|login| login.ca_file.as_deref());
+        if let Some(path) = ca_file {
+            readable(path).await?;
+        }
+        let url = without_credentials(&options.url);
+        let (link, links) = watch::channel(Link::Up);
+        let report = Report { link, refused: Arc::default() };
         let started = Instant::now();
         let client = loop {
-            let attempt = connect_options(&options.name, report.clone()).connect(servers.clone()).await;
-            match attempt {
-                Ok(client) => break client,
-                Err(error) if started.elapsed() < CONNECT_LIMIT => {
-                    debug!(%error, "NATS does not answer yet");
-                    tokio::time::sleep(CONNECT_PAUSE).await;
-                }
-                Err(source) => {
-                    return Err(ConnectError::Unreachable { url: without_credentials(&options.url), source });
-                }
+            let mut how = connect_options(&options.name, report.clone());
+            if let Some(login) = login {
+                how = how.custom_inbox_prefix(login.user.inbox());
             }
+            if let Some(key) = &key {
+                how = how.nkey(key.expose().to_owned());
+            }
+            if let Some(path) = ca_file {
+                how = how.add_root_certificates(path.to_owned()).require_tls(true);
+            }
+            let source = match how.connect(servers.clone()).await {
+                Ok(client) => break client,
+                Err(source) => source,
+            };
+            if let Some(refusal) = refusal(&source) {
+                return Err(refusal.explain(url, login, key.as_ref(), source));
+            }
+            if started.elapsed() >= CONNECT_LIMIT {
+                return Err(ConnectError::Unreachable { url, source });
+            }
+            debug!(error = %source, "NATS does not answer yet");
+            tokio::time::sleep(CONNECT_PAUSE).await;
         };
-        turn(&report, Link::Up);
+        turn(&report.link, Link::Up);
         let (major, minor, patch) = OLDEST_SERVER;
         if !client.is_server_compatible(major, minor, patch) {
             return Err(ConnectError::TooOld { found: client.server_info().version });
         }
-        let jetstream = jetstream::context::ContextBuilder::new().timeout(ANSWER_LIMIT).build(client.clone());
-        Ok(Self { client, jetstream, suspects: Arc::new(Semaphore::new(1)), link })
+        let builder = jetstream::context::ContextBuilder::new().timeout(ANSWER_LIMIT);
+        let jetstream = match login {
+            Some(login) if key.is_some() && login.user.account() == Account::Ops => {
+                builder.api_prefix(API_OF_APP).build(client.clone())
+            }
+            _ => builder.build(client.clone()),
+        };
+        let suspects = Arc::new(Semaphore::new(1));
+        Ok(Self { client, jetstream, suspects, link: links, refused: report.refused })
+    }
+
+    /// How often NATS refused what was sent or listened to: the user was not granted it.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Whether the link is up, and when that changes.
@@ -166,7 +280,53 @@ fn addresses(url: &str) -> std::io::Result<Vec<async_nats::ServerAddr>> {
     url.split(',').map(|one| one.trim().parse()).collect()
 }
 
-fn connect_options(name: &str, report: watch::Sender<Link>) -> ConnectOptions {
+impl Login {
+    fn key(&self) -> Result<Option<Nkey>, ConnectError> {
+        let seed = self.nkey.as_ref();
+        seed.map(|seed| seed.expose_secret().parse()).transpose().map_err(ConnectError::Key)
+    }
+}
+
+/// Why trying again is of no use.
+enum Refusal {
+    Key,
+    Certificate,
+}
+
+fn refusal(error: &async_nats::ConnectError) -> Option<Refusal> {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation => Some(Refusal::Key),
+        // The client tells of it in words only.
+        _ if error.to_string().contains("invalid peer certificate") => Some(Refusal::Certificate),
+        _ => None,
+    }
+}
+
+impl Refusal {
+    fn explain(
+        self,
+        url: String,
+        login: Option<&Login>,
+        key: Option<&Nkey>,
+        source: async_nats::ConnectError,
+    ) -> ConnectError {
+        match (self, login, key) {
+            (Self::Certificate, ..) => ConnectError::Untrusted { url, source },
+            (Self::Key, Some(login), Some(key)) => {
+                ConnectError::KeyRefused { url, public: key.public().to_owned(), user: login.user }
+            }
+            (Self::Key, ..) => ConnectError::KeyMissing { url },
+        }
+    }
+}
+
+/// The client would only say so when it is too late to say which setting it was.
+async fn readable(path: &Path) -> Result<(), ConnectError> {
+    let read = tokio::fs::metadata(path).await;
+    read.map(drop).map_err(|source| ConnectError::CaFile { path: path.to_owned(), source })
+}
+
+fn connect_options(name: &str, report: Report) -> ConnectOptions {
     ConnectOptions::new()
         .name(name)
         .ping_interval(PING_INTERVAL)
@@ -186,18 +346,25 @@ fn connect_options(name: &str, report: watch::Sender<Link>) -> ConnectOptions {
 }
 
 /// A slow consumer and a refused permission show themselves nowhere else.
-fn notice(event: &Event, report: &watch::Sender<Link>) {
+fn notice(event: &Event, report: &Report) {
     match event {
         Event::Connected => {
             info!("connected to NATS");
-            turn(report, Link::Up);
+            turn(&report.link, Link::Up);
         }
         Event::Disconnected => {
             warn!("lost NATS; trying again until it is back");
-            turn(report, Link::Down);
+            turn(&report.link, Link::Down);
         }
         Event::LameDuckMode => info!("NATS is about to stop"),
         Event::Draining | Event::Closed => debug!(%event, "NATS connection"),
+        Event::ServerError(ServerError::Other(said)) if said.starts_with("Permissions Violation") => {
+            report.refused.fetch_add(1, Ordering::Relaxed);
+            error!(said, "NATS refused; expected its users.conf to be of this version: {KEYS_ADVICE}");
+        }
+        Event::ServerError(ServerError::AuthorizationViolation) => {
+            error!("NATS does not know our key any more: {KEYS_ADVICE}");
+        }
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => warn!(%event, "NATS"),
     }
 }

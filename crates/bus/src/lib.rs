@@ -2,7 +2,8 @@
 //!
 //! | to do | call |
 //! |---|---|
-//! | connect, see whether the link is up | [`Bus::connect`], [`Bus::link`] |
+//! | connect, see whether the link is up | [`Bus::connect_as`], [`Bus::link`] |
+//! | see who may do what | [`access`] |
 //! | store a message, sure that it is stored | [`Bus::store`]; many, in order: [`Outbox`] |
 //! | take stored messages, each once | with others: [`Bus::consume`]; a partition alone: [`Bus::take_over`] |
 //! | ask and be answered | [`Bus::request`], [`Bus::serve`] |
@@ -16,6 +17,7 @@
 //!
 //! What is stored where, for how long and at what cost is said in [`topology`].
 
+pub mod access;
 mod announce;
 mod bucket;
 mod connect;
@@ -30,9 +32,10 @@ mod request;
 mod store;
 pub mod topology;
 
+pub use access::{Nkey, User};
 pub use announce::{Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
-pub use connect::{Bus, ConnectError, Link, NATS_URL_DEFAULT, Options, without_credentials};
+pub use connect::{Bus, ConnectError, Link, Login, NATS_URL_DEFAULT, Options, without_credentials};
 pub use consume::{Confirmed, ConsumeError, Consumer, Delivery};
 pub use dead::{DeadError, DeadLetters, Letter, ReplayError, Replayed, Tally};
 pub use lease::{Handover, Holding, Lease, LeaseError, NAME_MAX, RESOURCE_NAME_MAX, RESOURCES_MAX};

@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use commands::Language;
-use service::{Setting, Settings};
+use service::{NatsLogin, Setting, Settings};
 
 /// The longest cooldown that can be set: a day.
 const MAX_COOLDOWN_S: u64 = 86_400;
 
 /// Every setting that this crate reads.
 pub static SETTINGS: &[Setting] = &[
-    Setting {
-        name: "NATS_URL",
-        default: Some(bus::NATS_URL_DEFAULT),
-        expected: "a URL such as nats://127.0.0.1:4222",
-        help: "where NATS is",
-        secret: false,
-    },
+    service::NATS_URL,
+    service::NATS_NKEY,
+    service::NATS_CA_FILE,
     Setting {
         name: "LOCALE",
         default: Some("en"),
@@ -45,6 +41,8 @@ pub static SETTINGS: &[Setting] = &[
 pub struct Config {
     /// Where NATS is.
     pub nats_url: String,
+    /// By what it knows us.
+    pub nats_login: NatsLogin,
     /// The language where the platform does not tell the person's.
     pub language: Language,
     /// The account that has every right everywhere.
@@ -59,6 +57,7 @@ impl Config {
     pub fn read(settings: &mut Settings) -> Self {
         Self {
             nats_url: settings.get("NATS_URL"),
+            nats_login: NatsLogin::read(settings),
             language: settings.parse("LOCALE", |text| text.parse().map_err(|_| String::new())),
             owner: settings.optional_parse("OWNER_ID", account),
             cooldown: settings.optional_parse("COMMAND_COOLDOWN", cooldown),

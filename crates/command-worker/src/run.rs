@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bus::{Bus, Handover, Holding, Lease, Link, Options, Stream};
+use bus::{Bus, Handover, Holding, Lease, Link, Login, Options, Stream, User};
 use commands::Definition;
 use partitions::Board;
-use service::Context;
+use service::{Context, NatsLogin};
 use tokio::{sync::watch, time::timeout};
 use tracing::{info, warn};
 
@@ -38,8 +38,10 @@ pub async fn run_commands(
     commands: &'static [&'static Definition],
 ) -> anyhow::Result<()> {
     let probes = probes::Probes::new(&context.health);
+    let NatsLogin { nkey, ca_file } = config.nats_login.clone();
+    let login = Login { user: User::CommandWorker, nkey, ca_file };
     let options = Options { url: config.nats_url.clone(), name: context.instance.clone() };
-    let bus = Bus::connect(options).await?;
+    let bus = Bus::connect_as(&login, options).await?;
     let worker = Arc::new(Worker::new(&context, bus.clone(), config, commands));
     register::publish(&bus, commands).await.context("the catalogue of commands")?;
 

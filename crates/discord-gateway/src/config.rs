@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use secrecy::{ExposeSecret, SecretString};
-use service::{Setting, Settings};
+use service::{NatsLogin, Setting, Settings};
 
 /// The most shards one process runs; a bot of that size has other needs than this.
 const MAX_SHARDS: u32 = 256;
@@ -61,13 +61,9 @@ pub static SETTINGS: &[Setting] = &[
         help: "what a chat command starts with",
         secret: false,
     },
-    Setting {
-        name: "NATS_URL",
-        default: Some(bus::NATS_URL_DEFAULT),
-        expected: "a URL such as nats://127.0.0.1:4222",
-        help: "where NATS is",
-        secret: false,
-    },
+    service::NATS_URL,
+    service::NATS_NKEY,
+    service::NATS_CA_FILE,
 ];
 
 /// What was set.
@@ -89,6 +85,8 @@ pub struct Config {
     pub prefix: String,
     /// Where NATS is.
     pub nats_url: String,
+    /// By what it knows us.
+    pub nats_login: NatsLogin,
 }
 
 impl Config {
@@ -105,7 +103,8 @@ impl Config {
             }),
             requests_per_second: s.parse("DISCORD_REQUESTS_PER_SECOND", |text| number(text, 10_000)),
             prefix: s.parse("PREFIX", prefix),
-            nats_url: s.parse("NATS_URL", |text| Ok(text.to_owned())),
+            nats_url: s.get("NATS_URL"),
+            nats_login: NatsLogin::read(s),
         }
     }
 }

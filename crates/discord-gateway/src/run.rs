@@ -8,8 +8,8 @@ use std::{
 };
 
 use actions::{Actions, Numbers};
-use bus::{Bucket, BucketName, Bus, Handover, Holding, Lease, Link, Options};
-use service::Context;
+use bus::{Bucket, BucketName, Bus, Handover, Holding, Lease, Link, Login, Options, User};
+use service::{Context, NatsLogin};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -86,7 +86,10 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let nats = ctx.health.component("nats");
     let stats = Arc::new(Stats::new(&ctx));
     let connected = async {
-        let bus = Bus::connect(Options { url: config.nats_url.clone(), name: ctx.instance.clone() }).await?;
+        let NatsLogin { nkey, ca_file } = config.nats_login.clone();
+        let login = Login { user: User::DiscordGateway, nkey, ca_file };
+        let options = Options { url: config.nats_url.clone(), name: ctx.instance.clone() };
+        let bus = Bus::connect_as(&login, options).await?;
         let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
         ctx.tasks.spawn("nats-link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
         let announcement = bus.announce(ctx.name, service_stats(&ctx)).await?;

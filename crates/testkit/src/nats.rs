@@ -1,6 +1,7 @@
 //! A real nats-server as a child of the test, that can be stopped and started again.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Bus, Options, Storage};
+use bus::{Bus, Login, Nkey, Options, Storage, User, access};
 use tempfile::TempDir;
 
 use crate::wait::{eventually, free_port};
@@ -21,6 +22,10 @@ pub struct Nats {
     child: Option<Child>,
     /// Whether it was provisioned; then it is again when it is started again, as a supervisor does.
     provisioned: AtomicBool,
+    /// A key for each user; without any, nobody is asked who they are.
+    keys: BTreeMap<User, Nkey>,
+    /// What is added to its configuration.
+    more: String,
 }
 
 impl Nats {
@@ -29,10 +34,47 @@ impl Nats {
     /// # Panics
     /// When there is no nats-server: `cargo xtask nats` fetches it.
     pub async fn start() -> Self {
+        Self::start_with(BTreeMap::new(), String::new()).await
+    }
+
+    /// Starts one that lets in nobody but the users of [`access`], each with what it is granted.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_secured() -> Self {
+        let key = |user| (user, Nkey::generate().expect("a key"));
+        Self::start_with(User::ALL.into_iter().map(key).collect(), String::new()).await
+    }
+
+    /// Starts one with more in its configuration.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and when the server does not take the configuration.
+    pub async fn start_with(keys: BTreeMap<User, Nkey>, more: String) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let mut nats = Self { folder, port: free_port(), child: None, provisioned: AtomicBool::new(false) };
+        let provisioned = AtomicBool::new(false);
+        let mut nats = Self { folder, port: free_port(), child: None, provisioned, keys, more };
         nats.resume().await;
         nats
+    }
+
+    /// As whom to connect.
+    ///
+    /// # Panics
+    /// When the user has no key here.
+    #[must_use]
+    pub fn login(&self, user: User) -> Login {
+        let nkey = Some(self.keys.get(&user).expect("the server has users").seed().clone());
+        Login { user, nkey, ca_file: None }
+    }
+
+    /// A connection as one of the users.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn bus_as(&self, user: User, name: &str) -> Bus {
+        let options = Options { url: self.url(), name: name.to_owned() };
+        Bus::connect_as(&self.login(user), options).await.expect("the server lets the user in")
     }
 
     /// Where it is.
@@ -46,13 +88,18 @@ impl Nats {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// A connection, with all streams, consumers and buckets in place.
+    /// A connection, with all streams, consumers and buckets in place. Where the server has users, it is that
+    /// of the one who makes them.
     ///
     /// # Panics
     /// When the server does not answer.
     pub async fn bus(&self, name: &str) -> Bus {
-        let options = Options { url: self.url(), name: name.to_owned() };
-        let bus = Bus::connect(options).await.expect("the server answers");
+        let bus = if self.keys.is_empty() {
+            let options = Options { url: self.url(), name: name.to_owned() };
+            Bus::connect(options).await.expect("the server answers")
+        } else {
+            self.bus_as(User::Provision, name).await
+        };
         bus::provision(&bus, Storage::File).await.expect("streams can be created");
         self.provisioned.store(true, Ordering::Relaxed);
         bus
@@ -100,11 +147,14 @@ impl Nats {
     }
 
     fn config(&self) -> String {
+        let public = self.keys.iter().map(|(user, key)| (*user, key.public().to_owned())).collect();
+        let users = if self.keys.is_empty() { String::new() } else { access::render(&public) };
         format!(
             "listen: \"127.0.0.1:{}\"\nmax_payload: 256KB\njetstream {{ store_dir: {:?}, \
-             max_memory_store: 64MB, max_file_store: 1GB, sync_interval: \"1s\" }}\n",
+             max_memory_store: 64MB, max_file_store: 1GB, sync_interval: \"1s\" }}\n{users}{}",
             self.port,
-            self.folder.path().join("jetstream")
+            self.folder.path().join("jetstream"),
+            self.more,
         )
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of this service.
 
 use secrecy::{ExposeSecret as _, SecretString};
-use service::{Setting, Settings};
+use service::{NatsLogin, Setting, Settings};
 
 use crate::{timing::Timing, transport::Endpoint};
 
@@ -70,7 +70,9 @@ pub static SETTINGS: &[Setting] = &[
          moderator's 100 hold by themselves",
     ),
     defaulted("PREFIX", "!", "1 to 8 characters without spaces", "what a chat command starts with"),
-    defaulted("NATS_URL", bus::NATS_URL_DEFAULT, "a URL such as nats://127.0.0.1:4222", "where NATS is"),
+    service::NATS_URL,
+    service::NATS_NKEY,
+    service::NATS_CA_FILE,
 ];
 
 /// How the service runs.
@@ -96,6 +98,8 @@ pub struct Config {
     pub prefix: String,
     /// Where NATS is.
     pub nats_url: String,
+    /// By what it knows us.
+    pub nats_login: NatsLogin,
     /// When connections are given up and tried; no setting.
     pub timing: Timing,
 }
@@ -144,6 +148,7 @@ impl Config {
             }),
             prefix: settings.parse("PREFIX", prefix),
             nats_url: settings.get("NATS_URL"),
+            nats_login: NatsLogin::read(settings),
             timing: Timing::default(),
         }
     }

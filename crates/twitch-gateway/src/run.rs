@@ -9,8 +9,8 @@ use std::{
 
 use actions::{Actions, Numbers};
 use anyhow::{Context as _, anyhow};
-use bus::{Bucket, BucketName, Bus, Holding, Lease, Link};
-use service::{Component, Context, Tasks};
+use bus::{Bucket, BucketName, Bus, Holding, Lease, Link, Login, User};
+use service::{Component, Context, NatsLogin, Tasks};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -56,9 +56,11 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let nats = ctx.health.component("nats");
     let (twitch, actions) = (ctx.health.component("twitch"), ctx.health.component("actions"));
+    let NatsLogin { nkey, ca_file } = config.nats_login.clone();
+    let login = Login { user: User::TwitchGateway, nkey, ca_file };
     let options = bus::Options { url: config.nats_url.clone(), name: ctx.instance.clone() };
-    let Some(bus) = ctx.shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
-    let bus = bus?;
+    let connected = ctx.shutdown.run_until_cancelled(Bus::connect_as(&login, options));
+    let Some(bus) = connected.await.transpose()? else { return Ok(()) };
     let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
     ctx.tasks.spawn("link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
     let stats = Stats::new(&ctx.metrics);

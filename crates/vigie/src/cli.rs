@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{dead, doctor, env_file, events, provision, settings, status, up};
+use crate::{dead, doctor, env_file, events, keys, provision, settings, status, up};
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Dead(dead::Options),
     /// Say what is wrong and how to mend it
     Doctor(doctor::Options),
+    /// Make the keys by which NATS knows its users, and write what it grants each of them
+    Keys(keys::Options),
     /// List every setting of every service
     Settings(settings::Options),
 }
@@ -81,6 +83,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(options) => events::run(&options).await,
         Command::Dead(options) => dead::run(&options).await,
         Command::Doctor(options) => doctor::run(&options).await,
+        Command::Keys(options) => keys::run(&options),
         Command::Settings(options) => settings::run(&options),
     }
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use bus::{Bus, ConnectError};
+use bus::{Bus, ConnectError, Login, User};
 use serde::{Deserialize, Serialize};
-use service::Settings;
+use service::{NatsLogin, Problem, Settings};
 
 use crate::settings::SETTINGS;
 
@@ -82,16 +82,39 @@ pub(crate) fn nats_url_setting() -> anyhow::Result<Option<String>> {
 /// Connects for a command that asks and ends.
 ///
 /// # Errors
-/// When NATS does not answer soon; the message says what to do.
+/// When NATS does not answer soon, or does not let us in; the message says what to do.
 pub(crate) async fn connect(url: &str) -> anyhow::Result<Bus> {
+    connect_as(User::Operator, url).await
+}
+
+/// The same as somebody else than the person at the command line.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_as(user: User, url: &str) -> anyhow::Result<Bus> {
+    let login = login(user)?;
     let options = bus::Options { url: url.to_owned(), name: format!("vigie-{}", std::process::id()) };
-    match tokio::time::timeout(PATIENCE, Bus::connect(options)).await {
+    match tokio::time::timeout(PATIENCE, Bus::connect_as(&login, options)).await {
         Ok(Ok(bus)) => Ok(bus),
         Ok(Err(ConnectError::Unreachable { .. })) | Err(_) => bail!(
             "no NATS server answers at {}: start Vigie with `vigie up`, or set NATS_URL to where NATS is",
             bus::without_credentials(url)
         ),
         Ok(Err(error)) => Err(error.into()),
+    }
+}
+
+/// What NATS asks of us, and we of it, by `NATS_NKEY` and `NATS_CA_FILE`.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(crate) fn login(user: User) -> anyhow::Result<Login> {
+    let mut settings = Settings::load(&[SETTINGS]);
+    let NatsLogin { nkey, ca_file } = NatsLogin::read(&mut settings);
+    let ours = |problem: &&Problem| ["NATS_NKEY", "NATS_CA_FILE"].contains(&problem.name.as_str());
+    match settings.problems().iter().find(ours) {
+        Some(problem) => bail!("{problem}"),
+        None => Ok(Login { user, nkey, ca_file }),
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `vigie events` | what passes over the bus, live |
 //! | `vigie dead` | lists, shows, gives back or drops what failed for good |
 //! | `vigie doctor` | what is wrong, and how to mend it |
+//! | `vigie keys` | makes the keys by which NATS knows its users, and writes what it grants them |
 //! | `vigie settings` | every setting of every service |
 //!
 //! It imports no service: it starts their binaries, which lie beside its own, and talks to them over
@@ -19,6 +20,7 @@ mod doctor;
 mod env_file;
 mod events;
 mod find;
+mod keys;
 mod paint;
 mod provision;
 mod settings;

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use bus::{BucketName, Bus, Link, Storage};
+use bus::{BucketName, Bus, Link, Storage, User};
 use service::Settings;
 use tokio::{sync::watch, time::sleep};
 
@@ -60,7 +60,7 @@ async fn stay(url: &str, storage: Storage) -> anyhow::Result<Infallible> {
 async fn create(url: &str, storage: Storage) -> anyhow::Result<Upkeep> {
     let options = bus::Options { url: url.to_owned(), name: format!("provision-{}", std::process::id()) };
     // Compose starts this together with NATS, so it is as patient as a service.
-    let bus = Bus::connect(options).await?;
+    let bus = Bus::connect_as(&find::login(User::Provision)?, options).await?;
     let upkeep = Upkeep::begin(bus, storage).await?;
     let streams: Vec<&str> = bus::backlogs(&upkeep.bus).await.iter().map(|backlog| backlog.stream).collect();
     let buckets = BucketName::ALL.map(BucketName::name);
@@ -76,7 +76,7 @@ async fn create(url: &str, storage: Storage) -> anyhow::Result<Upkeep> {
 }
 
 async fn check(url: &str) -> anyhow::Result<ExitCode> {
-    let bus = find::connect(url).await?;
+    let bus = find::connect_as(User::Provision, url).await?;
     let missing = bus::missing(&bus).await;
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);

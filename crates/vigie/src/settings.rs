@@ -29,6 +29,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "a URL such as nats://127.0.0.1:4222",
         "where NATS is; `vigie up` starts its own when it is not set",
     ),
+    service::NATS_NKEY,
+    service::NATS_CA_FILE,
     plain(
         "NATS_SERVER",
         "the path of a nats-server 2.14 or newer",

@@ -1,0 +1,6 @@
+//! Who may do what, asked of a real server: all that the table grants is let through, all else is refused.
+
+mod door;
+mod raw;
+mod table;
+mod work;

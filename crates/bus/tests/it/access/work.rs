@@ -1,0 +1,131 @@
+//! What each user really does, with the client, over the accounts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bus::{Bus, Login, Message, Nkey, Options, Stream, User};
+use protocol::{ServiceStats, VERSION};
+use testkit::Nats;
+
+fn stats(service: User) -> ServiceStats {
+    ServiceStats {
+        v: VERSION,
+        service: service.name().to_owned(),
+        instance: "one".to_owned(),
+        build: "0.1.0 (test)".to_owned(),
+        uptime_s: 1,
+        ready: true,
+        reason: String::new(),
+        resident_bytes: 1024,
+        metrics: BTreeMap::new(),
+    }
+}
+
+/// Nothing of what it did was refused.
+async fn clean(bus: &Bus) {
+    bus.round_trip().await;
+    assert_eq!(bus.refused(), 0);
+}
+
+#[tokio::test]
+async fn all_services_are_found_from_the_other_account_and_not_the_other_way_round() {
+    let nats = Nats::start_secured().await;
+    let services = [
+        User::DiscordGateway,
+        User::TwitchGateway,
+        User::CommandWorker,
+        User::Dashboard,
+        User::Healthcheck,
+        User::Backup,
+        User::WebhookDeploy,
+        User::Deployer,
+    ];
+    let mut kept = Vec::new();
+    for user in services {
+        let bus = nats.bus_as(user, user.name()).await;
+        let told = bus.announce(user.name(), move || stats(user)).await.unwrap();
+        clean(&bus).await;
+        kept.push((bus, told));
+    }
+    let mut expected = services.map(|user| user.name().to_owned());
+    expected.sort();
+    for user in [User::Operator, User::Healthcheck] {
+        let bus = nats.bus_as(user, "asks").await;
+        let found = bus.stats(Duration::from_secs(2)).await;
+        assert_eq!(found.into_iter().map(|one| one.service).collect::<Vec<_>>(), expected, "{user}");
+        clean(&bus).await;
+    }
+    let worker = nats.bus_as(User::CommandWorker, "asks").await;
+    let found = worker.stats(Duration::from_secs(2)).await;
+    let names: Vec<String> = found.into_iter().map(|one| one.service).collect();
+    assert_eq!(names, ["command-worker", "dashboard", "discord-gateway", "twitch-gateway"]);
+}
+
+#[tokio::test]
+async fn the_operator_sees_streams_and_handles_dead_letters_of_the_other_account() {
+    let nats = Nats::start_secured().await;
+    nats.bus("provision").await.drain().await;
+    let gateway = nats.bus_as(User::DiscordGateway, "gateway").await;
+    let worker = nats.bus_as(User::CommandWorker, "worker").await;
+    let operator = nats.bus_as(User::Operator, "operator").await;
+    let mut passing = operator.subscribe("event.>").await.unwrap();
+    operator.round_trip().await;
+
+    gateway.store(&Message::new("event.discord.1.raid", "1", &crate::payload()).unwrap()).await.unwrap();
+    assert_eq!(passing.next().await.unwrap().subject, "event.discord.1.raid");
+    let mut community = worker.consume(Stream::Events, "community", 8).await.unwrap();
+    community.next().await.bury("of no use").await.unwrap();
+
+    assert_eq!(bus::backlogs(&operator).await.len(), Stream::ALL.len() + 1);
+    for user in [User::Operator, User::Healthcheck] {
+        let bus = nats.bus_as(user, "surveys").await;
+        let survey = bus.survey().await.unwrap();
+        assert_eq!((survey.missing.as_slice(), survey.queues.len()), ([].as_slice(), 5), "{user}");
+        clean(&bus).await;
+    }
+    let letters = operator.dead_letters(None);
+    assert_eq!(letters.tally().await.unwrap().count, 1);
+    let letter = letters.next(0).await.unwrap().unwrap();
+    letters.replay(&letter, None).await.unwrap();
+    assert_eq!(letters.tally().await.unwrap().count, 0);
+    let again = community.next().await;
+    assert_eq!(again.subject, "event.discord.1.raid");
+    again.ack().await;
+    for bus in [&gateway, &worker, &operator] {
+        clean(bus).await;
+    }
+}
+
+/// Asks to connect with what is set, against a server that has users.
+async fn refusal(nats: &Nats, nkey: Option<&Nkey>) -> String {
+    let login = Login { user: User::Backup, nkey: nkey.map(|key| key.seed().clone()), ca_file: None };
+    let options = Options { url: nats.url(), name: "test".to_owned() };
+    Bus::connect_as(&login, options).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_at_once_which_setting_to_look_at() {
+    let nats = Nats::start_secured().await;
+    let none = refusal(&nats, None).await;
+    assert!(none.contains("without a key: expected NATS_NKEY_FILE"), "{none}");
+    let other = Nkey::generate().unwrap();
+    let wrong = refusal(&nats, Some(&other)).await;
+    assert!(wrong.contains(other.public()) && wrong.contains("the one of backup"), "{wrong}");
+    let login = Login { user: User::Backup, nkey: Some("hunter2".to_owned().into()), ca_file: None };
+    let options = Options { url: nats.url(), name: "test".to_owned() };
+    let error = Bus::connect_as(&login, options).await.unwrap_err();
+    assert_eq!(error.to_string(), "NATS_NKEY cannot be used");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted() {
+    let nats = Nats::start_secured().await;
+    let gateway = nats.bus_as(User::TwitchGateway, "gateway").await;
+    gateway.notify("event.discord.1.raid".to_owned(), &crate::payload(), None).await.unwrap();
+    let listening = gateway.subscribe("control.>").await.unwrap();
+    testkit::eventually(Duration::from_secs(5), || async {
+        let refused = gateway.refused();
+        if refused == 2 { Ok(()) } else { Err(refused) }
+    })
+    .await;
+    drop(listening);
+}
