@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{dead, doctor, env_file, events, keys, provision, settings, status, up};
+use crate::{dead, doctor, env_file, events, init, keys, provision, settings, status, up};
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Ask for what a bot needs, check it, and write .env
+    Init(Box<init::Options>),
     /// Run everything on this machine, and start again what ends
     Up(up::Options),
     /// Create streams, consumers and buckets in NATS
@@ -53,7 +55,9 @@ pub fn main() -> ExitCode {
         Command::Up(options) if options.sandbox => settings::PLATFORMS,
         _ => &[],
     };
-    if let Err(reason) = env_file::load(skip) {
+    // It reads and writes that file by itself.
+    let loads = !matches!(cli.command, Command::Init(_));
+    if let Err(reason) = if loads { env_file::load(skip) } else { Ok(()) } {
         complain(&format!("vigie: {reason:#}"));
         return bad_settings();
     }
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Init(options) => init::run(*options).await,
         Command::Up(options) => up::run(options).await,
         Command::Provision(options) => provision::run(&options).await,
         Command::Status(options) => status::run(&options).await,

@@ -5,7 +5,8 @@ use std::{env, fs, io, path::Path};
 
 use anyhow::{Context, bail};
 
-const FILE: &str = ".env";
+/// What it is called.
+pub(crate) const NAME: &str = ".env";
 /// More than every setting with room to spare, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 
@@ -16,7 +17,7 @@ const MAX_BYTES: u64 = 256 * 1024;
 /// When it cannot be read; the message names the line, and shows no value.
 #[allow(unsafe_code, reason = "the environment of a process can only be changed so")]
 pub(crate) fn load(skip: &[&str]) -> anyhow::Result<()> {
-    for (name, value) in read(Path::new(FILE))? {
+    for (name, value) in read(Path::new(NAME))? {
         let skipped = skip.iter().any(|start| name.starts_with(start));
         if !skipped && env::var_os(&name).is_none() {
             // SAFETY: this runs at the head of `main`, when the process has no other thread that
@@ -27,7 +28,11 @@ pub(crate) fn load(skip: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
+/// Its settings, in order; none when there is no such file.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let length = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         found => found.with_context(|| format!("{} cannot be read", path.display()))?.len(),
@@ -55,7 +60,8 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether it can be the name of a setting.
+pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

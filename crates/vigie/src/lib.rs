@@ -2,6 +2,7 @@
 //!
 //! | command | what it does |
 //! |---|---|
+//! | `vigie init` | asks for what a bot needs, checks it and writes `.env` |
 //! | `vigie up` | runs everything on this machine, and starts again what ends ([`up`]) |
 //! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
 //! | `vigie status` | how every service is, asked over NATS |
@@ -14,12 +15,14 @@
 //! It imports no service: it starts their binaries, which lie beside its own, and talks to them over
 //! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used.
 
+mod accounts;
 mod cli;
 mod dead;
 mod doctor;
 mod env_file;
 mod events;
 mod find;
+mod init;
 mod keys;
 mod paint;
 mod provision;

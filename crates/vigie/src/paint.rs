@@ -23,6 +23,11 @@ impl Paint {
         self.with("32", text)
     }
 
+    /// It is worth a look.
+    pub(crate) fn warn(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
     /// It is not well.
     pub(crate) fn bad(self, text: &str) -> String {
         self.with("31", text)

@@ -7,15 +7,37 @@ use std::{
 };
 
 use super::Finding;
-use crate::{paint, up};
+use crate::paint;
 
 /// With less room a bot that runs for months gets into trouble, in bytes.
 const ENOUGH_ROOM: u64 = 256 << 20;
+/// With fewer files left it cannot make the ones it needs.
+const ENOUGH_FILES: u64 = 1000;
+
+/// What a file system has left.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    bytes: u64,
+    /// `None` where their number is not limited.
+    files: Option<u64>,
+}
 
 pub(crate) fn look(folder: &Path) -> Vec<Finding> {
     // Before the first `vigie up` there is no folder; what counts is the disk it will be on.
     let there = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-    vec![writable(there), room(there)]
+    let shown = shown(there);
+    let room = match rustix::fs::statvfs(there) {
+        Ok(disk) => {
+            let files = (disk.f_files > 0).then_some(disk.f_favail);
+            room(&shown, Left { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files })
+        }
+        Err(error) => Finding::bad(
+            "disk",
+            format!("{shown} cannot be looked at: {error}"),
+            "choose another with --data",
+        ),
+    };
+    vec![writable(there), room]
 }
 
 fn writable(folder: &Path) -> Finding {
@@ -34,22 +56,25 @@ fn writable(folder: &Path) -> Finding {
     }
 }
 
-fn room(folder: &Path) -> Finding {
-    let shown = shown(folder);
-    match up::free_bytes(folder) {
-        Ok(free) if free >= ENOUGH_ROOM => {
-            Finding::good("disk", format!("{} are free on the disk of {shown}", paint::bytes(free)))
-        }
-        Ok(free) => Finding::bad(
+fn room(shown: &str, left: Left) -> Finding {
+    let free = paint::bytes(left.bytes);
+    if left.bytes < ENOUGH_ROOM {
+        return Finding::bad(
             "disk",
-            format!("only {} are free on the disk of {shown}", paint::bytes(free)),
-            format!("free at least {}", paint::bytes(ENOUGH_ROOM)),
-        ),
-        Err(error) => Finding::bad(
+            format!("only {free} are free on the disk of {shown}"),
+            format!(
+                "free at least {}; `docker system df` shows what Docker holds",
+                paint::bytes(ENOUGH_ROOM)
+            ),
+        );
+    }
+    match left.files {
+        Some(files) if files < ENOUGH_FILES => Finding::bad(
             "disk",
-            format!("{shown} cannot be looked at: {error}"),
-            "choose another with --data",
+            format!("the disk of {shown} has {free} free, but room for only {files} more files"),
+            "remove folders with very many small files; `df -i` shows which disk",
         ),
+        _ => Finding::good("disk", format!("{free} are free on the disk of {shown}")),
     }
 }
 
@@ -75,5 +100,14 @@ mod tests {
         let finding = writable(Path::new("/proc"));
         assert_eq!(finding.verdict, Verdict::Bad);
         assert!(finding.seen.starts_with("/proc cannot be written"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_disk_without_room_or_without_room_for_files_is_named() {
+        let room = |bytes, files| room("data", Left { bytes, files });
+        assert_eq!(room(1 << 30, Some(1 << 20)).verdict, Verdict::Good);
+        assert_eq!(room(1 << 30, None).verdict, Verdict::Good);
+        assert!(room(5 << 20, None).seen.starts_with("only 5.0 MiB are free"));
+        assert!(room(1 << 30, Some(12)).seen.contains("room for only 12 more files"));
     }
 }

@@ -1,15 +1,30 @@
 //! `vigie doctor`: what is wrong, and how to mend it. It changes nothing, and shows no secret.
 
+mod card;
+mod clock;
 mod disk;
+mod docker;
+#[cfg(test)]
+mod fake;
+mod files;
+mod machine;
+mod memory;
+mod names;
 mod nats;
 mod platforms;
+mod ports;
+mod power;
 mod settings;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf, absolute},
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
-use crate::{cli, find::Which, paint::Paint};
+use self::machine::Machine;
+use crate::{cli, env_file, find::Which, paint::Paint};
 
 /// The width of the column of areas.
 const AREA_WIDTH: usize = 9;
@@ -20,6 +35,9 @@ pub(crate) struct Options {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+    /// Where the machine's own / is, when that is mounted elsewhere, as into a container
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
     #[command(flatten)]
     which: Which,
 }
@@ -32,6 +50,8 @@ pub(crate) enum Verdict {
     Good,
     /// Worth knowing, not wrong.
     Note,
+    /// Works, and should be mended before it does not.
+    Warn,
     /// To be mended.
     Bad,
 }
@@ -39,7 +59,8 @@ pub(crate) enum Verdict {
 /// What was found about one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// `settings`, `discord`, `twitch`, `clock`, `nats` or `disk`.
+    /// What it is about: `settings`, `files`, `discord`, `twitch`, `clock`, `nats`, `ports`, `disk`, `card`,
+    /// `machine`, `memory`, `power`, `heat` or `docker`.
     pub area: &'static str,
     /// How it is.
     pub verdict: Verdict,
@@ -59,6 +80,10 @@ impl Finding {
         Self { area, verdict: Verdict::Note, seen: seen.into(), mend: String::new() }
     }
 
+    fn warn(area: &'static str, seen: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { area, verdict: Verdict::Warn, seen: seen.into(), mend: mend.into() }
+    }
+
     fn bad(area: &'static str, seen: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { area, verdict: Verdict::Bad, seen: seen.into(), mend: mend.into() }
     }
@@ -69,14 +94,40 @@ impl Finding {
 /// # Errors
 /// When the findings cannot be printed.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut findings = settings::look().await;
-    findings.extend(platforms::look().await);
-    findings.extend(nats::look(&options.which).await);
-    findings.extend(disk::look(&options.which.data));
+    let findings = look(options).await;
     let text = if options.json { cli::json_lines(&findings)? } else { render(&findings, Paint::stdout()) };
     cli::say(&text)?;
     let well = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn look(options: &Options) -> Vec<Finding> {
+    let machine = Machine::at(&options.root);
+    let here = Path::new(".");
+    // One that cannot be read has stopped this program already.
+    let file = env_file::read(&here.join(env_file::NAME)).unwrap_or_default();
+    let names = names::Names::gather();
+    let (mut findings, (accounts, skew_ms)) = tokio::join!(settings::look(&names, &file), platforms::look());
+    findings.extend(files::look(here, &names.secret));
+    findings.extend(accounts);
+    findings.extend(clock::look(&machine, skew_ms));
+    let nats = nats::look(&options.which).await;
+    let runs = nats.iter().any(|finding| finding.verdict == Verdict::Good);
+    findings.extend(nats);
+    if !runs {
+        findings.extend(ports::look(&machine, &file));
+    }
+    let data = &options.which.data;
+    findings.extend(disk::look(data));
+    findings.extend(card::look(&machine, &absolute(data).unwrap_or_else(|_| data.clone())));
+    findings.extend(machine::look(&machine));
+    let docker = docker::is_there();
+    findings.extend(memory::look(&machine, docker || machine.in_container()));
+    findings.extend(power::look(&machine));
+    if docker {
+        findings.extend(docker::look().await);
+    }
+    findings
 }
 
 fn render(findings: &[Finding], paint: Paint) -> String {
@@ -85,6 +136,7 @@ fn render(findings: &[Finding], paint: Paint) -> String {
         let sign = match finding.verdict {
             Verdict::Good => paint.good("✓"),
             Verdict::Note => paint.faint("·"),
+            Verdict::Warn => paint.warn("!"),
             Verdict::Bad => paint.bad("✗"),
         };
         text += &format!("{sign} {:<AREA_WIDTH$} {}\n", finding.area, finding.seen);
@@ -92,11 +144,16 @@ fn render(findings: &[Finding], paint: Paint) -> String {
             text += &format!("  {:<AREA_WIDTH$} {}\n", "", paint.strong(&format!("→ {}", finding.mend)));
         }
     }
-    let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
-    text += &match bad {
-        0 => paint.good("\nNothing is wrong.\n"),
-        1 => paint.bad("\n1 thing is wrong.\n"),
-        _ => paint.bad(&format!("\n{bad} things are wrong.\n")),
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    text += &match count(Verdict::Bad) {
+        0 => paint.good("\nNothing is wrong."),
+        1 => paint.bad("\n1 thing is wrong."),
+        bad => paint.bad(&format!("\n{bad} things are wrong.")),
+    };
+    text += &match count(Verdict::Warn) {
+        0 => "\n".to_owned(),
+        1 => paint.warn(" 1 should be mended some day.\n"),
+        some => paint.warn(&format!(" {some} should be mended some day.\n")),
     };
     text
 }
@@ -110,6 +167,7 @@ mod tests {
         let findings = [
             Finding::good("settings", "14 are set, all can be used"),
             Finding::note("twitch", "off: TWITCH_OAUTH_TOKEN is not set"),
+            Finding::warn("power", "too little voltage at least once", "use the Pi's own power supply"),
             Finding::bad("clock", "34 s behind", "switch on time synchronisation"),
         ];
         insta::assert_snapshot!(render(&findings, Paint::plain()));

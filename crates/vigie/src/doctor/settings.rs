@@ -6,18 +6,17 @@ use std::{collections::BTreeSet, env, net::SocketAddr, process::Stdio, time::Dur
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
-use super::{Finding, Verdict};
-use crate::{find, settings};
+use super::{Finding, Verdict, names::Names};
+use crate::find;
 
 /// How long a service may take to look at its settings.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The setting that is given to a service as something it cannot use, so that it looks at its settings,
 /// says what is wrong with them, and ends before it starts anything.
 const GATE: &str = "VIGIE_HTTP_ADDR";
-/// Variables with these beginnings are meant for Vigie.
-const OURS: [&str; 2] = ["DISCORD_", "TWITCH_"];
 
-pub(crate) async fn look() -> Vec<Finding> {
+/// `file`: the settings of `.env`.
+pub(crate) async fn look(names: &Names, file: &[(String, String)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut problems = BTreeSet::new();
     for service in find::SERVICES {
@@ -35,13 +34,11 @@ pub(crate) async fn look() -> Vec<Finding> {
         findings.push(Finding::bad(
             "settings",
             problem,
-            format!("mend {name} in the environment or vigie.toml"),
+            format!("mend {name} in .env, the environment or vigie.toml"),
         ));
     }
-    let (set, unknown) = variables();
-    for name in unknown {
-        findings.push(Finding::note("settings", format!("{name} is no setting of Vigie: is it misspelt?")));
-    }
+    findings.extend(names.unknown(file));
+    let set = names.set();
     if findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
         findings
             .insert(0, Finding::good("settings", format!("{set} set in the environment, all can be used")));
@@ -82,22 +79,6 @@ fn bad_address() -> Option<String> {
         .parse::<SocketAddr>()
         .err()
         .map(|_| format!("{GATE}: expected an address with a port, found {value:?}"))
-}
-
-/// How many settings are set, and which variables look like settings but are none.
-fn variables() -> (usize, Vec<String>) {
-    let known: BTreeSet<String> = settings::all()
-        .map(|all| all.into_iter().map(|one| one.name).collect())
-        .unwrap_or_else(|_| settings::common().map(str::to_owned).collect());
-    let names = env::vars_os().filter(|(_, value)| !value.is_empty());
-    let names: Vec<String> = names.filter_map(|(name, _)| name.into_string().ok()).collect();
-    let is_known = |name: &str| known.contains(name.strip_suffix("_FILE").unwrap_or(name));
-    let set = names.iter().filter(|name| is_known(name)).count();
-    let ours = |name: &&String| OURS.iter().any(|start| name.starts_with(start));
-    // Without the services' tables nothing can be said about the rest.
-    let complete = known.len() > settings::common().count();
-    let unknown = names.iter().filter(ours).filter(|name| complete && !is_known(name)).cloned().collect();
-    (set, unknown)
 }
 
 #[cfg(test)]

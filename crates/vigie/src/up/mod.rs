@@ -17,7 +17,6 @@ mod stop;
 mod supervise;
 mod writer;
 
-pub(crate) use data::free_bytes;
 pub(crate) use stop::Stopper;
 
 use std::{convert::Infallible, path::PathBuf, process::ExitCode, time::Duration};

@@ -6,8 +6,10 @@
 mod dead;
 mod doctor;
 mod folder;
+mod init;
 mod provision;
 mod status;
 mod tail;
+mod terminal;
 mod up;
 mod up_end;

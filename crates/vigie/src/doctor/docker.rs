@@ -1,0 +1,139 @@
+//! Docker, where it is installed: new enough, within reach, and with images for this machine.
+
+use std::{env, process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use super::Finding;
+
+/// How long it may take to answer; on a Pi that has just started it takes its time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The oldest engine that `compose.yaml` was tried with.
+const ENGINE: (u32, u32) = (20, 10);
+/// The oldest Compose that knows all of `compose.yaml`.
+const COMPOSE: (u32, u32) = (2, 20);
+const UPDATE: &str = "update Docker: https://docs.docker.com/engine/install, or deploy/pi/prepare.sh";
+
+/// Whether there is a `docker` on PATH.
+pub(crate) fn is_there() -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join("docker").is_file())
+}
+
+pub(crate) async fn look() -> Vec<Finding> {
+    let (engine, compose, image) = tokio::join!(
+        ask(&["version", "--format", "{{.Server.Version}} {{.Server.Arch}}"]),
+        ask(&["compose", "version", "--short"]),
+        ask_image(),
+    );
+    let arch = engine.as_ref().ok().and_then(|told| told.split_once(' ')).map(|(_, arch)| arch.to_owned());
+    let mut findings = vec![of_engine(engine), of_compose(compose)];
+    if let (Some(engine), Ok(image)) = (arch, image) {
+        findings.extend(of_image(&engine, &image));
+    }
+    findings
+}
+
+/// The architecture of the image that Compose starts; an error when it is not there yet.
+async fn ask_image() -> Result<String, String> {
+    let tag = env::var("VIGIE_TAG").ok().filter(|tag| !tag.is_empty()).unwrap_or_else(|| "local".to_owned());
+    ask(&["image", "inspect", "--format", "{{.Architecture}}", &format!("vigie:{tag}")]).await
+}
+
+async fn ask(arguments: &[&str]) -> Result<String, String> {
+    let child = Command::new("docker")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .await
+        .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
+        .map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    Err(text(&output.stderr).lines().next().unwrap_or("it says nothing").to_owned())
+}
+
+fn of_engine(told: Result<String, String>) -> Finding {
+    let told = match told {
+        Ok(told) => told,
+        Err(reason) => {
+            let mend = if reason.contains("permission denied") {
+                "add yourself to its group: sudo usermod -aG docker $USER, and log in anew"
+            } else {
+                "start it: sudo systemctl start docker"
+            };
+            return Finding::warn("docker", format!("the engine does not answer: {reason}"), mend);
+        }
+    };
+    let version = told.split(' ').next().unwrap_or_default();
+    let seen = format!("engine {version}");
+    match parse(version) {
+        Some(found) if found < ENGINE => too_old(&seen, ENGINE),
+        Some(_) => Finding::good("docker", seen),
+        None => Finding::note("docker", format!("{seen}: a version that cannot be compared")),
+    }
+}
+
+fn of_compose(told: Result<String, String>) -> Finding {
+    let Ok(told) = told else {
+        return Finding::bad("docker", "Compose v2 is missing: `docker compose` does not work", UPDATE);
+    };
+    let seen = format!("Compose {}", told.trim_start_matches('v'));
+    match parse(&told) {
+        Some(found) if found < COMPOSE => too_old(&seen, COMPOSE),
+        Some(_) => Finding::good("docker", seen),
+        None => Finding::note("docker", format!("{seen}: a version that cannot be compared")),
+    }
+}
+
+fn of_image(engine: &str, image: &str) -> Option<Finding> {
+    (engine != image).then(|| {
+        let seen =
+            format!("the image is for {image}, this machine for {engine}: its containers cannot start");
+        Finding::bad("docker", seen, format!("build or load the image for {engine}"))
+    })
+}
+
+fn too_old(seen: &str, least: (u32, u32)) -> Finding {
+    Finding::bad("docker", format!("{seen} is too old; {}.{} or newer is needed", least.0, least.1), UPDATE)
+}
+
+/// `28.5.2`, `v2.26.1-4`, `20.10.24+dfsg1`.
+fn parse(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn old_engines_and_composes_are_named() {
+        let engine = |told: &str| of_engine(Ok(told.to_owned())).verdict;
+        assert_eq!(engine("20.10.24+dfsg1 arm64"), Verdict::Good);
+        assert_eq!(engine("19.03.8 arm64"), Verdict::Bad);
+        assert_eq!(engine("dev amd64"), Verdict::Note);
+        let compose = |told: &str| of_compose(Ok(told.to_owned()));
+        assert_eq!(compose("2.26.1-4").verdict, Verdict::Good);
+        assert_eq!(compose("v2.17.3").verdict, Verdict::Bad);
+        assert!(compose("1.29.2").seen.contains("2.20 or newer is needed"));
+        assert_eq!(of_compose(Err(String::new())).verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn an_engine_out_of_reach_and_a_foreign_image_say_what_to_do() {
+        let finding = of_engine(Err("permission denied while trying to connect to the socket".to_owned()));
+        assert!(finding.mend.contains("usermod -aG docker"), "{finding:?}");
+        assert_eq!(of_image("arm64", "arm64"), None);
+        assert!(of_image("arm64", "amd64").unwrap().seen.contains("for amd64, this machine for arm64"));
+    }
+}
