@@ -31,6 +31,7 @@ const PAGE: &str = "docs/performance.md";
 
 /// Arguments of `cargo xtask test --compose`.
 #[derive(clap::Args, Clone, Debug, Default)]
+#[group(id = "stack")]
 pub struct Options {
     /// Try this image instead of building one, such as vigie:local
     #[arg(long, value_name = "IMAGE", requires = "compose")]

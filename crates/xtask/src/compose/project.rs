@@ -159,18 +159,8 @@ impl Project {
     /// # Errors
     /// When the engine does not answer.
     pub async fn containers(&self) -> anyhow::Result<Vec<Container>> {
-        let ids = docker(&["ps", "--quiet", "--filter", &label(&self.name)]).await?;
-        let ids: Vec<&str> = ids.split_whitespace().collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let wanted = "{{.Id}} {{index .Config.Labels \"com.docker.compose.service\"}} \
-                      {{if .State.Health}}{{.State.Health.Status}}{{end}}";
-        let told = docker(&[&["inspect", "--format", wanted], &ids[..]].concat()).await?;
-        let read = |line: &str| {
-            let mut words = line.split(' ').map(str::to_owned);
-            Some(Container { id: words.next()?, service: words.next()?, health: words.next()? })
-        };
+        let wanted = "{{.ID}}|{{.Label \"com.docker.compose.service\"}}|{{.Status}}";
+        let told = docker(&["ps", "--filter", &label(&self.name), "--format", wanted]).await?;
         Ok(told.lines().filter_map(read).collect())
     }
 
@@ -288,6 +278,32 @@ async fn end(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `ID|SERVICE|Up 5 seconds (healthy)`; `None` for what is no service of the project.
+fn read(line: &str) -> Option<Container> {
+    let mut words = line.split('|');
+    let (id, service, status) = (words.next()?, words.next()?, words.next()?);
+    let health = status.rsplit_once('(').and_then(|(_, end)| end.strip_suffix(')'));
+    (!service.is_empty()).then(|| Container {
+        id: id.to_owned(),
+        service: service.to_owned(),
+        health: health.unwrap_or_default().trim_start_matches("health: ").to_owned(),
+    })
+}
+
 fn label(name: &str) -> String {
     format!("label=com.docker.compose.project={name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_read_from_the_status() {
+        let health = |line: &str| read(line).map(|container| container.health);
+        assert_eq!(health("1|nats|Up 5 seconds (healthy)").as_deref(), Some("healthy"));
+        assert_eq!(health("1|nats|Up 5 seconds (health: starting)").as_deref(), Some("starting"));
+        assert_eq!(health("1|keys|Up 5 seconds").as_deref(), Some(""));
+        assert_eq!(health("1||Up 5 seconds"), None);
+    }
 }
