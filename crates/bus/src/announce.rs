@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_nats::service::{Service, ServiceExt};
 use futures_util::StreamExt;
 use protocol::ServiceStats;
-use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use crate::connect::Bus;
+use crate::{connect::Bus, roll::stats_in};
 
 /// How long to wait for the answers of services that run well.
 pub const DISCOVERY_LIMIT: Duration = Duration::from_millis(300);
@@ -93,16 +92,6 @@ impl Bus {
 
     /// Asks all services for their numbers: one entry for each instance that answered within `limit`.
     pub async fn stats(&self, limit: Duration) -> Vec<ServiceStats> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(default)]
-            endpoints: Vec<Endpoint>,
-        }
-        #[derive(Deserialize)]
-        struct Endpoint {
-            data: Option<ServiceStats>,
-        }
-
         let inbox = self.client.new_inbox();
         let Ok(mut answers) = self.client.subscribe(inbox.clone()).await else { return Vec::new() };
         if let Err(error) = self.client.publish_with_reply("$SRV.STATS", inbox, Vec::new().into()).await {
@@ -116,10 +105,7 @@ impl Bus {
             let patience =
                 if found.is_empty() { deadline } else { deadline.min(tokio::time::Instant::now() + QUIET) };
             let Ok(Some(message)) = tokio::time::timeout_at(patience, answers.next()).await else { break };
-            // Other programs may use the same protocol on this server; they are not ours to count.
-            if let Ok(answer) = serde_json::from_slice::<Answer>(&message.payload) {
-                found.extend(answer.endpoints.into_iter().filter_map(|endpoint| endpoint.data));
-            }
+            found.extend(stats_in(&message.payload));
         }
         found.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
         found

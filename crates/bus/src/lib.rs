@@ -13,6 +13,8 @@
 //! | hold something for a while, once among all | [`Bus::once`] |
 //! | share shards, channels, partitions with other processes | [`Bus::join`] |
 //! | be found and counted | [`Bus::announce`], [`Bus::stats`] |
+//! | hear of all services, again and again | [`Bus::roll`] |
+//! | see how full streams are, and what waits for whom | [`Bus::survey`] |
 //! | create streams, consumers, buckets | [`provision`], once, before the services |
 //!
 //! What is stored where, for how long and at what cost is said in [`topology`].
@@ -29,7 +31,9 @@ mod once;
 mod outbox;
 mod provision;
 mod request;
+mod roll;
 mod store;
+mod survey;
 pub mod topology;
 
 pub use access::{Nkey, User};
@@ -44,5 +48,7 @@ pub use once::OnceError;
 pub use outbox::{Outbox, OutboxError};
 pub use provision::{Backlog, ProvisionError, backlogs, missing, provision};
 pub use request::{Request, RequestError, Requests, RespondError};
+pub use roll::{Heard, Roll};
 pub use store::StoreError;
+pub use survey::{QueueState, StreamState, Survey, SurveyError};
 pub use topology::{BucketName, Queue, Storage, Stream};

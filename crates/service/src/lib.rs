@@ -20,7 +20,7 @@ pub mod trace;
 
 pub use chain::chain;
 pub use health::{Component, Health, Readiness};
-pub use http::probe;
+pub use http::{Page, Pages, probe};
 pub use memory::resident_bytes;
 pub use metrics::{Counter, CounterVec, Gauge, Histogram, Metrics};
 pub use nats::{NATS_CA_FILE, NATS_NKEY, NATS_URL, NatsLogin};

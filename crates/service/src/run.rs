@@ -1,13 +1,15 @@
 //! The `main` of a service: arguments, settings, telemetry, then the work.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode};
+use std::{future::Future, net::SocketAddr, process::ExitCode, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::{
     health::Health,
-    http, lifecycle,
+    http::{self, Pages},
+    lifecycle,
+    memory::resident_bytes,
     metrics::Metrics,
     settings::{COMMON, Setting, Settings},
     tasks::Tasks,
@@ -42,6 +44,8 @@ pub struct Context {
     pub health: Health,
     /// What `/metrics` says.
     pub metrics: Metrics,
+    /// What is answered besides the probes and numbers.
+    pub pages: Pages,
     /// Where background work is spawned.
     pub tasks: Tasks,
 }
@@ -56,6 +60,7 @@ impl Context {
             instance: host_and_process(),
             health: Health::default(),
             metrics: Metrics::default(),
+            pages: Pages::default(),
             tasks: Tasks::new(shutdown.clone()),
             shutdown,
         }
@@ -150,15 +155,36 @@ async fn run(
     address: SocketAddr,
     work: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
+    show_itself(context);
     let listener = http::bind(address).await?;
     info!(build = BUILD, http = %listener.local_addr()?, "starting");
-    let (health, metrics) = (context.health.clone(), context.metrics.clone());
-    context.tasks.spawn("http", http::serve(listener, health, metrics, context.shutdown.clone()));
+    let answers = http::serve(
+        listener,
+        context.health.clone(),
+        context.metrics.clone(),
+        context.pages.clone(),
+        context.shutdown.clone(),
+    );
+    context.tasks.spawn("http", answers);
     let outcome = lifecycle::supervise(work, &context.tasks, &context.health, &context.shutdown).await;
     if outcome.is_ok() {
         info!("ended");
     }
     outcome
+}
+
+/// The numbers that every service has.
+fn show_itself(context: &Context) {
+    let (metrics, health, started) = (&context.metrics, context.health.clone(), Instant::now());
+    metrics.gauge_of("ready", "Whether the service does its work now", move || {
+        if health.readiness().ready { 1.0 } else { 0.0 }
+    });
+    metrics.gauge_of("uptime_seconds", "Since the service started", move || started.elapsed().as_secs_f64());
+    // Memory is far below 2^52 bytes.
+    #[allow(clippy::cast_precision_loss)]
+    let resident = || resident_bytes() as f64;
+    metrics.gauge_of("resident_bytes", "Memory that the service holds", resident);
+    metrics.build(BUILD);
 }
 
 fn http_address(settings: &mut Settings) -> SocketAddr {

@@ -37,3 +37,18 @@ async fn every_instance_answers_until_it_is_dropped() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_answer_is_heard_however_late_and_as_one_to_its_question() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let mut roll = bus.roll().await.unwrap();
+    let _one = bus.announce("command-worker", || stats("one")).await.unwrap();
+    bus.round_trip().await;
+    for _ in 0..40 {
+        roll.ask().await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(5), roll.next()).await.unwrap().unwrap();
+        assert_eq!(heard.stats, stats("one"));
+        assert!(heard.took < Duration::from_secs(5), "{heard:?}");
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
 use bus::{Bus, Options, Queue, Storage, Stream, backlogs, provision};
+use protocol::Platform;
 use testkit::Nats;
 use tokio::time::timeout;
 
@@ -78,4 +79,40 @@ async fn a_consumer_that_keeps_its_state_on_disk_is_made_anew_and_loses_no_messa
     timeout(SOON, community.next()).await.expect("it is still there").ack_sync().await.unwrap();
     stream.delete_consumer("community").await.unwrap();
     assert_eq!(bus::missing(&bus).await, ["consumers of EVENTS"]);
+}
+
+#[tokio::test]
+async fn a_survey_shows_what_waits_for_whom() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let empty = bus.survey().await.unwrap();
+    assert_eq!((empty.streams.len(), empty.missing.len()), (9, 0), "{empty:?}");
+    assert!(empty.streams.iter().all(|stream| stream.oldest.is_zero() || stream.messages > 0), "{empty:?}");
+    for n in 0..3 {
+        bus.store(&message("action.discord.3.1", &n.to_string())).await.unwrap();
+    }
+    bus.store(&message("event.twitch.1.raid", "raid")).await.unwrap();
+    let queue = Queue::Actions(Platform::Discord);
+    let mut owner = bus.take_over(queue, 3, 1, || true).await.unwrap();
+    let held = owner.next().await;
+    let survey = bus.survey().await.unwrap();
+    let stream = survey.streams.iter().find(|stream| stream.name == "ACTIONS_DISCORD").unwrap();
+    assert_eq!((stream.messages, stream.last), (3, 3));
+    assert!(stream.limit_bytes.is_some_and(|limit| limit > stream.bytes), "{stream:?}");
+    let queue = |name| survey.queues.iter().find(|queue| queue.name == name).unwrap();
+    let actions = queue("actions_discord");
+    assert_eq!((actions.consumers, actions.ack_pending + actions.pending), (1, 3), "{actions:?}");
+    assert_eq!((queue("community").consumers, queue("community").pending), (1, 1));
+    assert_eq!((queue("actions_twitch").consumers, queue("commands").consumers), (0, 0));
+    drop(held);
+    assert!(bus.round_trip_time().await.is_some());
+}
+
+#[tokio::test]
+async fn a_survey_names_what_is_missing() {
+    let nats = Nats::start().await;
+    let options = Options { url: nats.url(), name: "test".to_owned() };
+    let bus = Bus::connect(options).await.unwrap();
+    let survey = bus.survey().await.unwrap();
+    assert_eq!((survey.streams.len(), survey.missing.len()), (0, 9), "{survey:?}");
 }

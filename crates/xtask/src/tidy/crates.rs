@@ -7,7 +7,7 @@ use crate::paths;
 /// A crate with the crates of this workspace that it may import.
 type Row = (&'static str, &'static [&'static str]);
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     ("protocol", &[]),
     ("service", &[]),
     ("lanes", &[]),
@@ -18,6 +18,7 @@ const TABLE: [Row; 15] = [
     ("discord-gateway", &["protocol", "service", "bus", "actions"]),
     ("twitch-gateway", &["protocol", "service", "bus", "actions"]),
     ("command-worker", &["protocol", "service", "bus", "lanes", "partitions", "commands"]),
+    ("healthcheck", &["protocol", "service", "bus"]),
     ("vigie", &["protocol", "service", "bus"]),
     ("sandbox", &["service"]),
     ("testkit", &["protocol", "bus"]),
@@ -32,6 +33,7 @@ const TABLE: [Row; 15] = [
             "discord-gateway",
             "twitch-gateway",
             "command-worker",
+            "healthcheck",
             "commands",
             "testkit",
         ],
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_service_never_imports_a_service() {
-        let services = ["discord-gateway", "twitch-gateway", "command-worker", "vigie"];
+        let services = ["discord-gateway", "twitch-gateway", "command-worker", "healthcheck", "vigie"];
         for (name, allowed) in TABLE.iter().filter(|(name, _)| services.contains(name)) {
             assert!(allowed.iter().all(|other| !services.contains(other)), "{name}");
         }

@@ -1,0 +1,252 @@
+//! The settings of the health check.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use protocol::ChannelId;
+use reqwest::Url;
+use secrecy::SecretString;
+use service::{NatsLogin, Setting, Settings};
+
+use crate::rules::Pace;
+
+/// More services than any bot has.
+const SERVICES_MAX: usize = 64;
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+const fn address(name: &'static str, expected: &'static str, help: &'static str) -> Setting {
+    // Whoever knows such an address can write there, or keep the witness quiet.
+    Setting { name, default: None, expected, help, secret: true }
+}
+
+/// Every setting that this crate reads.
+pub static SETTINGS: &[Setting] = &[
+    service::NATS_URL,
+    service::NATS_NKEY,
+    service::NATS_CA_FILE,
+    Setting {
+        name: "HEALTHCHECK_SERVICES",
+        default: Some("discord-gateway,twitch-gateway,command-worker"),
+        expected: "names of services, with commas",
+        help: "the services that must be there from the start; others are watched once they were seen",
+        secret: false,
+    },
+    Setting {
+        name: "HEALTHCHECK_DATA",
+        default: Some("data"),
+        expected: "a folder",
+        help: "where it is kept what people were told; the disk below it is watched",
+        secret: false,
+    },
+    address(
+        "HEALTHCHECK_URL",
+        "a URL such as https://hc-ping.com/your-uuid",
+        "who outside is told every minute that all is well, and notices when that stops (healthchecks.io or your own)",
+    ),
+    Setting {
+        name: "ALERT_DISCORD_CHANNEL",
+        default: None,
+        expected: "the number of a channel on Discord",
+        help: "where the bot itself says on Discord what is wrong",
+        secret: false,
+    },
+    address(
+        "ALERT_DISCORD_WEBHOOK",
+        "a URL such as https://discord.com/api/webhooks/1/abc",
+        "a webhook of a Discord channel, for when the bot itself is the patient",
+    ),
+    address("ALERT_WEBHOOK", "a URL", "who is told by a POST of JSON what is wrong"),
+    address(
+        "ALERT_NTFY",
+        "a URL such as https://ntfy.sh/your-topic",
+        "the ntfy topic that is told what is wrong",
+    ),
+    address("ALERT_NTFY_TOKEN", "an access token", "for an ntfy topic that not everybody may write to"),
+    Setting {
+        name: "ALERT_QUIET",
+        default: None,
+        expected: "two times in UTC such as 22:00-07:00",
+        help: "when people are told only what is critical; the rest waits until then",
+        secret: false,
+    },
+];
+
+/// How the health check runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where NATS is.
+    pub nats_url: String,
+    /// By what it knows us.
+    pub nats_login: NatsLogin,
+    /// The services that must be there from the start.
+    pub expected: Vec<String>,
+    /// Where files are kept; the disk below it is watched.
+    pub data: PathBuf,
+    /// Who is told every minute that all is well.
+    pub witness: Option<Address>,
+    /// The Discord channel that the bot itself writes to.
+    pub discord_channel: Option<ChannelId>,
+    /// The webhook for when the bot is the patient.
+    pub discord_webhook: Option<Address>,
+    /// Who is told by JSON.
+    pub webhook: Option<Address>,
+    /// The topic on ntfy.
+    pub ntfy: Option<Address>,
+    /// Its access token.
+    pub ntfy_token: Option<SecretString>,
+    /// When only what is critical is told.
+    pub quiet: Option<Quiet>,
+    /// Between two looks.
+    pub look_every: Duration,
+    /// How long things must hold; shorter in tests.
+    pub pace: Pace,
+    /// Where `/proc` and `/sys` are; another folder in tests.
+    pub root: PathBuf,
+}
+
+/// A URL that is not shown: it holds a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(pub Url);
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({}…)", self.0.host_str().unwrap_or_default())
+    }
+}
+
+/// A time of the day in which only what is critical is told, in minutes after midnight UTC; it may span midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// The first minute.
+    pub from: u16,
+    /// The first minute after it.
+    pub until: u16,
+}
+
+impl Quiet {
+    /// Whether the time is within, in Unix milliseconds.
+    #[must_use]
+    pub const fn holds(self, unix_ms: u64) -> bool {
+        let minute = unix_ms / 60_000 % 1440;
+        let (from, until) = (self.from as u64, self.until as u64);
+        if from <= until { from <= minute && minute < until } else { from <= minute || minute < until }
+    }
+}
+
+impl Config {
+    /// Reads the settings; what is wrong with them stays in `settings`.
+    #[must_use]
+    pub fn read(settings: &mut Settings) -> Self {
+        let mut url = |name| settings.optional_parse(name, to_address);
+        let witness = url("HEALTHCHECK_URL");
+        let discord_webhook = url("ALERT_DISCORD_WEBHOOK");
+        let (webhook, ntfy) = (url("ALERT_WEBHOOK"), url("ALERT_NTFY"));
+        Self {
+            nats_url: settings.get("NATS_URL"),
+            nats_login: NatsLogin::read(settings),
+            expected: settings.parse("HEALTHCHECK_SERVICES", names),
+            data: settings.get("HEALTHCHECK_DATA"),
+            witness,
+            discord_channel: settings.optional_parse("ALERT_DISCORD_CHANNEL", channel),
+            discord_webhook,
+            webhook,
+            ntfy,
+            ntfy_token: settings.secret("ALERT_NTFY_TOKEN"),
+            quiet: settings.optional_parse("ALERT_QUIET", quiet),
+            look_every: LOOK_EVERY,
+            pace: Pace::default(),
+            root: PathBuf::from("/"),
+        }
+    }
+}
+
+fn to_address(text: &str) -> Result<Address, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Address(url)),
+        Ok(_) => Err("it must start with https:// or http://".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn names(text: &str) -> Result<Vec<String>, String> {
+    let fine = |name: &String| {
+        !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    match names.len() {
+        1..=SERVICES_MAX if names.iter().all(fine) => Ok(names),
+        _ => Err(String::new()),
+    }
+}
+
+fn channel(text: &str) -> Result<ChannelId, String> {
+    let number = text.parse::<u64>().map_err(|_| "copy it with “Copy Channel ID”".to_owned())?;
+    Ok(ChannelId::from(number))
+}
+
+fn quiet(text: &str) -> Result<Quiet, String> {
+    let minutes = |time: &str| {
+        let (hours, minutes) = time.trim().split_once(':')?;
+        let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok()?);
+        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    };
+    let times = text.split_once('-').and_then(|(from, until)| Some((minutes(from)?, minutes(until)?)));
+    times.map(|(from, until)| Quiet { from, until }).ok_or_else(String::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = Settings::from_variables(&[SETTINGS], pairs.collect());
+        let config = Config::read(&mut settings);
+        (config, settings.problems().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn runs_without_any_setting() {
+        let (config, problems) = read(&[]);
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(config.expected, ["discord-gateway", "twitch-gateway", "command-worker"]);
+        assert!(config.witness.is_none() && config.webhook.is_none() && config.quiet.is_none());
+    }
+
+    #[test]
+    fn no_address_is_shown() {
+        let (config, problems) = read(&[("ALERT_WEBHOOK", "https://example.org/secret")]);
+        assert_eq!(problems, [""; 0]);
+        assert!(!format!("{config:?}").contains("secret"), "{config:?}");
+        let (_, problems) = read(&[("ALERT_NTFY", "ntfy.sh/secret"), ("HEALTHCHECK_URL", "ftp://secret")]);
+        assert_eq!(problems.len(), 2);
+        assert!(!problems.concat().contains("secret"), "{problems:?}");
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let (_, problems) = read(&[
+            ("HEALTHCHECK_SERVICES", "a,,b"),
+            ("ALERT_DISCORD_CHANNEL", "#general"),
+            ("ALERT_QUIET", "22-7"),
+        ]);
+        assert_eq!(
+            problems,
+            [
+                "HEALTHCHECK_SERVICES: expected names of services, with commas, found \"a,,b\"",
+                "ALERT_DISCORD_CHANNEL: expected the number of a channel on Discord, found \"#general\" (copy it \
+                 with “Copy Channel ID”)",
+                "ALERT_QUIET: expected two times in UTC such as 22:00-07:00, found \"22-7\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_quiet_time_may_span_midnight() {
+        let (config, _) = read(&[("ALERT_QUIET", "22:00-07:30")]);
+        let quiet = config.quiet.unwrap();
+        let at = |hours: u64, minutes: u64| quiet.holds((hours * 60 + minutes) * 60_000);
+        assert!(at(22, 0) && at(23, 59) && at(0, 0) && at(7, 29));
+        assert!(!at(21, 59) && !at(7, 30) && !at(12, 0));
+    }
+}

@@ -1,0 +1,43 @@
+//! Watches every service, NATS and the machine; answers over HTTP how they are; tells people when something is
+//! wrong and when it is over.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `config` | the settings |
+//! | `run` | start, the tasks side by side, drain |
+//! | `watch` | one look after the other |
+//! | `view` | what one look found |
+//! | `host` | CPU, memory, disk, temperature and power of the machine, from `/proc` and `/sys` |
+//! | `nats` | the connection, which may be away for hours, and what it says |
+//! | `services` | who answered when, who came back with a fresh start |
+//! | `averages` | the last five minutes, the last hour |
+//! | `rules` | what is wrong from which value on, for how long, and until when |
+//! | `kept` | what a restart must not forget, in a small file |
+//! | `pages` | `/health` and the others, and the lines of `/metrics` |
+//! | `tell` | Discord, webhooks, ntfy |
+//! | `witness` | pings somebody outside, who notices when these stop |
+//!
+//! No request makes work: every answer is made of the last look.
+//!
+//! What it asks of NATS: it publishes `$SRV.STATS`, `$JS.API.STREAM.INFO.*` and `$JS.API.CONSUMER.LIST.*`, and to
+//! its own inbox, to see how long that takes. As every service it answers `$SRV.*` and `vigie.healthcheck.*`. With
+//! `ALERT_DISCORD_CHANNEL` it also publishes `action.discord.*.alerts` and listens to `outcome.discord.alerts`.
+
+mod averages;
+mod config;
+mod host;
+mod kept;
+mod nats;
+mod pages;
+mod rules;
+mod run;
+mod services;
+mod tell;
+mod view;
+mod watch;
+mod witness;
+mod words;
+
+pub use config::{Address, Config, Quiet, SETTINGS};
+pub use rules::Pace;
+pub use run::run;

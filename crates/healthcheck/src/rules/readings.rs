@@ -1,0 +1,152 @@
+//! What a look found, as values for the rules.
+
+use std::time::Duration;
+
+use super::{Pace, Reading, rule};
+use crate::{
+    services::ServiceView,
+    view::{Condition, Findings},
+    words::{bytes, duration},
+};
+
+/// Streams whose oldest message says that nobody takes them.
+const WORK: [&str; 4] = ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "ACTIONS_TWITCH"];
+/// A service that does not answer for so long from the start on does not run.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Everything of a look that a rule may find bad.
+pub fn readings(found: &Findings, pace: Pace) -> Vec<Reading> {
+    let mut all = Readings(Vec::new());
+    all.of_nats(found);
+    for service in &found.services {
+        all.of_service(service, pace);
+    }
+    all.of_bot(found);
+    all.of_machine(found);
+    for (channel, condition) in &found.channels {
+        all.can_be_told("channel", channel, condition);
+    }
+    if let Some(witness) = &found.witness {
+        all.can_be_told("witness", "", witness);
+    }
+    all.0
+}
+
+struct Readings(Vec<Reading>);
+
+impl Readings {
+    fn add(&mut self, name: &str, subject: &str, value: f64, text: String) {
+        if let Some(rule) = rule(name) {
+            self.0.push(Reading { rule, subject: subject.to_owned(), value: Some(value), text });
+        }
+    }
+
+    /// Nobody can tell yet.
+    fn unknown(&mut self, name: &str, subject: &str) {
+        if let Some(rule) = rule(name) {
+            let subject = subject.to_owned();
+            self.0.push(Reading { rule, subject, value: None, text: String::new() });
+        }
+    }
+
+    fn can_be_told(&mut self, name: &str, subject: &str, condition: &Condition) {
+        match condition {
+            Condition::Untried => self.unknown(name, subject),
+            tried => {
+                let trouble = tried.trouble();
+                self.so(name, subject, !trouble.is_empty(), trouble.to_owned());
+            }
+        }
+    }
+
+    fn so(&mut self, name: &str, subject: &str, is_so: bool, text: String) {
+        self.add(name, subject, if is_so { 1.0 } else { 0.0 }, text);
+    }
+
+    fn of_nats(&mut self, found: &Findings) {
+        let trouble = found.nats.trouble.clone();
+        self.so("nats", "", trouble.is_some(), trouble.unwrap_or_default());
+        let missing = &found.nats.survey.missing;
+        let text = format!("{} not there: run `vigie provision`", missing.join(", "));
+        self.so("streams", "", !missing.is_empty(), text);
+        for stream in &found.nats.survey.streams {
+            if let Some(limit) = stream.limit_bytes.filter(|limit| *limit > 0) {
+                let used = crate::host::percent(stream.bytes, limit);
+                let text = format!("{} of {} are used", bytes(stream.bytes), bytes(limit));
+                self.add("full", stream.name, used, text);
+            }
+            if WORK.contains(&stream.name) {
+                let text = format!("{} waiting, the oldest for {}", stream.messages, duration(stream.oldest));
+                self.add("lag", stream.name, stream.oldest.as_secs_f64(), text);
+            }
+        }
+        let text = format!("{} in the last hour: `vigie dead list` says what and why", found.letters);
+        self.so("dead", "", found.letters > 0, text);
+        if let Some(took) = found.nats.round_trip {
+            self.slow("nats", took);
+        }
+    }
+
+    fn of_service(&mut self, service: &ServiceView, pace: Pace) {
+        let name = &service.name;
+        let silence = service.silent * pace.0;
+        if !service.seen && silence < START_LIMIT {
+            // It may have been there all the time; this one has only just begun to ask.
+            self.unknown("silent", name);
+            self.unknown("unready", name);
+            return;
+        }
+        let text = format!("none has answered for {}", duration(service.silent));
+        self.add("silent", name, silence.as_secs_f64(), text);
+        let (ready, there) = (service.ready(), service.instances.len());
+        let reason =
+            service.instances.iter().find(|one| !one.stats.ready).map(|one| one.stats.reason.as_str());
+        let bad = match (there - ready, ready) {
+            (0, _) => 0.0,
+            (_, 0) => 2.0,
+            _ => 1.0,
+        };
+        self.add("unready", name, bad, format!("{ready} of {there} ready: {}", reason.unwrap_or_default()));
+        if let (Some(shards), Some(live)) = (service.number("shards"), service.number("shards_ready")) {
+            let text = format!("{live} of {shards} shards have a session");
+            self.add("shards", name, (shards - live).max(0.0), text);
+        }
+        let text = format!("{} fresh starts within 10 min; its log says why", service.restarts);
+        self.add("restarts", name, service.restarts as f64, text);
+        if let Some(took) = service.latency() {
+            self.slow(name, took);
+        }
+    }
+
+    fn slow(&mut self, name: &str, took: Duration) {
+        self.add("latency", name, took.as_secs_f64(), format!("{} to answer", duration(took)));
+    }
+
+    fn of_bot(&mut self, found: &Findings) {
+        let used: u64 = found.services.iter().map(ServiceView::memory_bytes).sum();
+        let mb = crate::words::megabytes(used);
+        self.add("memory", "", mb, format!("{} in all services", bytes(used)));
+    }
+
+    fn of_machine(&mut self, found: &Findings) {
+        let machine = &found.machine;
+        if let Some(celsius) = machine.temperature {
+            self.add("temperature", "", celsius, format!("{celsius:.0} °C"));
+        }
+        if let Some(disk) = machine.disk {
+            let text = format!("{:.0} % used, {} left", disk.used_percent(), bytes(disk.available_bytes));
+            self.add("disk", "", disk.used_percent(), text);
+        }
+        if let Some(memory) = machine.memory {
+            let used = 100.0 - crate::host::percent(memory.available_bytes, memory.bytes);
+            let text = format!("{used:.0} % used, {} left", bytes(memory.available_bytes));
+            self.add("machine-memory", "", used, text);
+        }
+        if let Some(power) = machine.power {
+            let text = "the power supply or its cable is too weak; data on the SD card may be damaged";
+            self.so("power", "", power.under_voltage, text.to_owned());
+            let text = "too little power, or too much heat";
+            self.so("slowed", "", power.slowed, text.to_owned());
+        }
+    }
+}

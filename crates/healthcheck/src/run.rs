@@ -1,0 +1,60 @@
+//! The life of the service: the looks, the channels and the witness side by side.
+
+use std::{sync::Arc, time::Duration};
+
+use service::Context;
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    kept::Store,
+    nats, pages,
+    tell::{self, Board},
+    view::{Verdict, View, Views},
+    watch::Watch,
+    witness,
+};
+
+/// A look that is older says nothing about now.
+const STALE_AFTER: Duration = Duration::from_secs(30);
+/// When no look came for so long, something hangs that only a fresh start mends.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs the health check. NATS need not be there, now or ever: that is told like anything else.
+///
+/// # Errors
+/// When a part of it fails.
+pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
+    let connection = nats::connect(&context, &config.nats_login, &config.nats_url);
+    let store = Arc::new(Store::open(&config.data));
+    let board = Board::default();
+    let (report, views) = watch::channel::<Option<Arc<View>>>(None);
+    let stale_after = STALE_AFTER.max(3 * config.look_every);
+    pages::serve(&context, views.clone(), stale_after);
+    let looks = context.health.component("looks").fatal_after(STUCK_AFTER);
+    context.tasks.spawn("life", life(looks, views.clone(), stale_after, context.shutdown.clone()));
+    tell::start(&context, &config, &connection, &views, &store, &board)?;
+    witness::start(&context, &config, &views, &board)?;
+    Watch::new(&context, config, connection, store, board, report).run().await
+}
+
+/// Ready means that looks are made.
+async fn life(
+    component: service::Component,
+    mut views: Views,
+    stale_after: Duration,
+    shutdown: tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match Verdict::of(views.borrow_and_update().as_deref(), stale_after) {
+            Verdict::Starting => component.down("the first look is still to come"),
+            Verdict::Stuck => component.down("the last look is long ago"),
+            Verdict::Healthy | Verdict::Degraded | Verdict::Unhealthy => component.up(),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = views.changed() => if changed.is_err() { return Ok(()) },
+            () = tokio::time::sleep(stale_after) => {}
+        }
+    }
+}
