@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a container may take to be healthy, or to be found unhealthy.
 const HEALTH_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(200);
+/// A disk that may be filled is at most this large: `deploy/compose/small-disk.yaml`.
+const SMALL_DISK_KIB: u64 = 64 * 1024;
 
 /// What is done.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +117,8 @@ fn chosen(only: Option<&str>) -> impl Iterator<Item = &'static Plan> {
 /// When something cannot be done, or does not get well again.
 pub async fn run(stack: Project, only: Option<&str>) -> anyhow::Result<Vec<Trial>> {
     shell::complain("starting a stack for trials");
+    // Volumes are as compose.yaml and its overrides say only when Compose makes them.
+    stack.compose(&["create"]).await?;
     stack.hold_volume().await?;
     stack.up(&[], &["sandbox"]).await?;
     let people = People::come(&stack.url).await?;
@@ -220,8 +224,13 @@ async fn blind(stack: &Project) -> anyhow::Result<()> {
 }
 
 async fn fill_disk(stack: &Project) -> anyhow::Result<()> {
-    // It ends by itself when nothing fits any more.
-    stack.on_volume("dd if=/dev/zero of=/data/full bs=64k 2>/dev/null; sync; test -s /data/full").await?;
+    let size = stack.on_volume("df -k /data | tail -n 1").await?;
+    let kib = size.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    ensure!(kib.is_some_and(|kib| kib <= SMALL_DISK_KIB), "the disk of NATS is not the small one: {size}");
+    // More than fits, and no more than that.
+    let fill =
+        format!("dd if=/dev/zero of=/data/full bs=1k count={SMALL_DISK_KIB} 2>/dev/null; test -s /data/full");
+    stack.on_volume(&fill).await?;
     let told = health_of(stack, "nats", "unhealthy").await;
     stack.on_volume("rm /data/full").await?;
     told?;

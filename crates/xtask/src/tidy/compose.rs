@@ -14,7 +14,7 @@ const COMPOSE: &str = "compose.yaml";
 const DEPLOY: &str = "deploy/";
 /// What is no setting of ours: programs and the dynamic loader read it everywhere.
 const FOREIGN: [&str; 2] = ["NO_COLOR", "PATH"];
-/// Its commands read parts of its settings, so none of those can be missing.
+/// Its commands read parts of the settings, so none can be missing; its doctor looks at those of all.
 const CLI: &str = "vigie";
 
 type Known = BTreeMap<String, Setting>;
@@ -51,22 +51,31 @@ impl<'a> Lines<'a> {
 
     /// The lines right below one, after those that it merges: the last of a key holds.
     fn members(&self, of: usize) -> Vec<usize> {
+        // `key: *name` has what `key: &name` has.
+        if let Some(anchor) = self.0[of].value.strip_prefix('*').and_then(|name| self.anchor(of, name)) {
+            return self.members(anchor);
+        }
         let outer = self.0[of].indent;
         let below = (of + 1..self.0.len()).take_while(|at| self.0[*at].indent > outer);
         let inner = self.0.get(of + 1).map_or(0, |first| first.indent);
         let (mut merged, mut own) = (Vec::new(), Vec::new());
         for at in below.filter(|at| self.0[*at].indent == inner) {
-            match (self.0[at].key, self.0[at].value.strip_prefix('*')) {
-                // An anchor stands before what refers to it, so this ends.
-                ("<<", Some(name)) => {
-                    let anchor = (0..at).find(|at| self.0[*at].value.strip_prefix('&') == Some(name));
-                    merged.extend(anchor.into_iter().flat_map(|anchor| self.members(anchor)));
-                }
-                _ => own.push(at),
+            if self.0[at].key != "<<" {
+                own.push(at);
+                continue;
+            }
+            let names = self.0[at].value.trim_matches(['[', ']']).split(',');
+            for name in names.filter_map(|name| name.trim().strip_prefix('*')) {
+                merged.extend(self.anchor(at, name).into_iter().flat_map(|anchor| self.members(anchor)));
             }
         }
         merged.extend(own);
         merged
+    }
+
+    /// It stands before what refers to it, so that following one after the other ends.
+    fn anchor(&self, before: usize, name: &str) -> Option<usize> {
+        (0..before).find(|at| self.0[*at].value.strip_prefix('&') == Some(name))
     }
 
     fn member(&self, of: usize, key: &str) -> Option<usize> {
@@ -96,8 +105,8 @@ fn of_service(known: &Known, lines: &Lines<'_>, service: usize) -> Vec<String> {
             "expected command: [\"binary\"], which says what its environment is for".into(),
         )];
     };
-    let reads: Vec<&Setting> =
-        known.values().filter(|setting| setting.read_by.iter().any(|reader| reader == binary)).collect();
+    let is_read = |setting: &&Setting| binary == CLI || setting.read_by.iter().any(|reader| reader == binary);
+    let reads: Vec<&Setting> = known.values().filter(is_read).collect();
     if reads.is_empty() {
         return vec![problem(format!("{binary} is not among those that `vigie settings` asks"))];
     }
@@ -179,6 +188,10 @@ x-settings: &settings
   NATS_URL: nats://nats:4222
   NO_COLOR: "1"   # no terminal
 
+x-tokens: &tokens
+  TOKEN:
+  TOKEN_FILE:
+
 services:
   nats:
     image: nats:2.15-alpine
@@ -204,8 +217,12 @@ services:
   worker:
     <<: *service
     command: ["worker"]
+    environment: *settings
+  doctor:
+    <<: *service
+    command: ["vigie", "doctor"]
     environment:
-      <<: *settings
+      <<: [*settings, *tokens]
 
 volumes:
   nats-data:
@@ -238,6 +255,7 @@ volumes:
                 "compose.yaml: gateway: NATS_URL is missing (what for); add NATS_URL:",
                 "compose.yaml: worker: NAT_URL is no setting of worker",
                 "compose.yaml: worker: NATS_URL is missing (what for); add NATS_URL:",
+                "compose.yaml: doctor: NAT_URL is no setting of vigie",
             ]
         );
         assert_eq!(

@@ -1,6 +1,9 @@
 //! `.env.example` against the settings that the binaries know, so that it never lies.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -9,6 +12,8 @@ use super::Text;
 use crate::{paths, shell};
 
 const EXAMPLE: &str = ".env.example";
+/// The files in which Compose itself reads `${NAME}`.
+const COMPOSE: [&str; 2] = ["compose.yaml", "deploy/observability/compose.yaml"];
 
 /// One setting, as a binary prints it with `--settings`.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,7 +30,25 @@ pub(crate) fn check(files: &[Text]) -> anyhow::Result<Vec<String>> {
     let Some(example) = files.iter().find(|file| file.path == EXAMPLE) else {
         return Ok(vec![format!("{EXAMPLE} is missing")]);
     };
-    Ok(differences(&known()?, &listed(&example.text)))
+    let compose = files.iter().filter(|file| COMPOSE.contains(&file.path.as_str()));
+    let asked = compose.flat_map(|file| asked(&file.text)).collect();
+    Ok(differences(&known()?, &asked, &listed(&example.text)))
+}
+
+/// The names in `${NAME}`, `${NAME:-default}` and the like; `$$` is a dollar.
+fn asked(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let lines = lines.map(|line| line.replace("$$", ""));
+    let names = lines.flat_map(|line| {
+        let parts = line.split("${").skip(1);
+        let name = |part: &str| part.split(|c| !is_of_name(c)).next().unwrap_or_default().to_owned();
+        parts.map(name).collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'
 }
 
 /// What the binaries say, gathered by `vigie settings`.
@@ -47,10 +70,8 @@ pub(super) fn known() -> anyhow::Result<BTreeMap<String, Setting>> {
 
 /// What the example shows, set or commented out: `NAME=value` or `#NAME=value`.
 fn listed(example: &str) -> BTreeMap<String, String> {
-    let is_name = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_uppercase())
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-    };
+    let is_name =
+        |name: &str| name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(is_of_name);
     example
         .lines()
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
@@ -59,7 +80,12 @@ fn listed(example: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn differences(known: &BTreeMap<String, Setting>, listed: &BTreeMap<String, String>) -> Vec<String> {
+/// `asked` are the names that Compose reads itself.
+fn differences(
+    known: &BTreeMap<String, Setting>,
+    asked: &BTreeSet<String>,
+    listed: &BTreeMap<String, String>,
+) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, setting) in known {
         let default = setting.default.as_deref().unwrap_or_default();
@@ -72,8 +98,14 @@ fn differences(known: &BTreeMap<String, Setting>, listed: &BTreeMap<String, Stri
             Some(_) => {}
         }
     }
-    for name in listed.keys().filter(|name| !known.contains_key(*name)) {
-        problems.push(format!("{EXAMPLE}: {name} is a setting of no binary"));
+    for name in listed.keys().filter(|name| !known.contains_key(*name) && !asked.contains(*name)) {
+        problems
+            .push(format!("{EXAMPLE}: {name} is a setting of no binary, and Compose does not ask for it"));
+    }
+    // The file of a secret is shown by the secret.
+    let shown = |name: &str| listed.contains_key(name) || known.contains_key(name);
+    for name in asked.iter().filter(|name| !shown(name) && !name.strip_suffix("_FILE").is_some_and(shown)) {
+        problems.push(format!("{EXAMPLE}: {name} is missing, for which Compose asks; add #{name}="));
     }
     problems
 }
@@ -96,13 +128,16 @@ mod tests {
             setting("LOCALE", Some("en")),
             setting("NEW", None),
         ]);
-        let example = "# The bot. Not a setting: a=b\nTOKEN=\n#PREFIX=!\n#LOCALE=fr\n#OLD=1\n";
+        let example = "# The bot. Not a setting: a=b\nTOKEN=\n#PREFIX=!\n#LOCALE=fr\n#OLD=1\n#PORT=80\n";
+        let compose =
+            "ports: [\"${PORT:-80}:80\"]\nfile: ${TOKEN_FILE:-x}\nimage: a:${TAG}\nrun: $${DOLLAR}\n";
         assert_eq!(
-            differences(&known, &listed(example)),
+            differences(&known, &asked(compose), &listed(example)),
             [
                 ".env.example: LOCALE shows \"fr\", its default is \"en\"",
                 ".env.example: NEW is missing (what for); add #NEW=",
-                ".env.example: OLD is a setting of no binary",
+                ".env.example: OLD is a setting of no binary, and Compose does not ask for it",
+                ".env.example: TAG is missing, for which Compose asks; add #TAG=",
             ]
         );
     }
