@@ -50,6 +50,12 @@ impl Pages {
         // A second one has no reader to be told.
         let _ = self.0.set(Box::new(answer));
     }
+
+    /// What is answered to `GET` of a path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<Page> {
+        self.0.get().and_then(|answer| answer(path))
+    }
 }
 
 impl fmt::Debug for Pages {
@@ -88,7 +94,7 @@ pub(crate) async fn serve(
 }
 
 async fn page(State(pages): State<Pages>, uri: Uri) -> Response {
-    match pages.0.get().and_then(|answer| answer(uri.path())) {
+    match pages.get(uri.path()) {
         None => StatusCode::NOT_FOUND.into_response(),
         Some(page) => {
             let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

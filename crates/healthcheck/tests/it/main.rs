@@ -1,0 +1,12 @@
+//! The health check in process, and once as a program, against a real NATS server and real receivers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod discord;
+mod machine;
+mod people;
+mod program;
+mod receiver;
+mod services;
+mod witness;
+mod world;
