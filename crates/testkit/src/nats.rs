@@ -10,6 +10,7 @@ use std::{
 };
 
 use bus::{Bus, Login, Nkey, Options, Storage, User, access};
+use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 use crate::wait::{eventually, free_port};
@@ -66,6 +67,15 @@ impl Nats {
     pub fn login(&self, user: User) -> Login {
         let nkey = Some(self.keys.get(&user).expect("the server has users").seed().clone());
         Login { user, nkey, ca_file: None }
+    }
+
+    /// The seed of a user's key, for a process.
+    ///
+    /// # Panics
+    /// As [`login`](Self::login).
+    #[must_use]
+    pub fn seed(&self, user: User) -> String {
+        self.login(user).nkey.expect("the server has users").expose_secret().to_owned()
     }
 
     /// A connection as one of the users.

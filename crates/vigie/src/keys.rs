@@ -43,7 +43,7 @@ pub(crate) struct Options {
 }
 
 fn user(name: &str) -> Result<User, String> {
-    User::ALL.into_iter().find(|user| user.name() == name).ok_or_else(|| {
+    User::named(name).ok_or_else(|| {
         let names = User::ALL.map(User::name).join(", ");
         format!("expected one of {names}")
     })

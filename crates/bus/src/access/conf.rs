@@ -52,8 +52,8 @@ fn add_user(text: &mut String, user: User, key: &str) {
 fn add_passage(text: &mut String, account: Account) {
     let given: Vec<Grant> =
         User::ALL.into_iter().flat_map(User::grants).filter(|grant| grant.of_app).collect();
-    let asked = union(&given, |grant| &grant.publish);
-    let heard = union(&given, |grant| &grant.subscribe);
+    let asked = widest(&union(&given, |grant| &grant.publish));
+    let heard = widest(&union(&given, |grant| &grant.subscribe));
     let (word, app, ops) = match account {
         Account::App => ("exports", Account::App.name(), Account::Ops.name()),
         Account::Ops => ("imports", Account::App.name(), Account::Ops.name()),
@@ -82,6 +82,80 @@ fn add_passage(text: &mut String, account: Account) {
     text.push_str("    ]\n");
 }
 
+/// Without what another one covers: what passes by two ways would arrive twice.
+fn widest<'a>(patterns: &BTreeSet<&'a str>) -> Vec<&'a str> {
+    let alone = |one: &&&str| !patterns.iter().any(|other| other != *one && covers(other, one));
+    patterns.iter().filter(alone).copied().collect()
+}
+
+fn covers(wide: &str, narrow: &str) -> bool {
+    let mut tokens = narrow.split('.');
+    for wanted in wide.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(token)) if token != ">" => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
 fn union(grants: &[Grant], of: impl Fn(&Grant) -> &Vec<String>) -> BTreeSet<&str> {
     grants.iter().flat_map(|grant| of(grant).iter().map(String::as_str)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether some subject fits both.
+    fn meet(one: &str, other: &str) -> bool {
+        match (one.split_once('.'), other.split_once('.')) {
+            _ if one == ">" || other == ">" => true,
+            (Some((one, ones)), Some((other, others))) => token(one, other) && meet(ones, others),
+            (None, None) => token(one, other),
+            _ => false,
+        }
+    }
+
+    fn token(one: &str, other: &str) -> bool {
+        one == other || one == "*" || other == "*"
+    }
+
+    #[test]
+    fn nothing_passes_from_one_account_to_the_other_by_two_ways() {
+        let given: Vec<Grant> = User::ALL.into_iter().flat_map(User::grants).filter(|it| it.of_app).collect();
+        for of in [|grant: &Grant| grant.publish.clone(), |grant: &Grant| grant.subscribe.clone()] {
+            let all: BTreeSet<String> = given.iter().flat_map(of).collect();
+            let ways = widest(&all.iter().map(String::as_str).collect());
+            for (at, one) in ways.iter().enumerate() {
+                for other in &ways[at + 1..] {
+                    assert!(!meet(one, other), "{one} and {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_covered_is_left_out() {
+        let patterns = BTreeSet::from(["a.>", "a.*.b", "b.*", "b.c", "c"]);
+        assert_eq!(widest(&patterns), ["a.>", "b.*", "c"]);
+    }
+
+    #[test]
+    fn only_users_of_ops_are_given_what_is_of_app() {
+        for user in User::ALL.into_iter().filter(|user| user.account() == Account::App) {
+            assert!(user.grants().iter().all(|grant| !grant.of_app), "{user}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_told_the_same_each_time() {
+        let public = User::ALL.map(|user| (user, format!("U{}", user.name().to_uppercase()))).into();
+        let text = render(&public);
+        assert_eq!(text, render(&public));
+        assert!(text.contains("nkey: UDASHBOARD,"), "{text}");
+        assert!(text.contains("to: \"app.$JS.API.STREAM.INFO.EVENTS\""), "{text}");
+    }
 }

@@ -108,6 +108,12 @@ impl User {
         }
     }
 
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|user| user.name() == name)
+    }
+
     /// Where it is.
     #[must_use]
     pub const fn account(self) -> Account {

@@ -95,6 +95,8 @@ fn healthcheck() -> Vec<Grant> {
         ask_services().of_app(),
         measure().of_app(),
         measure_consumers().of_app(),
+        tell("tell people on Discord what is wrong", &["action.discord.*.alerts"]).of_app(),
+        hear("know whether they were told", &["outcome.discord.alerts"]).of_app(),
         restart(APP_SERVICES).of_app(),
         restart([User::Backup, User::WebhookDeploy, User::Deployer]),
     ]

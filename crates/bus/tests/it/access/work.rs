@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bus::{Bus, Login, Message, Nkey, Options, Stream, User};
-use protocol::{ServiceStats, VERSION};
+use bus::{Bus, Login, Message, Nkey, Options, Queue, Stream, User};
+use protocol::{Platform, ServiceStats, VERSION};
 use testkit::Nats;
 
 fn stats(service: User) -> ServiceStats {
@@ -91,6 +91,36 @@ async fn the_operator_sees_streams_and_handles_dead_letters_of_the_other_account
     assert_eq!(again.subject, "event.discord.1.raid");
     again.ack().await;
     for bus in [&gateway, &worker, &operator] {
+        clean(bus).await;
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_tells_people_through_the_bot_and_hears_once_what_became_of_it() {
+    let nats = Nats::start_secured().await;
+    nats.bus("provision").await.drain().await;
+    let healthcheck = nats.bus_as(User::Healthcheck, "healthcheck").await;
+    let gateway = nats.bus_as(User::DiscordGateway, "gateway").await;
+    let operator = nats.bus_as(User::Operator, "operator").await;
+    let mut passing = operator.subscribe("action.>").await.unwrap();
+    let mut outcomes = healthcheck.subscribe("outcome.discord.alerts").await.unwrap();
+    operator.round_trip().await;
+    healthcheck.round_trip().await;
+
+    let mut actions = gateway.take_over(Queue::Actions(Platform::Discord), 3, 8, || true).await.unwrap();
+    let alert = Message::new("action.discord.3.alerts", "1", &crate::payload()).unwrap();
+    healthcheck.store(&alert).await.unwrap();
+    let action = actions.next().await;
+    assert_eq!(action.subject, "action.discord.3.alerts");
+    action.ack_sync().await.unwrap();
+    gateway.notify("outcome.discord.alerts".to_owned(), &crate::payload(), None).await.unwrap();
+    gateway.notify("outcome.discord.alerts".to_owned(), &crate::payload(), Some("last")).await.unwrap();
+    assert_eq!(passing.next().await.unwrap().subject, "action.discord.3.alerts");
+    let heard = [outcomes.next().await.unwrap(), outcomes.next().await.unwrap()];
+    assert_eq!(heard.map(|outcome| outcome.subject), ["outcome.discord.alerts"; 2]);
+    let more = tokio::time::timeout(Duration::from_millis(200), outcomes.next()).await;
+    assert!(more.is_err(), "it comes once");
+    for bus in [&healthcheck, &gateway, &operator] {
         clean(bus).await;
     }
 }
