@@ -103,7 +103,7 @@ mod tests {
     use crate::doctor::{Verdict, fake::Fake};
 
     fn verdicts(fake: &Fake) -> Vec<Verdict> {
-        look(&fake.machine(), Path::new("/home/pi/data")).iter().map(|one| one.verdict).collect()
+        look(&fake.machine(), Path::new("/srv/bot/data")).iter().map(|one| one.verdict).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::Finding;
+use super::{Finding, machine::Machine};
 use crate::paint;
 
 /// With less room a bot that runs for months gets into trouble, in bytes.
@@ -22,11 +22,19 @@ struct Left {
     files: Option<u64>,
 }
 
-pub(crate) fn look(folder: &Path) -> Vec<Finding> {
+pub(crate) fn look(machine: &Machine, folder: &Path) -> Vec<Finding> {
+    // In a container data is in Docker's volumes, on the same disk as the container itself.
+    if machine.in_container() {
+        return vec![on_disk(Path::new("/"))];
+    }
     // Before the first `vigie up` there is no folder; what counts is the disk it will be on.
     let there = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    vec![writable(there), on_disk(there)]
+}
+
+fn on_disk(there: &Path) -> Finding {
     let shown = shown(there);
-    let room = match rustix::fs::statvfs(there) {
+    match rustix::fs::statvfs(there) {
         Ok(disk) => {
             let files = (disk.f_files > 0).then_some(disk.f_favail);
             room(&shown, Left { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files })
@@ -36,8 +44,7 @@ pub(crate) fn look(folder: &Path) -> Vec<Finding> {
             format!("{shown} cannot be looked at: {error}"),
             "choose another with --data",
         ),
-    };
-    vec![writable(there), room]
+    }
 }
 
 fn writable(folder: &Path) -> Finding {
@@ -85,12 +92,12 @@ fn shown(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::{Verdict, fake::Fake};
 
     #[test]
     fn a_folder_that_is_not_there_yet_is_judged_by_its_parent() {
         let folder = tempfile::tempdir().unwrap();
-        let findings = look(&folder.path().join("not/yet"));
+        let findings = look(&Fake::pi().machine(), &folder.path().join("not/yet"));
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:?}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -186,7 +186,7 @@ mod tests {
         let fake = Fake::pi();
         fake.file("proc/mounts", "/dev/mmcblk0p2 / ext4 rw 0 0\n/dev/sda1 /mnt/my\\040disk ext4 ro 0 0\n");
         let source = |path: &str| fake.machine().mount_of(Path::new(path)).unwrap().source;
-        assert_eq!(source("/home/pi/data"), "/dev/mmcblk0p2");
+        assert_eq!(source("/srv/bot/data"), "/dev/mmcblk0p2");
         assert_eq!(source("/mnt/my disk/data"), "/dev/sda1");
     }
 }

@@ -108,7 +108,10 @@ async fn look(options: &Options) -> Vec<Finding> {
     let file = env_file::read(&here.join(env_file::NAME)).unwrap_or_default();
     let names = names::Names::gather();
     let (mut findings, (accounts, skew_ms)) = tokio::join!(settings::look(&names, &file), platforms::look());
-    findings.extend(files::look(here, &names.secret));
+    // Inside a container only its own user is left.
+    if !machine.in_container() {
+        findings.extend(files::look(here, &names.secret));
+    }
     findings.extend(accounts);
     findings.extend(clock::look(&machine, skew_ms));
     let nats = nats::look(&options.which).await;
@@ -118,7 +121,7 @@ async fn look(options: &Options) -> Vec<Finding> {
         findings.extend(ports::look(&machine, &file));
     }
     let data = &options.which.data;
-    findings.extend(disk::look(data));
+    findings.extend(disk::look(&machine, data));
     findings.extend(card::look(&machine, &absolute(data).unwrap_or_else(|_| data.clone())));
     findings.extend(machine::look(&machine));
     let docker = docker::is_there();

@@ -51,9 +51,9 @@ pub(super) async fn ask(session: &mut Session<'_>, options: Options, plan: &mut 
             session
                 .talk
                 .explain("Slash commands show at once in one server of your choice, or everywhere.")?;
-            session.talk.explain(
-                "Its id: Settings, Advanced, Developer Mode; right-click it, Copy Server ID.",
-            )?;
+            session
+                .talk
+                .explain("Its id: Settings, Advanced, Developer Mode; right-click it, Copy Server ID.")?;
             let default = if there.is_empty() { "everywhere" } else { &there };
             session.talk.ask("the server's id", default, server).await?
         }

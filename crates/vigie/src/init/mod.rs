@@ -33,8 +33,8 @@ Examples:
   vigie init --yes --platforms discord --discord-token-file ~/discord.token
   pass twitch | vigie init --yes --platforms twitch --twitch-token-file - --twitch-channels olive
 
-A file named - is the next line of standard input. Without `vigie` on this machine, with Docker alone:
-  docker compose run --rm --no-deps -u \"$(id -u):$(id -g)\" -v \"$PWD:/bot\" -w /bot status vigie init";
+A file named - is the next line of standard input. With Docker Compose and no `vigie` on this machine:
+  docker compose run --rm -u \"$(id -u):$(id -g)\" init";
 
 /// Arguments of `vigie init`.
 #[derive(clap::Args, Debug)]

@@ -77,39 +77,43 @@ async fn app(
     given: Option<String>,
     given_secret: Option<SecretString>,
 ) -> Result<Option<App>, End> {
-    let there = session.before.value("TWITCH_CLIENT_ID").unwrap_or_default().to_owned();
-    let client_id = match given {
-        Some(id) => id,
-        None if session.talk.person() => {
-            for line in [
-                "An application of yours gives the bot the Chat Bot badge. It works without:",
-                "  https://dev.twitch.tv/console, Register Your Application,",
-                "  OAuth Redirect URL http://localhost:3000, Category Chat Bot; then Manage",
-            ] {
-                session.talk.explain(line)?;
-            }
-            let default = if there.is_empty() { "none" } else { &there };
-            session.talk.ask("its Client ID", default, client_id).await?
+    if given.is_none() {
+        for line in [
+            "An application of yours gives the bot the Chat Bot badge. It works without:",
+            "  https://dev.twitch.tv/console, Register Your Application,",
+            "  OAuth Redirect URL http://localhost:3000, Category Chat Bot; then Manage",
+        ] {
+            session.talk.explain(line)?;
         }
-        None => there,
-    };
-    if client_id.is_empty() {
-        return Ok(None);
     }
+    let mut there = session.before.value("TWITCH_CLIENT_ID").unwrap_or_default().to_owned();
     loop {
-        let question = "its Client Secret (page Manage, New Secret; it stays hidden)";
-        let secret = session.secret(given_secret.as_ref(), "TWITCH_CLIENT_SECRET", question).await?;
-        let Some(secret) = secret else {
-            if session.talk.person() {
-                session.talk.bad("expected a secret; Ctrl-C ends this")?;
-                continue;
+        let id = match &given {
+            Some(id) => id.clone(),
+            None if session.talk.person() => {
+                let default = if there.is_empty() { "none" } else { &there };
+                session.talk.ask("its Client ID", default, client_id).await?
             }
-            let reason = "TWITCH_CLIENT_ID needs a secret: give --twitch-client-secret-file";
-            return Err(End::Unusable(reason.to_owned()));
+            None => there.clone(),
         };
-        if accepted(session, &client_id, &secret).await? {
-            return Ok(Some(App { client_id, secret }));
+        if id.is_empty() {
+            return Ok(None);
         }
+        let question = "its Client Secret (New Secret; it stays hidden)";
+        let secret = session.secret(given_secret.as_ref(), "TWITCH_CLIENT_SECRET", question).await?;
+        match secret {
+            Some(secret) if accepted(session, &id, &secret).await? => {
+                return Ok(Some(App { client_id: id, secret }));
+            }
+            None if !session.talk.person() => {
+                let reason = "TWITCH_CLIENT_ID needs a secret: give --twitch-client-secret-file";
+                return Err(End::Unusable(reason.to_owned()));
+            }
+            Some(_) => {}
+            None => session.talk.bad("expected a secret; Client ID none goes on without")?,
+        }
+        // Either of the two may be wrong.
+        there = id;
     }
 }
 
