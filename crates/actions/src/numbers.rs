@@ -26,7 +26,9 @@ impl Numbers {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             taken: metrics.counter("actions", "Actions taken from NATS"),
-            outcomes: metrics.counter_vec("outcomes", "What became of actions", "kind"),
+            outcomes: metrics
+                .counter_vec("outcomes", "What became of actions", "kind")
+                .known(&["sent", "dropped", "queued"]),
             dropped: metrics.counter_vec("actions_dropped", "Actions dropped, by why", "reason"),
             last_platform_us: metrics
                 .gauge("last_platform_us", "The platform's last answer time, in microseconds"),

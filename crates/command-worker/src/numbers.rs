@@ -49,7 +49,9 @@ impl Numbers {
             ),
             commands: metrics.counter_vec("commands", "Commands that were run", "command"),
             passed: metrics.counter_vec("commands_passed", "Chat commands that get no answer", "reason"),
-            errors: metrics.counter_vec("errors", "Commands that were answered with an apology", "reason"),
+            errors: metrics
+                .counter_vec("errors", "Commands that were answered with an apology", "reason")
+                .known(&["failed", "panicked", "late", "poison"]),
             interactions: metrics.counter_vec(
                 "interactions",
                 "Slash commands, presses and completions",

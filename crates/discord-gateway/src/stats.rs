@@ -104,11 +104,9 @@ impl Stats {
             ),
             malformed: m.counter("discord_malformed", "Gateway frames that could not be read"),
             unpublishable: m.counter("events_unpublishable", "Events that no message could hold"),
-            connects: m.counter_vec(
-                "discord_connects",
-                "Connections to the gateway, by how they began",
-                "by",
-            ),
+            connects: m
+                .counter_vec("discord_connects", "Connections to the gateway, by how they began", "by")
+                .known(&["identify", "resume"]),
             sessions_lost: m.counter(
                 "discord_sessions_lost",
                 "Sessions that could not be resumed; what was said meanwhile was not read",

@@ -32,6 +32,16 @@ pub struct CounterVec {
 }
 
 impl CounterVec {
+    /// Shows these values from the start, at 0: the first one counted is then seen as an increase.
+    #[must_use]
+    pub fn known(self, values: &[&'static str]) -> Self {
+        for value in values {
+            // Asking for it makes it.
+            let _ = self.with(value);
+        }
+        self
+    }
+
     /// The counter of one value. Values are static, so that their number is bounded.
     #[must_use]
     pub fn with(&self, value: &'static str) -> Counter {
@@ -114,9 +124,8 @@ impl Metrics {
 
     /// Says which build this is, as a label of `build_info`.
     pub(crate) fn build(&self, build: &'static str) {
-        self.with(|registry| {
-            registry.register("build", "Which build this is", Info::new([("build", build)]))
-        });
+        let info = Info::new([("build", build)]);
+        self.with(|registry| registry.register("build", "Which build this is", info));
     }
 
     /// Adds a histogram with the upper bounds of its ranges.

@@ -19,11 +19,13 @@ impl Counts {
         Self {
             clock_ahead_s: metrics
                 .gauge("clock_ahead_seconds", "How far this machine's clock is ahead of Discord's"),
-            requests: metrics.counter_vec(
-                "discord_requests",
-                "Requests to Discord's API, by how they were answered",
-                "answer",
-            ),
+            requests: metrics
+                .counter_vec(
+                    "discord_requests",
+                    "Requests to Discord's API, by how they were answered",
+                    "answer",
+                )
+                .known(&["ok", "limited_bucket", "limited_shared", "limited_global"]),
         }
     }
 
