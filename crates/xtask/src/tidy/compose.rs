@@ -260,8 +260,8 @@ volumes:
         );
         assert_eq!(
             bad(
-                "command: [\"worker\"]\n    environment:\n",
-                "command: [\"worker\"]\n    environment:\n      TOKEN:\n"
+                "command: [\"worker\"]\n    environment: *settings\n",
+                "command: [\"worker\"]\n    environment:\n      <<: *settings\n      TOKEN:\n"
             ),
             ["compose.yaml: worker: TOKEN is no setting of worker"]
         );
