@@ -10,14 +10,13 @@
 //! | `work` | one action: begin, watch, settle, tell its outcome |
 //! | `held` | an action that is not finished, and the claim before what must not happen twice |
 //! | `act` | what a platform is asked, and what it may ask back |
-//! | `done`, `numbers` | what was done lately, what is counted |
+//! | `numbers` | what is counted |
 //!
 //! Of a partition that is released, what is in work is finished for a moment. Of one that is lost nothing
 //! is begun and nothing is told. All that is not finished then comes again to the next owner, at once and in
 //! its order.
 
 mod act;
-mod done;
 mod held;
 mod numbers;
 mod partition;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bus::{Bus, Lease};
-use partitions::{Board, Ground, Owned, Partitions};
+use partitions::{Board, Ground, Owned, Partitions, Recent};
 use service::Component;
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{act::Act, done::Done, numbers::Numbers, partition::Partition};
+use crate::{act::Act, numbers::Numbers, partition::Partition};
 
 /// Carries out the actions of a platform.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Shared<A> {
     pub(crate) bus: Bus,
     pub(crate) act: A,
     pub(crate) numbers: Numbers,
-    pub(crate) done: Done,
+    pub(crate) done: Recent,
     pub(crate) board: Arc<Board>,
 }
 
@@ -32,7 +32,7 @@ impl<A: Act> Actions<A> {
     #[must_use]
     pub fn new(bus: Bus, act: A, numbers: Numbers, health: Component) -> Self {
         let board = Arc::new(Board::new(health));
-        let shared = Arc::new(Shared { bus, act, numbers, done: Done::default(), board: board.clone() });
+        let shared = Arc::new(Shared { bus, act, numbers, done: Recent::default(), board: board.clone() });
         Self { shared, partitions: Partitions::new(board) }
     }
 

@@ -113,7 +113,7 @@ impl<A: Act> Shared<A> {
             let (id, community, channel) = (&action.id, &action.community, &action.channel);
             warn!(action_id = %id, %community, %channel, %reason, detail, "dropped");
         }
-        self.done.insert(action.id.clone());
+        self.done.insert(&action.id);
         self.tell(action, body, trace).await;
         if !held.is_acknowledged() {
             held.delivery.ack().await;

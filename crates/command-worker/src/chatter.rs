@@ -1,11 +1,12 @@
 //! Chat messages that are no command. They are counted; what watches chat will read them here.
 
 use bus::{Consumer, Delivery};
+use partitions::Recent;
 use protocol::Batch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{seen::Seen, worker::Worker};
+use crate::worker::Worker;
 
 /// The durable consumer.
 pub const CONSUMER: &str = "chatter";
@@ -14,16 +15,16 @@ pub const AHEAD: usize = 4;
 
 /// Takes batches until the shutdown. Those that were on their way come again after some seconds.
 pub async fn count(worker: &Worker, mut batches: Consumer, shutdown: &CancellationToken) {
-    let mut seen = Seen::default();
+    let seen = Recent::default();
     while let Some(delivery) = shutdown.run_until_cancelled(batches.next()).await {
-        take(worker, &mut seen, &delivery).await;
+        take(worker, &seen, &delivery).await;
     }
 }
 
-async fn take(worker: &Worker, seen: &mut Seen, delivery: &Delivery) {
+async fn take(worker: &Worker, seen: &Recent, delivery: &Delivery) {
     match delivery.decode::<Batch>() {
         Ok(batch) => {
-            let new = batch.events.iter().filter(|event| seen.is_new(&event.id)).count();
+            let new = batch.events.iter().filter(|event| seen.insert(&event.id)).count();
             worker.took(u32::try_from(new).unwrap_or(u32::MAX));
             worker.numbers.messages.with(batch.platform.as_str()).inc_by(new as u64);
             delivery.ack().await;

@@ -30,7 +30,6 @@ mod queue;
 mod rate;
 mod register;
 mod run;
-mod seen;
 mod worker;
 
 pub use config::{Config, SETTINGS};

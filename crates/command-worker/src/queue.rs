@@ -14,7 +14,7 @@ use std::{
 use bus::{Delivery, Lease, Message};
 use commands::{Passed, chat_actions};
 use lanes::Lanes;
-use partitions::{Board, Ground, Partitions};
+use partitions::{Board, Ground, Partitions, Recent};
 use protocol::{
     ACTION_LIFE_MS, Action, COMMAND_LIFE_MS, ChannelId, DropReason, Event, EventBody, MessageId, Outcome,
     OutcomeBody, Platform, VERSION, subject,
@@ -53,6 +53,8 @@ pub struct Queue {
     worker: Arc<Worker>,
     board: Arc<Board>,
     slots: Semaphore,
+    /// Events that need nothing more: their answers are stored, or they get none.
+    done: Recent,
     /// Commands of all partitions that are held.
     held: AtomicUsize,
 }
@@ -74,7 +76,13 @@ struct Job {
 impl Queue {
     /// `board` hears which partitions are attached.
     pub fn new(worker: Arc<Worker>, board: Board) -> Self {
-        Self { worker, board: Arc::new(board), slots: Semaphore::new(RUNNING), held: AtomicUsize::new(0) }
+        Self {
+            worker,
+            board: Arc::new(board),
+            slots: Semaphore::new(RUNNING),
+            done: Recent::default(),
+            held: AtomicUsize::new(0),
+        }
     }
 
     /// Answers the commands of the partitions that `lease` gives until the shutdown, and finishes those that
@@ -162,6 +170,11 @@ impl Partition {
         let (worker, started) = (&*self.queue.worker, Instant::now());
         let waited_us = service::clock::unix_us().saturating_sub(job.event.received_us);
         worker.numbers.queue_seconds.observe(Duration::from_micros(waited_us).as_secs_f64());
+        if self.queue.done.contains(&job.event.id) {
+            worker.numbers.passed.with("again").inc();
+            job.delivery.ack().await;
+            return;
+        }
         if let Some(late) = too_late(&job.event) {
             drop_late(worker, job, late, trace).await;
             job.delivery.ack().await;
@@ -177,6 +190,7 @@ impl Partition {
         };
         // In chat, somebody who is too early gets no answer: one to each would be what they are after.
         let Attempt::Answered(answer) = worker.attempt(&call, COMMAND_LIMIT, trace).await else {
+            self.queue.done.insert(&job.event.id);
             job.delivery.ack().await;
             return;
         };
@@ -188,6 +202,7 @@ impl Partition {
                 return;
             }
         }
+        self.queue.done.insert(&job.event.id);
         job.delivery.ack().await;
         worker.numbers.command_seconds.observe(started.elapsed().as_secs_f64());
         debug!(command = call.name(), "answered");

@@ -9,6 +9,7 @@
 //! | `leased` | turns a lease into what is owned |
 //! | `ground` | one of them while it is worked on: is it still ours, and how does it end |
 //! | `board` | what the probes hear |
+//! | `recent` | what was done lately, so that a second copy of it is not done again |
 //!
 //! A partition comes to its end in one of two ways. *Released*: nothing more is begun, what is in work is
 //! finished. *Lost*: from that moment on nothing is begun either, but somebody else may have it already, so
@@ -18,9 +19,11 @@
 mod board;
 mod ground;
 mod leased;
+mod recent;
 mod run;
 
 pub use board::Board;
 pub use ground::{Ground, Owned};
 pub use leased::resources;
+pub use recent::Recent;
 pub use run::Partitions;

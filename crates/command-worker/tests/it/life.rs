@@ -84,6 +84,25 @@ async fn goes_on_after_nats_was_away() {
     worker.stop().await;
 }
 
+/// The other reader of a Twitch channel may be late with its copy.
+#[tokio::test]
+async fn a_copy_that_comes_after_nats_was_restarted_is_not_answered_again() {
+    let mut world = World::start().await;
+    let worker = world.worker(sample::COMMANDS).await;
+    world.say(1, "!greet").await;
+    assert_eq!(world.heard().await, "hello Ines");
+    world.backlog("EVENTS", 0).await;
+    world.nats.kill();
+    worker.becomes_ready(false).await;
+    world.nats.resume().await;
+    worker.becomes_ready(true).await;
+    world.say(1, "!greet").await;
+    world.say(2, "!fail").await;
+    assert!(world.heard().await.starts_with("sorry"));
+    assert_eq!(worker.number("commands_passed_total.again"), 1.0);
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn ping_knows_how_long_the_last_answer_took() {
     let world = World::start().await;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chat;
+mod dashboards;
 mod recovery;
 mod several;
 mod trace;
