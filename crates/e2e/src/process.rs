@@ -113,6 +113,12 @@ impl Process {
         self.answers("metrics", |status, _| status == 200).await
     }
 
+    /// Where it answers probes and shows its numbers: a host with a port.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// What it logged.
     #[must_use]
     pub fn log(&self) -> String {
