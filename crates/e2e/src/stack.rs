@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bus::User;
 use sandbox::{Options, Sandbox, feed, people::Person};
 use testkit::{Nats, eventually};
 
@@ -27,7 +28,7 @@ impl Default for StackOptions {
     }
 }
 
-/// A running Vigie.
+/// A running Vigie, in which NATS lets each service do what it is granted and nothing else.
 #[allow(missing_debug_implementations, reason = "for tests")]
 pub struct Stack {
     /// The local Discord and Twitch.
@@ -65,13 +66,14 @@ impl Stack {
     /// When NATS or the sandbox cannot be started.
     pub async fn start_unready(options: StackOptions) -> Self {
         service::install_crypto();
-        let nats = Nats::start().await;
+        let nats = Nats::start_secured().await;
         nats.bus("provision").await.drain().await;
         let sandbox = Sandbox::start(options.sandbox).await.expect("the sandbox starts");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let variables = settings(&nats, &sandbox, &options.variables);
-        let start =
-            |name: &'static str, log: &str| Process::start(name, variables.clone(), folder.path().join(log));
+        let start = |name: &'static str, log: &str| {
+            Process::start(name, with_key(&nats, name, variables.clone()), folder.path().join(log))
+        };
         let discord = start("discord-gateway", "discord.log");
         let twitch = start("twitch-gateway", "twitch.log");
         let workers =
@@ -88,7 +90,8 @@ impl Stack {
     /// Starts one more service.
     #[must_use]
     pub fn start_one(&self, name: &'static str, variables: Vec<(String, String)>) -> Process {
-        Process::start(name, variables, self.folder.path().join(format!("{name}-more.log")))
+        let log = self.folder.path().join(format!("{name}-more.log"));
+        Process::start(name, with_key(&self.nats, name, variables), log)
     }
 
     /// The id of the first Discord channel.
@@ -164,6 +167,13 @@ impl Stack {
         let all = [&self.discord, &self.twitch].into_iter().chain(&self.workers);
         all.map(Process::log).collect::<Vec<_>>().join("\n----\n")
     }
+}
+
+/// By which NATS knows the service.
+fn with_key(nats: &Nats, name: &str, mut variables: Vec<(String, String)>) -> Vec<(String, String)> {
+    let user = User::named(name).expect("each service is a user of NATS");
+    variables.push(("NATS_NKEY".to_owned(), nats.seed(user)));
+    variables
 }
 
 fn settings(nats: &Nats, sandbox: &Sandbox, more: &[(&'static str, String)]) -> Vec<(String, String)> {

@@ -41,13 +41,15 @@ fn gateway(user: User, platform: Platform) -> Vec<Grant> {
     let chatter = format!("chatter.{platform}");
     let outcome = format!("outcome.{platform}.*");
     let interaction = format!("interaction.{platform}.*");
+    let remembered = format!("{platform}.>");
     let mut grants = vec![
         app_service(user),
         restarted(user, &WATCHERS),
         tell("say what happened on its platform", &[&event, &chatter]),
         tell("say what became of actions", &[&outcome]),
         own_partitions(Queue::Actions(platform)),
-        keep(BucketName::Session, &format!("{platform}.>")),
+        keep(BucketName::Session, &remembered),
+        watch(BucketName::Session, &remembered),
         leases("*"),
     ];
     match platform {

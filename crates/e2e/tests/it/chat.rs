@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Bus, Options, RequestError};
+use bus::{RequestError, User};
 use e2e::{Stack, StackOptions};
 use protocol::{Interaction, InteractionResponse, VERSION, subject};
 use sandbox::{feed::Platform, people::Person};
@@ -85,7 +85,7 @@ async fn nobody_on_watch_is_said_at_once() {
 /// NATS may give a question to a worker that was just killed, until it has read the end of its
 /// connection. Nobody can promise anything about those.
 async fn until_nobody_serves(stack: &Stack) {
-    let bus = Bus::connect(Options { url: stack.nats.url(), name: "test".to_owned() }).await.unwrap();
+    let bus = stack.nats.bus_as(User::DiscordGateway, "test").await;
     let question: Interaction = serde_json::from_value(json!({
         "v": VERSION, "id": "discord-1", "platform": "discord", "community": "1", "channel": "1",
         "user": {"id": "1", "name": "test", "rank": "everyone"},

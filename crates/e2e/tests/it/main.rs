@@ -6,5 +6,6 @@ mod bad_input;
 mod chat;
 mod dashboards;
 mod recovery;
+mod secured;
 mod several;
 mod trace;
