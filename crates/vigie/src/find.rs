@@ -16,7 +16,9 @@ use service::{NatsLogin, Problem, Settings};
 use crate::settings::SETTINGS;
 
 /// The services that `vigie up` runs, which are the ones with settings.
-pub(crate) const SERVICES: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"];
+pub(crate) const SERVICES: [&str; 4] = ["discord-gateway", "twitch-gateway", "command-worker", "healthcheck"];
+/// Those without which the bot does not work.
+pub(crate) const NEEDED: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"];
 /// A command that asks waits this long for NATS, not the half minute that a service waits.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The file that a running `vigie up` holds locked in its data folder.

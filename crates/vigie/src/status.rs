@@ -84,7 +84,7 @@ impl View {
     /// What is not as it should be, for a person.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for name in find::SERVICES {
+        for name in find::NEEDED {
             if !self.services.iter().any(|service| service.service == name) {
                 problems.push(format!("no {name} answers: is it running?"));
             }

@@ -6,7 +6,8 @@ use std::{
 };
 
 /// The binaries that a running Vigie consists of, as packages.
-pub const BINARIES: [&str; 5] = ["vigie", "sandbox", "discord-gateway", "twitch-gateway", "command-worker"];
+pub const BINARIES: [&str; 6] =
+    ["vigie", "sandbox", "discord-gateway", "twitch-gateway", "command-worker", "healthcheck"];
 
 /// The top of the checkout.
 #[must_use]

@@ -7,6 +7,7 @@ mod machine;
 mod people;
 mod program;
 mod receiver;
+mod secured;
 mod services;
 mod witness;
 mod world;

@@ -17,6 +17,17 @@ use crate::find;
 const SANDBOX_PORTS: [u16; 4] = [7700, 7701, 7702, 7703];
 /// Where NATS listens when this is free.
 const NATS_PORT: u16 = 4222;
+/// Where the health check answers when this is free: a monitor must know it.
+const HEALTH_PORT: u16 = 9420;
+/// What the health check tells people and the witness by. With the sandbox nobody is to be called.
+const CALLS: [&str; 6] = [
+    "HEALTHCHECK_URL",
+    "ALERT_DISCORD_CHANNEL",
+    "ALERT_DISCORD_WEBHOOK",
+    "ALERT_WEBHOOK",
+    "ALERT_NTFY",
+    "ALERT_NTFY_TOKEN",
+];
 
 /// The processes and what they share.
 pub(crate) struct Plan {
@@ -87,6 +98,18 @@ impl Plan {
         for (name, platform) in [("discord-gateway", "DISCORD_"), ("twitch-gateway", "TWITCH_")] {
             plan.parts.push(service(name, name, Stage::Gateway, Some(platform))?);
         }
+        let mut watch = service("healthcheck", "healthcheck", Stage::Gateway, None)?;
+        let ([port], claims) = ports::claim([HEALTH_PORT])?;
+        plan.claims.extend(claims);
+        watch.readiness = Readiness::Http { address: format!("127.0.0.1:{port}") };
+        if !is_set("HEALTHCHECK_DATA") {
+            watch.variables.push(("HEALTHCHECK_DATA".to_owned(), data.root().display().to_string()));
+        }
+        if options.sandbox {
+            let names = CALLS.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]);
+            watch.variables.extend(names.map(|name| (name, String::new())));
+        }
+        plan.parts.push(watch);
         Ok(plan)
     }
 

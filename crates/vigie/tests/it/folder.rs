@@ -29,7 +29,7 @@ impl Folder {
         let vigie = Path::new(env!("CARGO_BIN_EXE_vigie"));
         let stand_in = vigie.with_file_name("examples").join("stand_in");
         fs::hard_link(vigie, folder.path().join("vigie")).unwrap();
-        for name in ["discord-gateway", "twitch-gateway", "command-worker"] {
+        for name in ["discord-gateway", "twitch-gateway", "command-worker", "healthcheck"] {
             fs::hard_link(&stand_in, folder.path().join(name)).expect(
                 "the stand-in is built by `cargo test -p vigie`, or by `cargo build -p vigie --examples`",
             );

@@ -9,7 +9,7 @@ fn every_part_is_started_and_reported_ready() {
     let folder = Folder::new();
     let mut up = folder.up(&["--workers", "2"], &[]);
     let pids = up.ready();
-    assert_eq!(pids.len(), 5, "nats, two workers, two gateways");
+    assert_eq!(pids.len(), 6, "nats, two workers, two gateways, the health check");
     assert!(pids.iter().all(|pid| runs(*pid)));
     let planned: Vec<_> = up
         .seen()
@@ -17,7 +17,9 @@ fn every_part_is_started_and_reported_ready() {
         .filter(|report| report["state"] == "planned")
         .map(|report| report["part"].clone())
         .collect();
-    let expected = ["nats", "command-worker-1", "command-worker-2", "discord-gateway", "twitch-gateway"];
+    let services =
+        ["command-worker-1", "command-worker-2", "discord-gateway", "twitch-gateway", "healthcheck"];
+    let expected = [&["nats"][..], &services].concat();
     assert_eq!(planned, expected);
 }
 
@@ -70,7 +72,9 @@ fn settings_that_cannot_be_used_are_not_tried_again() {
     let log = up.log().join("\n");
     assert!(log.contains("STAND_IN: expected good or stubborn, found \"odd\""), "{log}");
     assert!(
-        log.contains("settings of command-worker-1, discord-gateway, twitch-gateway cannot be used"),
+        log.contains(
+            "settings of command-worker-1, discord-gateway, twitch-gateway, healthcheck cannot be used"
+        ),
         "{log}"
     );
     let ended: Vec<_> = up.seen().iter().filter(|report| report["state"] == "ended").collect();

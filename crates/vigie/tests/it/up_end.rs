@@ -33,7 +33,7 @@ fn ctrl_c_ends_the_parts_in_order_and_leaves_nothing() {
     end_in_time(&mut up, "INT");
     up.wait_for("vigie", "stopped");
     let order = stopped(up.seen());
-    assert_eq!(order[2..], ["command-worker-1", "nats", "vigie"], "{order:?}");
+    assert_eq!(order[3..], ["command-worker-1", "nats", "vigie"], "{order:?}");
     wait_until_gone(&pids);
 }
 
