@@ -85,6 +85,29 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize], style: Style<'_>) -> 
     text
 }
 
+/// How wide the terminal is, in columns; `None` where there is none.
+pub(crate) fn width() -> Option<usize> {
+    // Of what is no terminal it says nothing.
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// The text in lines of at most `width` characters, each after the first below the first. A word is not
+/// broken, so that an address can be copied whole.
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if indent + line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join(&format!("\n{:indent$}", ""))
+}
+
 /// Text from outside, such as a chat line, made harmless for a terminal.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_bidi_control(c) { '\u{fffd}' } else { c }).collect()
@@ -134,6 +157,15 @@ mod tests {
         a       10
         bcd      7  x
         ");
+    }
+
+    #[test]
+    fn long_text_goes_on_below_its_beginning() {
+        assert_eq!(
+            wrap("one two three https://vigie.invalid/a/b", 12, 4),
+            "one two\n    three\n    https://vigie.invalid/a/b"
+        );
+        assert_eq!(wrap("one two", 80, 4), "one two");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `vigie dead list`: a page of them, one line each.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use bus::{Letter, Stream, Tally};
 use serde_json::json;
@@ -62,7 +62,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     if !options.json {
         let more = letters.next(from).await?.map(|letter| letter.number);
-        cli::say(&render(&rows, tally, more, width(), Paint::stdout()))?;
+        cli::say(&render(&rows, tally, more, paint::width().unwrap_or(WIDTH), Paint::stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,17 +139,6 @@ fn cut(text: &str, length: usize) -> String {
         shown.push('…');
     }
     paint::harmless(&shown)
-}
-
-fn width() -> usize {
-    let out = std::io::stdout();
-    if !out.is_terminal() {
-        return WIDTH;
-    }
-    match rustix::termios::tcgetwinsize(&out) {
-        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
-        _ => WIDTH,
-    }
 }
 
 #[cfg(test)]

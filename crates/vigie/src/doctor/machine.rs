@@ -101,15 +101,15 @@ pub(crate) fn look(machine: &Machine) -> Vec<Finding> {
     if machine.in_container() {
         findings.push(Finding::note(
             "machine",
-            "seen from inside a container: not the engine, nor the host's files; mount / and give --root",
+            "seen from inside a container: Docker itself and the host's files are not",
         ));
     }
     findings
 }
 
 fn made_for(machine: &Machine, kernel: &str, ours: &str) -> Finding {
-    let model = machine.model().unwrap_or_else(|| "a machine".to_owned());
-    let seen = format!("{model} with a kernel for {kernel}");
+    let model = machine.model().map(|model| format!("{model}, ")).unwrap_or_default();
+    let seen = format!("{model}{kernel}");
     let is_64_bit = |name: &str| matches!(name, "x86_64" | "aarch64" | "arm64" | "riscv64");
     if is_64_bit(kernel) && machine.programs_are_32_bit() == Some(true) {
         return Finding::bad(
@@ -119,7 +119,7 @@ fn made_for(machine: &Machine, kernel: &str, ours: &str) -> Finding {
         );
     }
     if !is_64_bit(kernel) {
-        return Finding::bad("machine", format!("{seen}: too few bits"), "Vigie needs a 64-bit system");
+        return Finding::bad("machine", format!("{seen} has 32 bits only"), "Vigie needs a 64-bit system");
     }
     let same = kernel == ours || (kernel == "arm64" && ours == "aarch64");
     if same {
@@ -175,7 +175,7 @@ mod tests {
         let fake = Fake::pi();
         let machine = fake.machine();
         let finding = made_for(&machine, "aarch64", "aarch64");
-        assert_eq!(finding.seen, "Raspberry Pi 4 Model B Rev 1.5 with a kernel for aarch64");
+        assert_eq!(finding.seen, "Raspberry Pi 4 Model B Rev 1.5, aarch64");
         assert_eq!(finding.verdict, Verdict::Good);
         assert_eq!(made_for(&machine, "aarch64", "x86_64").verdict, Verdict::Warn);
         assert_eq!(made_for(&machine, "armv7l", "arm").verdict, Verdict::Bad);

@@ -24,7 +24,11 @@ use std::{
 use serde::Serialize;
 
 use self::machine::Machine;
-use crate::{cli, env_file, find::Which, paint::Paint};
+use crate::{
+    cli, env_file,
+    find::Which,
+    paint::{self, Paint},
+};
 
 /// The width of the column of areas.
 const AREA_WIDTH: usize = 9;
@@ -95,7 +99,11 @@ impl Finding {
 /// When the findings cannot be printed.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let findings = look(options).await;
-    let text = if options.json { cli::json_lines(&findings)? } else { render(&findings, Paint::stdout()) };
+    let text = if options.json {
+        cli::json_lines(&findings)?
+    } else {
+        render(&findings, Paint::stdout(), paint::width())
+    };
     cli::say(&text)?;
     let well = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -133,7 +141,11 @@ async fn look(options: &Options) -> Vec<Finding> {
     findings
 }
 
-fn render(findings: &[Finding], paint: Paint) -> String {
+/// `width`: of the terminal, in columns; without one a line is as long as it likes.
+fn render(findings: &[Finding], paint: Paint, width: Option<usize>) -> String {
+    let width = width.unwrap_or(usize::MAX);
+    // The sign, the area, and the arrow.
+    let (indent, deeper) = (AREA_WIDTH + 3, AREA_WIDTH + 5);
     let mut text = String::new();
     for finding in findings {
         let sign = match finding.verdict {
@@ -142,9 +154,14 @@ fn render(findings: &[Finding], paint: Paint) -> String {
             Verdict::Warn => paint.warn("!"),
             Verdict::Bad => paint.bad("✗"),
         };
-        text += &format!("{sign} {:<AREA_WIDTH$} {}\n", finding.area, finding.seen);
+        text +=
+            &format!("{sign} {:<AREA_WIDTH$} {}\n", finding.area, paint::wrap(&finding.seen, width, indent));
         if !finding.mend.is_empty() {
-            text += &format!("  {:<AREA_WIDTH$} {}\n", "", paint.strong(&format!("→ {}", finding.mend)));
+            text += &format!(
+                "  {:<AREA_WIDTH$} {}\n",
+                "",
+                paint.strong(&format!("→ {}", paint::wrap(&finding.mend, width, deeper)))
+            );
         }
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
@@ -171,8 +188,12 @@ mod tests {
             Finding::good("settings", "14 are set, all can be used"),
             Finding::note("twitch", "off: TWITCH_OAUTH_TOKEN is not set"),
             Finding::warn("power", "too little voltage at least once", "use the Pi's own power supply"),
-            Finding::bad("clock", "34 s behind", "switch on time synchronisation"),
+            Finding::bad(
+                "clock",
+                "34 s behind",
+                "switch on time synchronisation, such as `sudo timedatectl set-ntp true`",
+            ),
         ];
-        insta::assert_snapshot!(render(&findings, Paint::plain()));
+        insta::assert_snapshot!(render(&findings, Paint::plain(), Some(60)));
     }
 }

@@ -6,13 +6,15 @@ use super::{Finding, machine::Machine};
 
 /// The state of a socket that listens, in `/proc/net/tcp`.
 const LISTENS: &str = "0A";
+/// The setting of where a service answers.
+const OWN: &str = "VIGIE_HTTP_ADDR";
 /// How the names of settings end that Compose publishes ports by.
-const PORT: &str = "_PORT";
+const PUBLISHED: [&str; 2] = ["_PORT", "_ADDR"];
 
 /// `file`: the settings of `.env`.
 pub(crate) fn look(machine: &Machine, file: &[(String, String)]) -> Vec<Finding> {
     let taken = taken(machine);
-    let wanted = wanted(env::var("VIGIE_HTTP_ADDR").ok().as_deref(), file);
+    let wanted = wanted(env::var(OWN).ok().as_deref(), file);
     let found: Vec<Finding> = wanted.iter().filter(|(_, port)| taken.contains(port)).map(of_port).collect();
     if found.is_empty() && !wanted.is_empty() {
         let ports: Vec<String> = wanted.iter().map(|(_, port)| port.to_string()).collect();
@@ -33,8 +35,9 @@ fn of_port((name, port): &(String, u16)) -> Finding {
 
 fn wanted(address: Option<&str>, file: &[(String, String)]) -> Vec<(String, u16)> {
     let address = address.and_then(|text| text.parse::<SocketAddr>().ok());
-    let address = address.map(|address| ("VIGIE_HTTP_ADDR".to_owned(), address.port()));
-    let published = file.iter().filter(|(name, _)| name.ends_with(PORT));
+    let address = address.map(|address| (OWN.to_owned(), address.port()));
+    let ends = |name: &str| name != OWN && PUBLISHED.iter().any(|end| name.ends_with(end));
+    let published = file.iter().filter(|(name, _)| ends(name));
     // With an address before it, or without.
     let port = |value: &str| value.rsplit(':').next()?.parse().ok();
     let published = published.filter_map(|(name, value)| Some((name.clone(), port(value)?)));
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_ports_that_are_wanted_come_from_the_settings() {
-        let file = [("GRAFANA_PORT", "127.0.0.1:3000"), ("SSH_PORT", "22"), ("PREFIX", "!"), ("A_PORT", "")];
+        let file = [("GRAFANA_ADDR", "127.0.0.1:3000"), ("SSH_PORT", "22"), ("PREFIX", "!"), ("A_PORT", "")];
         let file = file.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let wanted = wanted(Some("127.0.0.1:9420"), &file);
         let ports: Vec<u16> = wanted.iter().map(|(_, port)| *port).collect();

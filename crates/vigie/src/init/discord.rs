@@ -102,7 +102,7 @@ async fn token(
                 session.talk.bad(&format!("Discord {trouble}"))?;
                 if trouble == Trouble::Refused {
                     session.talk.advice(shape(&token))?;
-                } else if session.talk.confirm("keep the token unseen?", false).await? {
+                } else if session.talk.confirm("keep it unchecked?", false).await? {
                     return Ok((token, None));
                 }
             }

@@ -49,13 +49,13 @@ pub(crate) struct Options {
     /// With --yes: settings that have another value already may be replaced
     #[arg(long, requires = "yes")]
     replace: bool,
-    /// Take tokens unseen, without asking the platforms
+    /// Take tokens as they are, without asking the platforms
     #[arg(long)]
     unchecked: bool,
     /// How the bot will run
     #[arg(long, value_name = "WAY")]
     run: Option<Way>,
-    /// Where the bot will be: discord, twitch, both with a comma, or none
+    /// Where the bot will be: discord, twitch, both or none
     #[arg(long, value_name = "NAMES")]
     platforms: Option<Platforms>,
     #[command(flatten)]
@@ -127,7 +127,7 @@ struct Session<'a> {
     talk: Talk,
     before: &'a Before,
     client: Client,
-    /// Whether tokens are taken unseen.
+    /// Whether tokens are taken as they are.
     unchecked: bool,
 }
 

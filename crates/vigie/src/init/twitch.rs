@@ -142,7 +142,7 @@ async fn accepted(session: &mut Session<'_>, client_id: &str, secret: &SecretStr
     session.talk.bad(&seen)?;
     match trouble {
         Trouble::Refused => Ok(false),
-        _ => session.talk.confirm("keep the secret unseen?", false).await,
+        _ => session.talk.confirm("keep it unchecked?", false).await,
     }
 }
 
@@ -206,7 +206,7 @@ async fn token(
             }
             Err(other) if session.talk.person() => {
                 session.talk.bad(&format!("Twitch {other}"))?;
-                if session.talk.confirm("keep the token unseen?", false).await? {
+                if session.talk.confirm("keep it unchecked?", false).await? {
                     return Ok((token, None));
                 }
                 continue;

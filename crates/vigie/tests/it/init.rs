@@ -73,12 +73,16 @@ impl Place {
         fs::metadata(self.path().join(path)).unwrap().mode() & 0o777
     }
 
-    /// What is there besides the binaries.
+    /// What is there besides the programs.
     fn files(&self) -> Vec<String> {
-        let binaries = ["vigie", "discord-gateway", "twitch-gateway", "command-worker"];
+        let entries = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap());
+        let is_program = |entry: &fs::DirEntry| {
+            let entry = entry.metadata().unwrap();
+            entry.is_file() && entry.mode() & 0o111 != 0
+        };
         let names =
-            fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| !binaries.contains(&name.as_str())).collect();
+            entries.filter(|entry| !is_program(entry)).map(|entry| entry.file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
         names.sort();
         names
     }
