@@ -181,12 +181,20 @@ impl Project {
     /// # Errors
     /// When nothing was killed.
     pub async fn crash(&self, container: &Container) -> anyhow::Result<()> {
-        let user = docker(&["inspect", "--format", "{{.Config.User}}", &container.id]).await?;
-        let (user, process) = (user.trim(), format!("container:{}", container.id));
-        let user = if user.is_empty() { "0" } else { user };
-        let mut arguments = vec!["run", "--rm", "--network", "none", "--pid", &process, "--user", user];
-        // Of all that is in there, only the one process that began it is spared: it starts nothing and waits.
-        arguments.extend(["--entrypoint", "sh", SHELL_IMAGE, "-c", "kill -9 -1"]);
+        let process = docker(&["inspect", "--format", "{{.State.Pid}}", &container.id]).await?;
+        // Nothing inside a container may kill its first process: it is done from the machine's side.
+        let mut arguments = vec!["run", "--rm", "--network", "none", "--pid", "host", "--user", "0"];
+        arguments.extend([
+            "--cap-drop",
+            "ALL",
+            "--cap-add",
+            "KILL",
+            "--entrypoint",
+            "kill",
+            SHELL_IMAGE,
+            "-9",
+        ]);
+        arguments.push(process.trim());
         docker(&arguments).await.map(drop)
     }
 

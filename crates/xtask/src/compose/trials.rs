@@ -1,6 +1,9 @@
 //! What is done to the stack while people talk, and what became of what they said meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail, ensure};
 use tokio::time::sleep;
@@ -9,11 +12,14 @@ use super::{
     docker::docker,
     people::People,
     project::{Container, Project},
-    report::Trial,
+    report::{Trial, seconds},
 };
 use crate::{
-    chaos::{kinds::Platform, ledger::Ledger},
-    shell,
+    chaos::{
+        kinds::Platform,
+        ledger::{Ledger, Line},
+    },
+    paths, shell,
 };
 
 /// How long it may take until everybody is answered at once again.
@@ -29,6 +35,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a container may take to be healthy, or to be found unhealthy.
 const HEALTH_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(200);
+/// Lines of one trial that broke a promise and are told.
+const MOST_TOLD: usize = 20;
 /// A disk that may be filled is at most this large: `deploy/compose/small-disk.yaml`.
 const SMALL_DISK_KIB: u64 = 64 * 1024;
 
@@ -128,9 +136,36 @@ pub async fn run(stack: Project, only: Option<&str>) -> anyhow::Result<Vec<Trial
         ended = people.talk() => bail!("people stopped talking: {:?}", ended.err()),
         done = act(&stack, &people, only, &mut windows) => done?,
     }
-    let trials = windows.iter().map(|window| window.judge(&people.ledger())).collect();
+    let trials: Vec<Trial> = windows.iter().map(|window| window.judge(&people.ledger())).collect();
+    if trials.iter().any(|trial| trial.lost + trial.doubled > 0) {
+        tell(&windows, &people.ledger());
+        let log = paths::target().join("compose").join("trials.log");
+        fs::create_dir_all(log.parent().unwrap_or(&log))?;
+        fs::write(&log, stack.compose(&["logs", "--no-color", "--timestamps"]).await?)?;
+        shell::complain(&format!("the logs of all containers are in {}", paths::shown(&log)));
+    }
     stack.down().await?;
     Ok(trials)
+}
+
+/// Names each line that was lost or answered twice.
+fn tell(windows: &[Window], ledger: &Ledger) {
+    let broken = |window: &&Window, line: &&Line| match line.replies.len() {
+        0 => !window.spares(line),
+        count => count > 1,
+    };
+    for window in windows {
+        for line in window.lines(ledger).filter(|line| broken(&window, line)).take(MOST_TOLD) {
+            let Line { place, event, said, replies, .. } = line;
+            let (since, event) =
+                (seconds(said.saturating_sub(window.begin)), event.as_deref().unwrap_or("?"));
+            let (platform, replies) = (place.platform.name(), replies.len());
+            shell::complain(&format!(
+                "{}: {event} on {platform}, said after {since}, has {replies} replies",
+                window.plan.name
+            ));
+        }
+    }
 }
 
 /// When something was done.
@@ -274,12 +309,21 @@ async fn all_healthy(stack: &Project) -> anyhow::Result<()> {
 }
 
 impl Window {
+    fn lines<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a Line> {
+        ledger.lines().iter().filter(|line| (self.begin..=self.end).contains(&line.said))
+    }
+
+    /// Nobody could hear it, or finish saying the answer.
+    fn spares(&self, line: &Line) -> bool {
+        line.heard == 0 || self.plan.spared == Some(line.place.platform)
+    }
+
     fn judge(&self, ledger: &Ledger) -> Trial {
         let mut trial = Trial { name: self.plan.name, took: self.took, ..Trial::default() };
-        for line in ledger.lines().iter().filter(|line| (self.begin..=self.end).contains(&line.said)) {
+        for line in self.lines(ledger) {
             trial.commands += 1;
             match line.replies.len() {
-                0 if line.heard == 0 || self.plan.spared == Some(line.place.platform) => trial.unheard += 1,
+                0 if self.spares(line) => trial.unheard += 1,
                 0 => trial.lost += 1,
                 1 => trial.answered += 1,
                 _ => trial.doubled += 1,
