@@ -11,7 +11,7 @@ use std::{
 
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, text::encode},
-    metrics::{MetricType, counter, family::Family, gauge, histogram, info::Info},
+    metrics::{MetricType, counter, family::Family, gauge, histogram},
     registry::Registry,
 };
 
@@ -124,8 +124,10 @@ impl Metrics {
 
     /// Says which build this is, as a label of `build_info`.
     pub(crate) fn build(&self, build: &'static str) {
-        let info = Info::new([("build", build)]);
-        self.with(|registry| registry.register("build", "Which build this is", info));
+        // No `Info`: readers of the older text format refuse a page with a kind that they do not know.
+        let family = Family::<Labels, Gauge>::default();
+        family.get_or_create_owned(&[("build", build)]).set(1.0);
+        self.with(|registry| registry.register("build_info", "Which build this is", family));
     }
 
     /// Adds a histogram with the upper bounds of its ranges.

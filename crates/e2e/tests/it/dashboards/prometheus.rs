@@ -20,6 +20,7 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts it. `targets` are the jobs with the addresses whose `/metrics` it reads, each second.
     pub async fn start(program: PathBuf, targets: &[(&str, String)]) -> Self {
+        service::install_crypto();
         let data = tempfile::tempdir().expect("a temporary folder");
         let address = format!("127.0.0.1:{}", free_port());
         let mut config = format!(

@@ -32,6 +32,7 @@ impl Stores {
     async fn start() -> Option<Self> {
         let programs = ["vmauth", "victoria-logs", "victoria-traces"].map(find);
         let [Some(vmauth), Some(logs), Some(traces)] = programs else { return None };
+        service::install_crypto();
         let folder_of_all = tempfile::tempdir().expect("a temporary folder");
         let address = || format!("127.0.0.1:{}", free_port());
         let (at_door, at_logs, at_traces) = (address(), address(), address());
