@@ -107,7 +107,7 @@ pub(super) fn own_partitions(queue: Queue) -> Grant {
         Queue::Commands => "event.*.*.command.*".to_owned(),
         Queue::Actions(platform) => format!("action.{platform}.*.*"),
     };
-    Grant::new(format!("take {taken}, by consumers of its own"))
+    Grant::new(format!("take `{taken}`, by consumers of its own"))
         .publish([
             format!("$JS.API.CONSUMER.NAMES.{stream}"),
             format!("$JS.API.CONSUMER.CREATE.{stream}.*.{taken}"),
@@ -174,8 +174,8 @@ pub(super) fn leases(group: &str) -> Grant {
 }
 
 /// To hold something for a while, once among all.
-pub(super) fn once(keys: &str) -> Grant {
-    Grant::new(format!("hold `{keys}` once among all")).publish([
+pub(super) fn once(why: &str, keys: &str) -> Grant {
+    Grant::new(why).publish([
         format!("{ONCE_PREFIX}.{keys}"),
         format!("$JS.API.DIRECT.GET.{ONCE_STREAM}.{ONCE_PREFIX}.{keys}"),
     ])

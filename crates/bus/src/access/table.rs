@@ -55,7 +55,7 @@ fn gateway(user: User, platform: Platform) -> Vec<Grant> {
     match platform {
         Platform::Discord => {
             grants.push(tell("ask a worker about an interaction", &[&interaction]));
-            grants.push(once("identify.>"));
+            grants.push(once("begin one session after the other", "identify.>"));
             grants.push(read(BucketName::Settings, "catalogue"));
             grants.push(watch(BucketName::Settings, "catalogue"));
         }
@@ -78,7 +78,8 @@ fn command_worker() -> Vec<Grant> {
         hear("know how long answers take", &["outcome.>"]),
         serve(user, "answer interactions", &interactions, Some("workers"), &askers),
         tell("end without losing a question", &["interaction.none"]),
-        once(">"),
+        once("count cooldowns of Discord once among all", "*.discord.*"),
+        once("count cooldowns of Twitch once among all", "*.twitch.*"),
         keep(BucketName::Settings, "catalogue"),
         leases("command-workers"),
         tell("ask the services for their numbers", &["$SRV.STATS"]),

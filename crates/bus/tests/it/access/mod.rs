@@ -4,4 +4,5 @@ mod door;
 mod page;
 mod raw;
 mod table;
+mod tls;
 mod work;
