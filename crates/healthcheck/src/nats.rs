@@ -9,8 +9,9 @@ use tracing::warn;
 
 /// How long one look at NATS may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(4);
-/// After a failed connection, before the next try; each try takes half a minute.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// After a failed connection, before the next try. One that nobody answers takes half a minute by itself; one
+/// that is refused is known at once.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The connection, or why there is none yet.
 pub type Connection = watch::Receiver<Result<Bus, String>>;
@@ -48,11 +49,16 @@ pub fn connect(context: &Context, login: &NatsLogin, url: &str) -> Connection {
                 }
                 Err(error) => {
                     let reason = service::chain(&error);
-                    warn!(error = reason, "no connection to NATS; trying again");
-                    let _ = report.send_replace(Err(reason));
+                    let before = report.send_replace(Err(reason.clone()));
+                    if before.err().as_ref() != Some(&reason) {
+                        warn!(error = reason, "no connection to NATS; trying again until there is one");
+                    }
                 }
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
         }
         // The client connects again by itself; what is held here is only the way to it.
         shutdown.cancelled().await;

@@ -58,7 +58,7 @@ fn services(page: &mut String, view: &View) {
             format!("{} of {}", service.ready(), service.instances.len()),
             bytes(service.memory_bytes()),
             service.latency().map_or_else(|| "-".to_owned(), duration),
-            youngest.map_or_else(|| "-".to_owned(), |seconds| duration(Duration::from_secs(seconds))),
+            youngest.map_or_else(|| "-".to_owned(), |seconds| duration(Duration::from_secs(seconds.max(1)))),
             harmless(&version(service)),
         ]);
     }
