@@ -22,6 +22,8 @@ const FILE_MODE: u32 = 0o600;
 /// The user of a container is another one than the owner of the file, so that Compose needs it to be
 /// readable by all. Nobody else on the machine gets past the folder.
 const COMPOSE_MODE: u32 = 0o644;
+/// What is never shown.
+const HIDDEN: [&str; 3] = ["DISCORD_TOKEN", "TWITCH_OAUTH_TOKEN", "TWITCH_CLIENT_SECRET"];
 /// Copies of earlier files that are kept; a folder with more needs a look by its owner.
 const MAX_COPIES: u32 = 99;
 
@@ -87,7 +89,7 @@ impl<'a> Plan<'a> {
         let file = format!("{name}_FILE");
         let before = match (self.before.value(&file), self.before.value(name)) {
             (Some(path), _) => format!("{file}={path}"),
-            (None, Some(_)) if !matches!(value, Value::Plain(_)) => format!("{name}=(hidden)"),
+            (None, Some(_)) if HIDDEN.contains(&name) => format!("{name}=(hidden)"),
             (None, Some(value)) => format!("{name}={value}"),
             (None, None) => String::new(),
         };
@@ -120,11 +122,11 @@ impl<'a> Plan<'a> {
     pub(super) fn render(&self, paint: Paint) -> String {
         let mut text = String::new();
         let (sign, note) = match self.before.text {
-            None => ("+", "new, with every setting explained".to_owned()),
-            Some(_) => ("~", "changed; the old one stays beside it as .env.bak".to_owned()),
+            None => ("+", "new, with every setting explained"),
+            Some(_) => ("~", "changed; a copy of the old one stays"),
         };
         if self.before.text.is_none() || !self.lines.is_empty() {
-            text += &format!("     {sign} {}\n", row(&self.before.path, &note));
+            text += &format!("     {sign} {}\n", row(&self.before.path, note));
         }
         for (before, after) in &self.lines {
             text += &match before.as_str() {

@@ -167,8 +167,8 @@ fn explain_token(session: &Session<'_>, app: Option<&App>) -> Result<(), End> {
         base.trim_end_matches('/'),
         app.client_id
     ))?;
-    session.talk.explain("The browser ends on a page that does not load: that is right. Copy the whole")?;
-    session.talk.explain("address it shows, the token is in it.")
+    session.talk.explain("The browser ends on a page that does not load: that is right. Copy the")?;
+    session.talk.explain("whole address that it shows: the token is in it.")
 }
 
 /// A token that Twitch knows, or that is taken all the same because Twitch cannot be asked.
