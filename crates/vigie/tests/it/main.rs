@@ -7,6 +7,7 @@ mod dead;
 mod doctor;
 mod folder;
 mod init;
+mod keys;
 mod provision;
 mod status;
 mod tail;
