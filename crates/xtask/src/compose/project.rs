@@ -19,6 +19,18 @@ const PREFIX: &str = "vigie-trial-";
 /// An image with a shell, which runs anyway.
 const SHELL_IMAGE: &str = "nats:2.15-alpine";
 
+/// What the sandbox of `deploy/compose/trial.yaml` has on Twitch.
+const TWITCH_CHANNELS: [&str; 8] = [
+    "vigie_demo",
+    "quiet_corner",
+    "channel_0000",
+    "channel_0001",
+    "channel_0002",
+    "channel_0003",
+    "channel_0004",
+    "channel_0005",
+];
+
 /// A project.
 pub struct Project {
     name: String,
@@ -85,9 +97,10 @@ impl Project {
             "TRIAL_GUILDS={guilds}\nCOMMAND_COOLDOWN=0\nDISCORD_TOKEN=sandbox-token\n\
              DISCORD_API_URL=http://sandbox:7700\nDISCORD_REQUESTS_PER_SECOND=1000\n\
              TWITCH_USERNAME=vigie_bot\nTWITCH_OAUTH_TOKEN=oauth:sandbox-token\nTWITCH_CLIENT_ID=sandbox-client\n\
-             TWITCH_CLIENT_SECRET=sandbox-secret\nTWITCH_CHANNELS=vigie_demo,quiet_corner\n\
+             TWITCH_CLIENT_SECRET=sandbox-secret\nTWITCH_CHANNELS={}\n\
              TWITCH_IRC_URL=irc://sandbox:7701\nTWITCH_API_URL=http://sandbox:7700\n\
-             TWITCH_AUTH_URL=http://sandbox:7700\nTWITCH_MESSAGES_PER_30S=7500\n"
+             TWITCH_AUTH_URL=http://sandbox:7700\nTWITCH_MESSAGES_PER_30S=7500\n",
+            TWITCH_CHANNELS.join(",")
         );
         self.files.push(paths::root().join("deploy/compose/trial.yaml"));
         self
