@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 (($#)) || set -- amd64 arm64
-binaries=(vigie sandbox discord-gateway twitch-gateway command-worker)
+# Every crate with a main.rs is a binary of its name; xtask is none of the bot's.
+mapfile -t binaries < <(printf '%s\n' crates/*/src/main.rs | cut -d/ -f2 | grep -vx xtask)
 
 VIGIE_COMMIT=${VIGIE_COMMIT:-$(git rev-parse --short=10 HEAD)}
 export VIGIE_COMMIT

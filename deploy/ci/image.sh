@@ -23,6 +23,8 @@ for folder in target/ci/*/bin; do
   rm -rf dist
   cp -a "target/ci/$architecture" dist
   docker build --quiet --platform "linux/$architecture" --file deploy/Dockerfile --build-arg BINARIES=prebuilt \
+    --build-arg VERSION="$VERSION" --build-arg VIGIE_COMMIT="$COMMIT" \
+    --build-arg SOURCE="${SOURCE:-https://vigie.invalid}" \
     --tag "$IMAGE:$VERSION-$architecture" .
   docker push --quiet "$IMAGE:$VERSION-$architecture"
   parts+=("$IMAGE:$VERSION-$architecture")
