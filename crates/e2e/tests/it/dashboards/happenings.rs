@@ -61,12 +61,16 @@ impl Run {
         ]
     }
 
+    /// Somebody asks on both platforms and is answered.
+    pub async fn ask(&self) {
+        for platform in [Platform::Discord, Platform::Twitch] {
+            self.stack.ask(platform, "!echo well?").await;
+        }
+    }
+
     /// People chat on both platforms.
     pub async fn chat(&self) {
-        for n in 0..3 {
-            self.stack.ask(Platform::Discord, &format!("!echo n{n}")).await;
-            self.stack.ask(Platform::Twitch, &format!("!echo n{n}")).await;
-        }
+        self.ask().await;
         for platform in [Platform::Discord, Platform::Twitch] {
             self.stack.say(platform, Person::Max, "hello everybody");
             self.stack.say(platform, Person::Max, "!thereisnosuchcommand");

@@ -48,8 +48,8 @@ async fn every_panel_and_every_alert_has_data_in_a_real_run() {
             }
         }
         open = still;
-        // Prometheus reads the services once a second.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // A rate is seen between two looks of Prometheus, which are a second apart.
+        run.ask().await;
     }
     assert!(open.is_empty(), "{seen:#?}");
     let text: String = queries.iter().map(|query| query.target["expr"].to_string()).collect();

@@ -131,10 +131,13 @@ async fn a_slow_command_leads_to_its_trace_and_the_trace_to_its_lines() {
     let lines = found("dropped", || stores.lines("\"dropped\" trace_id:*")).await;
     let id = lines[0]["trace_id"].as_str().expect("a trace id").to_owned();
     let url = format!("{}/api/traces/{id}", stores.traces);
-    let traces = found("its trace", || stores.traced(&url, &[])).await;
-    let processes = traces[0]["processes"].as_object().expect("processes");
-    let services: BTreeSet<_> = processes.values().filter_map(|one| one["serviceName"].as_str()).collect();
-    assert!(services.contains("discord-gateway") && services.contains("command-worker"), "{services:?}");
+    // Each service sends what it has every few seconds.
+    eventually(LIMIT, || async {
+        let seen = services_of(&stores.traced(&url, &[]).await);
+        let whole = ["discord-gateway", "command-worker"].iter().all(|name| seen.contains(*name));
+        if whole { Ok(()) } else { Err(seen) }
+    })
+    .await;
     // The query of the data source of the traces, as provisioned.
     let sources = std::fs::read_to_string(folder().join("grafana/provisioning/datasources/vigie.yaml"));
     let sources = sources.expect("the data sources");
@@ -142,6 +145,13 @@ async fn a_slow_command_leads_to_its_trace_and_the_trace_to_its_lines() {
         sources.lines().find_map(|line| line.trim().strip_prefix("query: trace_id:")).expect("a query");
     let query = format!("trace_id:{}", query.replace("$${__trace.traceId}", &id));
     assert!(!stores.lines(&query).await.is_empty(), "{query}");
+}
+
+/// The services that took part in a trace.
+fn services_of(traces: &[Value]) -> BTreeSet<String> {
+    let processes = traces.iter().filter_map(|trace| trace["processes"].as_object());
+    let names = processes.flatten().filter_map(|(_, process)| process["serviceName"].as_str());
+    names.map(str::to_owned).collect()
 }
 
 async fn found<F>(what: &str, ask: impl Fn() -> F) -> Vec<Value>
