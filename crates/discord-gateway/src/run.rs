@@ -34,12 +34,12 @@ use crate::{
     publish::Publisher,
     reach::{self, Reach, Yielding},
     reader::{self, Reader},
-    rest::{Rest, RestError, Trouble},
+    rest::{Counts, Rest, RestError, Trouble},
     shard::{self, INTENTS, Shard, Shared as Common},
     shards::{self, Ours, Shards},
     slash::Slash,
     spent::Spent,
-    stats::{Stats, service_stats},
+    stats::{Stats, float, service_stats},
 };
 
 /// After Discord refused the token while everything ran, the process ends after this time: a restart
@@ -107,10 +107,12 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     };
     let opened = async { Ok(bus.bucket(BucketName::Session).await?) };
     let Some(session) = unless_stopped(&ctx.shutdown, opened).await? else { return Ok(()) };
-    let rest = Rest::new(&config.api_url, &token, config.requests_per_second, stats.clock_ahead_s.clone())?;
+    let counts = Counts::new(&ctx.metrics);
+    let rest = Arc::new(Rest::new(&config.api_url, &token, config.requests_per_second, counts)?);
+    show_buckets(&ctx, &rest);
     let parts = Arc::new(Parts {
         session,
-        rest: Arc::new(rest),
+        rest,
         builder: Arc::new(Client::builder().ratelimiter(None).build()),
         acting: TaskTracker::new(),
         lease: OnceLock::new(),
@@ -145,6 +147,16 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     parts.hand_over().await;
     leave(&parts.bus).await;
     outcome
+}
+
+fn show_buckets(ctx: &Context, rest: &Arc<Rest>) {
+    let (all, empty) = (rest.clone(), rest.clone());
+    ctx.metrics.gauge_of("rate_limit_buckets", "Rate-limit buckets of Discord that are known", move || {
+        float(all.buckets().0)
+    });
+    ctx.metrics.gauge_of("rate_limit_buckets_empty", "Those that let nothing through now", move || {
+        float(empty.buckets().1)
+    });
 }
 
 /// Says goodbye, which waits for room in the client's queue while NATS is away.

@@ -48,7 +48,14 @@ pub static COMMON: &[Setting] = &[
         name: "OTEL_EXPORTER_OTLP_ENDPOINT",
         default: None,
         expected: "a URL such as http://localhost:4318",
-        help: "where traces go (OTLP over HTTP); not set: nowhere",
+        help: "where traces and logs go (OTLP over HTTP); not set: nowhere",
+        secret: false,
+    },
+    Setting {
+        name: "OTEL_LOGS_EXPORTER",
+        default: Some("otlp"),
+        expected: "otlp or none",
+        help: "whether logs go there too; none: traces only",
         secret: false,
     },
     Setting {
