@@ -213,7 +213,8 @@ impl Bus {
         }
         let builder = jetstream::context::ContextBuilder::new().timeout(ANSWER_LIMIT);
         let jetstream = match login {
-            Some(login) if key.is_some() && login.user.account() == Account::Ops => {
+            // A server that has users knows the accounts.
+            Some(login) if knows_accounts(&client, key.as_ref()) && login.user.account() == Account::Ops => {
                 builder.api_prefix(API_OF_APP).build(client.clone())
             }
             _ => builder.build(client.clone()),
@@ -285,6 +286,10 @@ impl Login {
         let seed = self.nkey.as_ref();
         seed.map(|seed| seed.expose_secret().parse()).transpose().map_err(ConnectError::Key)
     }
+}
+
+fn knows_accounts(client: &Client, key: Option<&Nkey>) -> bool {
+    key.is_some() && client.server_info().auth_required
 }
 
 /// Why trying again is of no use.
