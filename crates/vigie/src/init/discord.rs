@@ -82,10 +82,7 @@ async fn token(
             return Err(End::Unusable("Discord needs a token: give --discord-token-file".to_owned()));
         };
         let token = SecretString::from(accounts::bare_discord_token(typed.expose_secret()));
-        if session.unchecked {
-            return Ok((token, None));
-        }
-        let answer = ask_discord(session, &token).await?;
+        let Some(answer) = ask_discord(session, &token).await? else { return Ok((token, None)) };
         match answer {
             Ok(bot) => {
                 session.talk.good(&format!("the token is that of {} ({})", bot.name, bot.id))?;
@@ -110,11 +107,15 @@ async fn token(
     }
 }
 
-async fn ask_discord(session: &mut Session<'_>, token: &SecretString) -> Result<Result<Bot, Trouble>, End> {
+/// `None` when nobody is to be asked.
+async fn ask_discord(
+    session: &mut Session<'_>,
+    token: &SecretString,
+) -> Result<Option<Result<Bot, Trouble>>, End> {
+    let Some(client) = session.client.clone() else { return Ok(None) };
     let base = session.before.or_default("DISCORD_API_URL", DISCORD_API_URL);
-    let client = session.client.clone();
     let heard = session.talk.unless_stopped(accounts::discord(&client, &base, token)).await?;
-    Ok(heard.answer)
+    Ok(Some(heard.answer))
 }
 
 /// What a refused token may be instead.
@@ -138,8 +139,9 @@ async fn content(session: &mut Session<'_>, token: &SecretString, mut bot: Bot) 
             return Ok(bot);
         }
         match ask_discord(session, token).await? {
-            Ok(looked) => bot = looked,
-            Err(trouble) => session.talk.warn(&format!("Discord {trouble}"))?,
+            Some(Ok(looked)) => bot = looked,
+            Some(Err(trouble)) => session.talk.warn(&format!("Discord {trouble}"))?,
+            None => return Ok(bot),
         }
     }
     if bot.reads_messages == Some(true) {

@@ -126,9 +126,8 @@ enum End {
 struct Session<'a> {
     talk: Talk,
     before: &'a Before,
-    client: Client,
-    /// Whether tokens are taken as they are.
-    unchecked: bool,
+    /// `None` when tokens are taken as they are.
+    client: Option<Client>,
 }
 
 /// Asks, checks and writes.
@@ -156,9 +155,9 @@ async fn work(options: Options) -> Result<(), End> {
         return Err(End::Unusable(reason.to_owned()));
     }
     let before = Before::read(&options.dir)?;
-    let client = accounts::client().map_err(|error| End::Failed(error.into()))?;
+    let client = if options.unchecked { None } else { Some(client()?) };
     let talk = Talk::new(!options.yes)?;
-    let mut session = Session { talk, before: &before, client, unchecked: options.unchecked };
+    let mut session = Session { talk, before: &before, client };
     session.welcome()?;
     let way = session.way(options.run, &options.dir).await?;
     let platforms = session.platforms(&options).await?;
@@ -176,6 +175,13 @@ async fn work(options: Options) -> Result<(), End> {
     bot::ask(&mut session, options.bot, &mut plan).await?;
     session.write(&plan, options.replace).await?;
     session.farewell(way)
+}
+
+fn client() -> Result<Client, End> {
+    accounts::client().map_err(|error| {
+        let what = "no platform can be asked: install the package ca-certificates, or give --unchecked";
+        End::Failed(anyhow::Error::from(error).context(what))
+    })
 }
 
 impl Session<'_> {

@@ -119,11 +119,8 @@ async fn app(
 
 /// Whether the application's secret will be used; when not, another one is to be asked for.
 async fn accepted(session: &mut Session<'_>, client_id: &str, secret: &SecretString) -> Result<bool, End> {
-    if session.unchecked {
-        return Ok(true);
-    }
+    let Some(client) = session.client.clone() else { return Ok(true) };
     let base = session.before.or_default("TWITCH_AUTH_URL", TWITCH_AUTH_URL);
-    let client = session.client.clone();
     let asked = accounts::app(&client, &base, client_id, secret);
     let trouble = match session.talk.unless_stopped(asked).await? {
         Ok(()) => {
@@ -187,11 +184,8 @@ async fn token(
             return Err(End::Unusable("Twitch needs a token: give --twitch-token-file".to_owned()));
         };
         let token = SecretString::from(accounts::bare_twitch_token(typed.expose_secret()));
-        if session.unchecked {
-            return Ok((token, None));
-        }
+        let Some(client) = session.client.clone() else { return Ok((token, None)) };
         let base = session.before.or_default("TWITCH_AUTH_URL", TWITCH_AUTH_URL);
-        let client = session.client.clone();
         let heard = session.talk.unless_stopped(accounts::twitch(&client, &base, &token)).await?;
         let trouble = match heard.answer {
             Ok(held) => match unfit(&held) {
