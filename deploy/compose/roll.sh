@@ -13,6 +13,11 @@ cd "$(dirname "$0")/../.."
 running() { docker compose ps --quiet "$1"; }
 scale() { docker compose up --detach --no-deps --no-recreate --wait --scale "$1=$2" "$1"; }
 
+# NATS must know first what the new ones may do. Not by `docker compose kill --signal HUP`: whatever was killed like
+# that, Docker does not start again after a crash.
+docker compose run --rm --no-deps keys
+docker compose exec -T nats nats-server --signal reload=1
+
 for service; do
   old=$(running "$service")
   if [ -z "$old" ]; then echo "roll.sh: $service does not run"; continue; fi

@@ -146,7 +146,9 @@ impl Project {
         let up = self.compose(&[before, &["up", "--detach", "--wait"], arguments].concat()).await;
         if let Err(error) = up {
             let said = self.compose(&[before, &["logs", "--tail", "5", "--no-color"]].concat()).await;
-            return Err(error.context(said.unwrap_or_default()));
+            return Err(
+                error.context(format!("it does not come up; its last words:\n{}", said.unwrap_or_default()))
+            );
         }
         Ok(began.elapsed())
     }
