@@ -2,15 +2,18 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use lettre::message::Mailbox;
 use protocol::ChannelId;
 use reqwest::Url;
 use secrecy::SecretString;
 use service::{NatsLogin, Setting, Settings};
 
-use crate::rules::Pace;
+use crate::{rules::Pace, tell::Addresses};
 
 /// More services than any bot has.
 const SERVICES_MAX: usize = 64;
+/// More people than look after any bot.
+const RECIPIENTS_MAX: usize = 16;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,25 @@ pub static SETTINGS: &[Setting] = &[
     ),
     address("ALERT_NTFY_TOKEN", "an access token", "for an ntfy topic that not everybody may write to"),
     Setting {
+        name: "ALERT_EMAIL",
+        default: None,
+        expected: "e-mail addresses, with commas",
+        help: "who is told by e-mail what is wrong; needs ALERT_SMTP_URL",
+        secret: false,
+    },
+    Setting {
+        name: "ALERT_EMAIL_FROM",
+        default: None,
+        expected: "an e-mail address",
+        help: "the sender; not set: the first of ALERT_EMAIL",
+        secret: false,
+    },
+    address(
+        "ALERT_SMTP_URL",
+        "a URL such as smtps://user:password@smtp.example.org",
+        "the server that sends e-mail, with an account; signs that a URL has itself are written as %40",
+    ),
+    Setting {
         name: "ALERT_QUIET",
         default: None,
         expected: "two times in UTC such as 22:00-07:00",
@@ -94,6 +116,8 @@ pub struct Config {
     pub ntfy: Option<Address>,
     /// Its access token.
     pub ntfy_token: Option<SecretString>,
+    /// Who is told by e-mail.
+    pub email: Option<Addresses>,
     /// When only what is critical is told.
     pub quiet: Option<Quiet>,
     /// Between two looks.
@@ -152,6 +176,7 @@ impl Config {
             webhook,
             ntfy,
             ntfy_token: settings.secret("ALERT_NTFY_TOKEN"),
+            email: email(settings),
             quiet: settings.optional_parse("ALERT_QUIET", quiet),
             look_every: LOOK_EVERY,
             pace: Pace::default(),
@@ -165,6 +190,45 @@ fn to_address(text: &str) -> Result<Address, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Address(url)),
         Ok(_) => Err("it must start with https:// or http://".to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn email(settings: &mut Settings) -> Option<Addresses> {
+    let mailbox = |text: &str| text.trim().parse::<Mailbox>().map_err(|error| error.to_string());
+    let to = settings.optional_parse("ALERT_EMAIL", |text| {
+        let all: Result<Vec<Mailbox>, String> = text.split(',').map(mailbox).collect();
+        all.and_then(|all| if all.len() <= RECIPIENTS_MAX { Ok(all) } else { Err("too many".to_owned()) })
+    });
+    let from = settings.optional_parse("ALERT_EMAIL_FROM", mailbox);
+    let server = settings.optional_parse("ALERT_SMTP_URL", smtp_url);
+    match (to, server) {
+        (Some(to), Some(server)) => {
+            let from = from.or_else(|| to.first().cloned())?;
+            Some(Addresses { server, from, to })
+        }
+        (Some(_), None) if settings.optional("ALERT_SMTP_URL").is_none() => {
+            settings.problem("ALERT_SMTP_URL", "is not set, and ALERT_EMAIL needs it".to_owned());
+            None
+        }
+        (None, Some(_)) if settings.optional("ALERT_EMAIL").is_none() => {
+            settings.problem("ALERT_EMAIL", "is not set, and ALERT_SMTP_URL is for nothing else".to_owned());
+            None
+        }
+        _ => None,
+    }
+}
+
+/// A password goes over the network encrypted, or not at all.
+fn smtp_url(text: &str) -> Result<SecretString, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let required = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+    match url.scheme() {
+        "smtps" if url.has_host() => Ok(text.to_owned().into()),
+        "smtp" if url.has_host() && (required || url.password().is_none()) => Ok(text.to_owned().into()),
+        "smtp" => {
+            Err("the password would not be encrypted: smtps://, or ?tls=required at the end".to_owned())
+        }
+        _ => Err("it must start with smtps://".to_owned()),
     }
 }
 
@@ -221,6 +285,26 @@ mod tests {
         let (_, problems) = read(&[("ALERT_NTFY", "ntfy.sh/secret"), ("HEALTHCHECK_URL", "ftp://secret")]);
         assert_eq!(problems.len(), 2);
         assert!(!problems.concat().contains("secret"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_email_needs_a_server_that_keeps_the_password_to_itself() {
+        let (config, problems) = read(&[
+            ("ALERT_EMAIL", "Ines <ines@example.org>, leo@example.org"),
+            ("ALERT_SMTP_URL", "smtps://bot:hunter2@smtp.example.org"),
+        ]);
+        assert_eq!(problems, [""; 0]);
+        let email = config.email.unwrap();
+        assert_eq!((email.to.len(), email.from.to_string().as_str()), (2, "Ines <ines@example.org>"));
+        let (_, problems) = read(&[("ALERT_EMAIL", "ines@example.org")]);
+        assert_eq!(problems, ["ALERT_SMTP_URL: is not set, and ALERT_EMAIL needs it"]);
+        let (_, problems) =
+            read(&[("ALERT_EMAIL", "ines"), ("ALERT_SMTP_URL", "smtp://bot:hunter2@smtp.example.org")]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(
+            problems[1].contains("would not be encrypted") && !problems[1].contains("hunter2"),
+            "{problems:?}"
+        );
     }
 
     #[test]

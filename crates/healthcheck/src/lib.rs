@@ -14,7 +14,7 @@
 //! | `rules` | what is wrong from which value on, for how long, and until when |
 //! | `kept` | what a restart must not forget, in a small file |
 //! | `pages` | `/health` and the others, and the lines of `/metrics` |
-//! | `tell` | Discord, webhooks, ntfy |
+//! | `tell` | Discord, webhooks, ntfy, e-mail |
 //! | `witness` | pings somebody outside, who notices when these stop |
 //!
 //! No request makes work: every answer is made of the last look.
@@ -41,3 +41,4 @@ mod words;
 pub use config::{Address, Config, Quiet, SETTINGS};
 pub use rules::Pace;
 pub use run::run;
+pub use tell::Addresses;

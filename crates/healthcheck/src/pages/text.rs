@@ -145,7 +145,7 @@ fn machine(page: &mut String, view: &View) {
 fn people(page: &mut String, view: &View) {
     page.push_str("\nTOLD BY\n");
     if view.found.channels.is_empty() {
-        page.push_str("  nobody is told: set ALERT_DISCORD_CHANNEL, ALERT_DISCORD_WEBHOOK, ALERT_NTFY or ALERT_WEBHOOK\n");
+        page.push_str("  nobody is told: set ALERT_DISCORD_CHANNEL or another ALERT_ setting\n");
     }
     let channels = view.found.channels.iter().map(|(name, condition)| (*name, condition));
     let witness = view.found.witness.iter().map(|condition| ("witness", condition));

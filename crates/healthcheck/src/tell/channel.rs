@@ -6,7 +6,13 @@ use service::{Counter, clock::unix_ms};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use super::{Board, Failure, discord::Discord, note::Note, web::Ntfy, web::Webhook};
+use super::{
+    Board, Failure,
+    discord::Discord,
+    email::Email,
+    note::Note,
+    web::{Ntfy, Webhook},
+};
 use crate::{
     config::Quiet,
     kept::Store,
@@ -31,6 +37,8 @@ pub enum Way {
     Webhook(Webhook),
     /// By ntfy.
     Ntfy(Ntfy),
+    /// By e-mail.
+    Email(Email),
 }
 
 impl Way {
@@ -39,6 +47,7 @@ impl Way {
             Self::Discord(way) => way.tell(note).await,
             Self::Webhook(way) => way.tell(note).await,
             Self::Ntfy(way) => way.tell(note).await,
+            Self::Email(way) => way.tell(note).await,
         }
     }
 
@@ -48,6 +57,7 @@ impl Way {
             Self::Discord(way) => way.test().await,
             Self::Webhook(way) => way.test().await,
             Self::Ntfy(way) => way.test().await,
+            Self::Email(way) => way.test().await,
         }
     }
 }

@@ -5,6 +5,7 @@ mod board;
 mod channel;
 mod client;
 mod discord;
+mod email;
 mod note;
 mod web;
 
@@ -16,6 +17,8 @@ pub use board::Board;
 use channel::{Channel, Way};
 pub use client::{Client, Failure};
 use discord::{Bot, Discord};
+pub use email::Addresses;
+use email::Email;
 use web::{Ntfy, Webhook};
 
 use crate::{
@@ -51,6 +54,9 @@ pub fn start(
     if let Some(Address(url)) = config.ntfy.clone() {
         let token = config.ntfy_token.clone();
         ways.push(("ntfy", Way::Ntfy(Ntfy { client: Client::new()?, url, token })));
+    }
+    if let Some(addresses) = config.email.clone() {
+        ways.push(("email", Way::Email(Email::new(addresses)?)));
     }
     if ways.is_empty() {
         component.off("nobody is told what is wrong: set ALERT_DISCORD_CHANNEL, or another ALERT_ setting");

@@ -20,13 +20,16 @@ const NATS_PORT: u16 = 4222;
 /// Where the health check answers when this is free: a monitor must know it.
 const HEALTH_PORT: u16 = 9420;
 /// What the health check tells people and the witness by. With the sandbox nobody is to be called.
-const CALLS: [&str; 6] = [
+const CALLS: [&str; 9] = [
     "HEALTHCHECK_URL",
     "ALERT_DISCORD_CHANNEL",
     "ALERT_DISCORD_WEBHOOK",
     "ALERT_WEBHOOK",
     "ALERT_NTFY",
     "ALERT_NTFY_TOKEN",
+    "ALERT_EMAIL",
+    "ALERT_EMAIL_FROM",
+    "ALERT_SMTP_URL",
 ];
 
 /// The processes and what they share.

@@ -1,0 +1,69 @@
+//! E-mail, by the SMTP server of whoever runs the bot.
+
+use std::time::Duration;
+
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    message::{Mailbox, header::ContentType},
+    transport::smtp,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Failure, note::Note};
+
+/// How long one answer of the server may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// By whom, from whom and to whom e-mail goes.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The server with its account, `smtps://user:password@host`.
+    pub server: SecretString,
+    /// The sender.
+    pub from: Mailbox,
+    /// All who are told.
+    pub to: Vec<Mailbox>,
+}
+
+/// Sends e-mail.
+pub struct Email {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    addresses: Addresses,
+}
+
+impl Email {
+    /// Reads the certificates that this machine trusts.
+    ///
+    /// # Errors
+    /// When the URL of the server is none, or TLS cannot be started.
+    pub fn new(addresses: Addresses) -> Result<Self, smtp::Error> {
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(addresses.server.expose_secret())?
+            .timeout(Some(ANSWER_LIMIT))
+            .build();
+        Ok(Self { transport, addresses })
+    }
+
+    pub async fn tell(&self, note: &Note) -> Result<(), Failure> {
+        let mut message = Message::builder().from(self.addresses.from.clone()).subject(note.title());
+        for to in &self.addresses.to {
+            message = message.to(to.clone());
+        }
+        let message = message.message_id(None).header(ContentType::TEXT_PLAIN).body(note.lines().join("\n"));
+        let message = message.map_err(|error| Failure::passing(service::chain(&error)))?;
+        self.transport.send(message).await.map(drop).map_err(|error| failure(&error))
+    }
+
+    /// Greets the server, logs in, and leaves.
+    pub async fn test(&self) -> Result<(), Failure> {
+        match self.transport.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::passing("the server let us in and did not answer then")),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+/// A refusal for good is one of the account or the recipients; trying it again and again would lock the account.
+fn failure(error: &smtp::Error) -> Failure {
+    Failure { reason: service::chain(error), for_good: error.is_permanent() }
+}
