@@ -22,6 +22,7 @@ use std::{
 
 use clap::ValueEnum;
 use reqwest::Client;
+use rustix::fs::Access;
 use secrecy::SecretString;
 
 use self::{before::Before, plan::Plan, talk::Talk};
@@ -154,6 +155,7 @@ async fn work(options: Options) -> Result<(), End> {
         let reason = "standard input is no terminal to ask at: give --yes and flags, see vigie init --help";
         return Err(End::Unusable(reason.to_owned()));
     }
+    writable(&options.dir)?;
     let before = Before::read(&options.dir)?;
     let client = if options.unchecked { None } else { Some(client()?) };
     let talk = Talk::new(!options.yes)?;
@@ -175,6 +177,16 @@ async fn work(options: Options) -> Result<(), End> {
     bot::ask(&mut session, options.bot, &mut plan).await?;
     session.write(&plan, options.replace).await?;
     session.farewell(way)
+}
+
+/// Nobody should answer everything to hear at the end that it cannot be written.
+fn writable(folder: &Path) -> Result<(), End> {
+    let there = folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let shown = folder.display();
+        let hint = "run this as the user it belongs to; in a container with -u \"$(id -u):$(id -g)\"";
+        End::Unusable(format!("{shown} cannot be written ({error}): {hint}"))
+    })
 }
 
 fn client() -> Result<Client, End> {
