@@ -114,8 +114,10 @@ fn of_service(known: &Known, lines: &Lines<'_>, service: usize) -> Vec<String> {
         lines.members(environment).into_iter().map(|at| (lines.0[at].key, lines.0[at].value)).collect();
     let mut problems = Vec::new();
     for (name, value) in told.iter().filter(|(name, _)| !FOREIGN.contains(*name)) {
-        let setting = name.strip_suffix("_FILE").unwrap_or(name);
-        match reads.iter().find(|known| known.name == setting) {
+        // A secret may be told by its file; and the path of a file may be a setting.
+        let secret = name.strip_suffix("_FILE");
+        let is_told = |known: &&&Setting| known.name == *name || Some(known.name.as_str()) == secret;
+        match reads.iter().find(is_told) {
             None => problems.push(problem(format!("{name} is no setting of {binary}"))),
             Some(known) => {
                 problems.extend(wrong_default(known, name, value).map(problem));
