@@ -12,6 +12,7 @@ use bus::Storage;
 use super::{
     data,
     part::{Part, Readiness, Stage},
+    ports,
 };
 use crate::{find, provision::Upkeep};
 
@@ -52,7 +53,9 @@ impl ExternalNats {
 pub(crate) fn part(root: &Path, port: u16, storage: Storage, server: Option<&str>) -> anyhow::Result<Part> {
     let program = server_path(server)?;
     let path = root.join("nats.conf");
-    fs::write(&path, configuration(port, &root.join("nats"))).map_err(|error| data::advice(error, &path))?;
+    let monitor = ports::free_address()?;
+    fs::write(&path, configuration(port, &monitor, &root.join("nats")))
+        .map_err(|error| data::advice(error, &path))?;
     Ok(Part {
         name: "nats".to_owned(),
         stage: Stage::Nats,
@@ -60,7 +63,7 @@ pub(crate) fn part(root: &Path, port: u16, storage: Storage, server: Option<&str
         arguments: vec!["--config".into(), path.into()],
         variables: vec![("GOMAXPROCS".to_owned(), threads())],
         platform: None,
-        readiness: Readiness::Nats { url: format!("nats://127.0.0.1:{port}"), storage },
+        readiness: Readiness::Nats { url: format!("nats://127.0.0.1:{port}"), monitor, storage },
         quiet: Some("[INF]"),
     })
 }
@@ -73,11 +76,12 @@ fn threads() -> String {
 
 /// The defaults of the limits would be three quarters of the memory and of the disk. Either store holds
 /// all streams at their declared size; nothing is reserved before it is used.
-fn configuration(port: u16, store: &Path) -> String {
+fn configuration(port: u16, monitor: &str, store: &Path) -> String {
     format!(
         "# Written by `vigie up` at every start: changes here are lost. For a server of your own, set NATS_URL.\n\
          server_name: vigie\n\
          listen: \"127.0.0.1:{port}\"\n\
+         http: \"{monitor}\"\n\
          max_connections: 256\n\
          max_payload: 256KB\n\
          max_pending: 16MB\n\
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_configuration_has_limits_and_stays_on_loopback() {
-        insta::assert_snapshot!(configuration(4222, Path::new("/data/it's/nats")));
+        insta::assert_snapshot!(configuration(4222, "127.0.0.1:8222", Path::new("/data/it's/nats")));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Readiness {
     Nats {
         /// Where it is.
         url: String,
+        /// Where it says how it is.
+        monitor: String,
         /// Where its streams are kept.
         storage: Storage,
     },

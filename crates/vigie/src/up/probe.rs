@@ -22,6 +22,8 @@ pub(crate) enum Answer {
     Ready(String),
     /// It says why it does not.
     NotReady(String),
+    /// It says why it does not, and never will until it is started again.
+    Broken(String),
     /// It says nothing.
     Silent,
 }
@@ -32,6 +34,8 @@ pub(crate) enum Probe {
     Nats {
         /// Where, and with which storage.
         server: ExternalNats,
+        /// Where it says how it is.
+        monitor: String,
         /// Whether it has been provisioned since it started.
         provisioned: bool,
     },
@@ -49,8 +53,9 @@ impl Probe {
     /// When it needs a free port and there is none.
     pub(crate) fn new(readiness: &Readiness) -> anyhow::Result<Self> {
         Ok(match readiness {
-            Readiness::Nats { url, storage } => Self::Nats {
+            Readiness::Nats { url, monitor, storage } => Self::Nats {
                 server: ExternalNats { url: url.clone(), storage: *storage },
+                monitor: monitor.clone(),
                 provisioned: false,
             },
             Readiness::Http { address } => Self::Http { address: address.clone() },
@@ -78,20 +83,23 @@ impl Probe {
     pub(crate) async fn look(&mut self) -> Answer {
         match self {
             Self::Http { address } => {
-                timeout(PATIENCE, readyz(address)).await.ok().flatten().unwrap_or(Answer::Silent)
+                let answer = timeout(PATIENCE, get(address, "/readyz")).await;
+                answer.ok().flatten().and_then(|answer| read(&answer)).unwrap_or(Answer::Silent)
             }
-            Self::Nats { server, provisioned } => {
+            Self::Nats { server, monitor, provisioned } => {
                 let address = server.url.trim_start_matches("nats://");
                 if !timeout(PATIENCE, greets(address)).await.unwrap_or(false) {
                     return Answer::Silent;
                 }
-                if !*provisioned {
+                let health = timeout(PATIENCE, get(monitor, "/healthz")).await.ok().flatten();
+                let health = health.map_or(Answer::Silent, |health| of_nats(&health));
+                if !*provisioned && matches!(health, Answer::Ready(_)) {
                     if let Err(reason) = server.provision().await {
                         return Answer::NotReady(format!("{reason:#}"));
                     }
                     *provisioned = true;
                 }
-                Answer::Ready(String::new())
+                health
             }
         }
     }
@@ -105,13 +113,24 @@ async fn greets(address: &str) -> bool {
     read.is_ok() && greeting == b"INFO "
 }
 
-async fn readyz(address: &str) -> Option<Answer> {
+async fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await.ok()?;
-    read(&String::from_utf8_lossy(&answer))
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A server whose disk was full stores nothing until it is started again, also when there is room again.
+fn of_nats(answer: &str) -> Answer {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    match (head.starts_with("HTTP/1.1 200"), body.contains("write error")) {
+        (true, _) => Answer::Ready(String::new()),
+        (false, true) if body.contains("no space left") => Answer::Broken("its disk was full".to_owned()),
+        (false, true) => Answer::Broken("it cannot write to its disk".to_owned()),
+        (false, false) => Answer::NotReady(body.trim().to_owned()),
+    }
 }
 
 /// 200 is ready, with a note in brackets when a platform is off; anything else says why not.
@@ -142,6 +161,21 @@ mod tests {
         });
         let mut probe = Probe::Http { address };
         assert_eq!(probe.look().await, Answer::Ready(String::new()));
+    }
+
+    #[test]
+    fn nats_that_cannot_write_any_more_is_told_from_nats_that_starts() {
+        let unavailable = |error: &str| {
+            of_nats(&format!(
+                "HTTP/1.1 503 Service Unavailable\r\n\r\n{{\"status\":\"unavailable\",\"error\":\"{error}\"}}"
+            ))
+        };
+        assert_eq!(of_nats("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\"}"), Answer::Ready(String::new()));
+        let full = "JetStream stream 'EVENTS' write error: write 1.blk: no space left on device";
+        assert_eq!(unavailable(full), Answer::Broken("its disk was full".to_owned()));
+        let read_only = "JetStream stream 'EVENTS' write error: write 1.blk: read-only file system";
+        assert_eq!(unavailable(read_only), Answer::Broken("it cannot write to its disk".to_owned()));
+        assert!(matches!(unavailable("JetStream is not ready"), Answer::NotReady(_)));
     }
 
     #[test]

@@ -170,25 +170,28 @@ impl Keeper {
         self.report(State::Starting, |report| Report { pid, ..report });
         let stuck = tokio::select! {
             status = child.wait() => return Ok(over(status?)),
-            () = self.end.cancelled() => false,
-            () = self.watch(probe, pid) => true,
+            () = self.end.cancelled() => None,
+            why = self.watch(probe, pid) => Some(why),
         };
-        if stuck {
+        if let Some(why) = stuck {
             child.kill().await?;
-            return Ok(End::Unasked(format!("it did not answer for {} s and was killed", STUCK.as_secs())));
+            return Ok(End::Unasked(format!("{why} and was killed")));
         }
         self.stop(&mut child).await?;
         Ok(End::Asked)
     }
 
-    /// Follows how the process is doing; returns when it is stuck.
-    async fn watch(&self, mut probe: Probe, pid: Option<u32>) {
+    /// Follows how the process is doing, until it has to be killed; returns why.
+    async fn watch(&self, mut probe: Probe, pid: Option<u32>) -> String {
         let (started, mut heard) = (Instant::now(), Instant::now());
         let mut known: Option<Answer> = None;
         loop {
             let answer = probe.look().await;
             match &answer {
-                Answer::Silent if heard.elapsed() >= STUCK => return,
+                Answer::Silent if heard.elapsed() >= STUCK => {
+                    return format!("it did not answer for {} s", STUCK.as_secs());
+                }
+                Answer::Broken(why) => return why.clone(),
                 Answer::Silent => {}
                 Answer::Ready(_) | Answer::NotReady(_) => heard = Instant::now(),
             }
@@ -217,7 +220,7 @@ impl Keeper {
                     self.report(State::Waiting, |report| report.because(why.as_str()));
                 }
             }
-            Answer::Silent => {}
+            Answer::Broken(_) | Answer::Silent => {}
         }
     }
 

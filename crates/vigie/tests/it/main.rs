@@ -6,6 +6,7 @@
 mod dead;
 mod doctor;
 mod folder;
+mod full_disk;
 mod init;
 mod keys;
 mod provision;
