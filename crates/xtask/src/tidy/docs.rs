@@ -10,12 +10,13 @@ use super::Text;
 /// Where translations are.
 const TRANSLATED: &str = "docs/fr/";
 /// Each translation with its original.
-const TRANSLATIONS: [(&str, &str); 5] = [
+const TRANSLATIONS: [(&str, &str); 6] = [
     ("docs/fr/premiers-pas.md", "docs/getting-started.md"),
     ("docs/fr/ajouter-une-commande.md", "docs/adding-a-command.md"),
     ("docs/fr/raspberry-pi.md", "docs/raspberry-pi.md"),
     ("docs/fr/compose.md", "docs/compose.md"),
     ("docs/fr/surveillance.md", "docs/health.md"),
+    ("docs/fr/observability.md", "docs/observability.md"),
 ];
 
 pub(crate) fn check(files: &[Text]) -> Vec<String> {
