@@ -149,6 +149,7 @@ fn is_32_bit(path: &Path) -> Option<bool> {
     head.starts_with(b"\x7fELF").then_some(head[4] == 1)
 }
 
+/// What a file says, without the blanks and zeros around it; `None` when it cannot be read.
 pub(crate) fn read(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;

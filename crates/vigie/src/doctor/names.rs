@@ -1,8 +1,8 @@
 //! Names of settings: how many are set, and which are none, such as misspelt ones.
 
-use std::{collections::BTreeSet, env, fs};
+use std::{collections::BTreeSet, env, path::Path};
 
-use super::Finding;
+use super::{Finding, machine};
 use crate::{init, settings};
 
 /// Variables with these beginnings are meant for Vigie, wherever they are set.
@@ -26,7 +26,7 @@ pub(crate) struct Names {
 impl Names {
     /// Asks the services.
     pub(crate) fn gather() -> Self {
-        let compose = fs::read_to_string("compose.yaml").unwrap_or_default();
+        let compose = machine::read(Path::new("compose.yaml")).unwrap_or_default();
         let Ok(all) = settings::all() else {
             let settings = settings::common().map(str::to_owned).collect();
             return Self { settings, complete: false, secret: Vec::new(), compose };
