@@ -20,7 +20,8 @@ for name in vigie discord-gateway twitch-gateway command-worker nats-server; do
   install -m 755 "$1/$name" "/usr/local/lib/vigie/.$name.new"
   mv "/usr/local/lib/vigie/.$name.new" "/usr/local/lib/vigie/$name"
 done
-ln -sf ../lib/vigie/vigie /usr/local/bin/vigie
+rm -f /usr/local/bin/vigie
+install -m 755 "$here/vigie.sh" /usr/local/bin/vigie
 install -m 644 "$here"/vigie*.service "$here/vigie.target" "$units/"
 install -m 644 "$here/hardening.conf" "$units/vigie-.service.d/10-hardening.conf"
 
@@ -32,6 +33,9 @@ keep nats.conf 644 "$here/nats.conf"
 keep vigie.env 644 "$here/vigie.env"
 keep discord.env 600 "$here/discord.env"
 keep twitch.env 600 "$here/twitch.env"
+
+# Makes what is missing, and writes down what this version may do.
+/usr/local/lib/vigie/vigie keys /etc/vigie/keys
 
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 echo "fill in /etc/vigie/discord.env and twitch.env, then: systemctl enable --now vigie.target"

@@ -48,9 +48,10 @@ TWITCH_IRC_URL=irc://127.0.0.1:7701
 TWITCH_API_URL=http://127.0.0.1:7700
 TWITCH_AUTH_URL=http://127.0.0.1:7700
 END
-  before=$(cksum /etc/vigie/*)
+  sums() { find /etc/vigie -type f -exec cksum {} + | sort; }
+  before=$(sums)
   /units/install.sh /binaries >/dev/null
-  test "$(cksum /etc/vigie/*)" = "$before"
+  test "$(sums)" = "$before"
   systemctl -q enable vigie.target'
 
 cat >"$tree/look.sh" <<'END'
@@ -72,6 +73,8 @@ for platform in discord twitch; do look "it answers on $platform" soon answers $
 for worker in 2 3; do look "worker $worker joins" systemctl enable --now vigie-command-worker@$worker; done
 look "and is ready" soon ready 9433
 look "vigie status sees all five" bash -c 'vigie status --json | tee /dev/stderr | grep -o "\"instance\":\"ship-[a-z0-9-]*\"" | sort -u | wc -l | grep -x 5'
+look "without a key nobody is let in" bash -c '/usr/local/lib/vigie/vigie status 2>&1 | tee /dev/stderr | grep -q "without a key"'
+look "only root reads the keys" test "$(find /etc/vigie/keys -name nats.nk -perm 400 -user root | wc -l)" = 10
 for service in "${services[@]}"; do look "$service comes back when killed" comes_back "$service"; done
 for port in 9421 9422 9431 9432; do soon ready $port; done
 for platform in discord twitch; do look "it answers on $platform again" soon answers $platform; done
