@@ -10,7 +10,7 @@ use crate::{
     kept::Store,
     nats, pages,
     tell::{self, Board},
-    view::{Verdict, View, Views},
+    view::{View, Views},
     watch::Watch,
     witness,
 };
@@ -46,10 +46,11 @@ async fn life(
     shutdown: tokio_util::sync::CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        match Verdict::of(views.borrow_and_update().as_deref(), stale_after) {
-            Verdict::Starting => component.down("the first look is still to come"),
-            Verdict::Stuck => component.down("the last look is long ago"),
-            Verdict::Healthy | Verdict::Degraded | Verdict::Unhealthy => component.up(),
+        let age = views.borrow_and_update().as_ref().map(|view| view.taken.elapsed());
+        match age {
+            None => component.down("the first look is still to come"),
+            Some(age) if age > stale_after => component.down("the last look is long ago"),
+            Some(_) => component.up(),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),

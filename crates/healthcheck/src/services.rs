@@ -9,6 +9,8 @@ use std::{
 use bus::Heard;
 use protocol::ServiceStats;
 
+use crate::rules::Pace;
+
 /// An instance that left this many questions unanswered in a row is not there: it was stopped, or hangs.
 const MISSED_MAX: u32 = 3;
 /// Its last words are remembered for so many, to see a fresh start when it is back: 10 min.
@@ -21,6 +23,8 @@ const SERVICES_MAX: usize = 64;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// More fresh starts need not be told apart.
 const RESTARTS_MAX: usize = 64;
+/// A service that does not answer for so long from the start on does not run.
+const START_LIMIT: Duration = Duration::from_secs(30);
 /// A service that need not be there is forgotten after this silence.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -171,6 +175,11 @@ impl Services {
 }
 
 impl ServiceView {
+    /// Whether it has answered, or had the time to: before that it may have been there all along.
+    pub fn is_known(&self, pace: Pace) -> bool {
+        self.seen || self.silent >= pace.of(START_LIMIT)
+    }
+
     /// How many are ready.
     pub fn ready(&self) -> usize {
         self.instances.iter().filter(|instance| instance.stats.ready).count()

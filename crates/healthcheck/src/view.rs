@@ -82,12 +82,14 @@ pub struct View {
     pub failures: u64,
     /// When a service answered last, in Unix milliseconds.
     pub heartbeat_ms: Option<u64>,
+    /// Whether every service has answered, or had the time to.
+    pub settled: bool,
 }
 
 /// How it is, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The first look is still to come.
+    /// There is no look yet, or not every service had the time to answer.
     Starting,
     /// Nothing is wrong.
     Healthy,
@@ -107,9 +109,10 @@ impl Verdict {
             return Self::Stuck;
         }
         match view.alerts.iter().map(|alert| alert.level).max().unwrap_or_default() {
-            Level::Fine => Self::Healthy,
-            Level::Warning => Self::Degraded,
             Level::Critical => Self::Unhealthy,
+            _ if !view.settled => Self::Starting,
+            Level::Warning => Self::Degraded,
+            Level::Fine => Self::Healthy,
         }
     }
 

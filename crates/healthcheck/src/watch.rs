@@ -200,6 +200,7 @@ impl Watch {
             self.log(change);
         }
         let alerts = self.rules.alerts();
+        let settled = found.services.iter().all(|service| service.is_known(self.config.pace));
         let names = self.services.names().cloned().collect();
         self.store.change(|kept| {
             kept.services = names;
@@ -220,6 +221,7 @@ impl Watch {
             errors: self.services.errors,
             failures: self.averages.failures(),
             heartbeat_ms: self.heartbeat_ms,
+            settled,
         };
         self.report.send_replace(Some(Arc::new(view)));
     }

@@ -67,6 +67,11 @@ impl Witness {
     async fn run(mut self) {
         let mut beat = interval(self.pace.of(EVERY));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Until every service had the time to answer, there is neither good nor bad to tell.
+        let is_settled = |verdict| verdict != Verdict::Starting;
+        if self.views.wait_for(|view| is_settled(Verdict::of(view.as_deref(), STALE_AFTER))).await.is_err() {
+            return;
+        }
         loop {
             beat.tick().await;
             let run = run_id();

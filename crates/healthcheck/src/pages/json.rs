@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    rules::Pace,
     services::ServiceView,
     view::{Verdict, View},
     words::{duration, megabytes, moment},
@@ -62,9 +63,11 @@ fn of(service: &ServiceView) -> Service {
     }
 }
 
-/// `ready`, `partly` when only some instances are, `not_ready`, or `gone` when none answers.
+/// `ready`, `partly` when only some instances are, `not_ready`, `gone` when none answers, or `unknown` when that
+/// cannot be told yet.
 pub fn state(service: &ServiceView) -> &'static str {
     match (service.ready(), service.instances.len()) {
+        (_, 0) if !service.is_known(Pace::default()) => "unknown",
         (_, 0) => "gone",
         (0, _) => "not_ready",
         (ready, there) if ready < there => "partly",

@@ -17,7 +17,8 @@ const BAR: usize = 20;
 pub fn detailed(view: Option<&View>, verdict: Verdict) -> String {
     let Some(view) = view else { return "… starting: the first look is still to come\n".to_owned() };
     let (sign, words) = match verdict {
-        Verdict::Starting | Verdict::Healthy => ('✓', "healthy: nothing is wrong"),
+        Verdict::Starting => ('…', "starting: not every service had the time to answer"),
+        Verdict::Healthy => ('✓', "healthy: nothing is wrong"),
         Verdict::Degraded => ('!', "degraded: it works, and somebody should look at it"),
         Verdict::Unhealthy => ('✗', "unhealthy"),
         Verdict::Stuck => ('✗', "stuck: the last look is long ago"),
@@ -50,7 +51,11 @@ fn services(page: &mut String, view: &View) {
         vec![["SERVICE", "STATE", "READY", "MEMORY", "ANSWERS IN", "UP", "VERSION"].map(str::to_owned)];
     for service in &view.found.services {
         let state = state(service);
-        let sign = if state == "ready" { '✓' } else { '✗' };
+        let sign = match state {
+            "ready" => '✓',
+            "unknown" => '…',
+            _ => '✗',
+        };
         let youngest = service.instances.iter().map(|one| one.stats.uptime_s).min();
         rows.push([
             format!("{sign} {}", harmless(&service.name)),

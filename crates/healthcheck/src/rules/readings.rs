@@ -11,8 +11,6 @@ use crate::{
 
 /// Streams whose oldest message says that nobody takes them.
 const WORK: [&str; 4] = ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "ACTIONS_TWITCH"];
-/// A service that does not answer for so long from the start on does not run.
-const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Everything of a look that a rule may find bad.
 pub fn readings(found: &Findings, pace: Pace) -> Vec<Reading> {
@@ -90,8 +88,7 @@ impl Readings {
     fn of_service(&mut self, service: &ServiceView, pace: Pace) {
         let name = &service.name;
         let silence = service.silent * pace.0;
-        if !service.seen && silence < START_LIMIT {
-            // It may have been there all the time; this one has only just begun to ask.
+        if !service.is_known(pace) {
             self.unknown("silent", name);
             self.unknown("unready", name);
             return;

@@ -93,7 +93,7 @@ impl Channel {
                     continue;
                 }
                 self.tell(&note).await
-            } else if Instant::now() >= test_at {
+            } else if Instant::now() >= test_at && self.is_settled() {
                 bounded(self.way.test()).await
             } else {
                 continue;
@@ -134,6 +134,11 @@ impl Channel {
             self.board.set_channel(self.name, Condition::Fine);
         }
         Instant::now() + TEST_EVERY.saturating_sub(since)
+    }
+
+    /// Before that NATS may not be there yet, and the bot not be ready.
+    fn is_settled(&self) -> bool {
+        self.views.borrow().as_ref().is_some_and(|view| view.settled)
     }
 
     /// What is to be told now.
