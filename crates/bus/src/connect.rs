@@ -160,7 +160,7 @@ impl Bus {
     /// # Errors
     /// [`ConnectError`] says which setting to look at.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
-        Self::open(options, None).await
+        Box::pin(Self::open(options, None)).await
     }
 
     /// Connects as one of the users, waiting up to 30 s for a server that is just starting.
@@ -168,7 +168,8 @@ impl Bus {
     /// # Errors
     /// [`ConnectError`] says which setting to look at.
     pub async fn connect_as(login: &Login, options: Options) -> Result<Self, ConnectError> {
-        Self::open(options, Some(login)).await
+        // It is large, and awaited once.
+        Box::pin(Self::open(options, Some(login))).await
     }
 
     async fn open(options: Options, login: Option<&Login>) -> Result<Self, ConnectError> {
