@@ -84,15 +84,20 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
-    /// Bytes that it caused to be written to storage so far, what the page cache still holds included.
+    /// Bytes that it caused to be written to storage so far: what the page cache still holds included, what
+    /// was deleted before it was written not. A work queue that is empty deletes its file, mostly within
+    /// a millisecond, so that little of what passes through it is ever written.
     ///
     /// # Errors
     /// When it has ended, or the kernel does not tell.
     pub fn written(&self) -> anyhow::Result<u64> {
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()))
             .with_context(|| format!("{} has ended, or is not ours; its log tells why", self.name))?;
-        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
-        line.and_then(|bytes| bytes.trim().parse().ok()).context("/proc/PID/io has no write_bytes")
+        let bytes = |name: &str| -> anyhow::Result<u64> {
+            let line = io.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.and_then(|bytes| bytes.parse().ok()).with_context(|| format!("/proc/PID/io has no {name}"))
+        };
+        Ok(bytes("write_bytes")?.saturating_sub(bytes("cancelled_write_bytes")?))
     }
 
     /// CPU time used so far, user and system.

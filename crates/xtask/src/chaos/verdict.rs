@@ -1,6 +1,6 @@
 //! What became of each line: which fault it met, and whether there is an excuse when nobody replied.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{
     kinds::{Deed, Kind, Platform, Role},
@@ -12,6 +12,8 @@ use super::{
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// Between the moment in which NATS gives a reply to a Twitch gateway and the end of sending it.
 const BEING_SENT: Duration = Duration::from_secs(1);
+/// From the moment that is noted for a fault until it happens: a request to the sandbox, or a signal.
+const MAKING: Duration = Duration::from_millis(50);
 /// Lines that were said this long before a fault may have met it.
 const LEAD: Duration = Duration::from_secs(1);
 /// What two faults at a time are called.
@@ -106,7 +108,8 @@ impl Judge<'_> {
         line.event_stored().is_none()
             && self.strikes().any(|strike| {
                 let takes = strike.kind.forgets && strike.kind.platform == Some(line.place.platform);
-                takes && !self.hands_over(strike) && soon_after(line.said, strike.at, ON_THE_WAY)
+                let happens = strike.at..strike.at + MAKING;
+                takes && !self.hands_over(strike) && soon_before(line.said, &happens, ON_THE_WAY)
             })
     }
 
@@ -116,7 +119,7 @@ impl Judge<'_> {
         line.place.platform == Platform::Twitch
             && self.strikes().any(|strike| {
                 let kills = strike.kind.role == Role::TwitchGateway && strike.kind.deed == Deed::Kill;
-                kills && soon_after(stored, strike.at, BEING_SENT)
+                kills && soon_before(stored, &(strike.at..strike.at + MAKING), BEING_SENT)
             })
     }
 
@@ -129,8 +132,8 @@ impl Judge<'_> {
     }
 }
 
-fn soon_after(first: Duration, then: Duration, within: Duration) -> bool {
-    then >= first && then - first <= within
+fn soon_before(at: Duration, happens: &Range<Duration>, within: Duration) -> bool {
+    at < happens.end && happens.start.saturating_sub(at) <= within
 }
 
 #[cfg(test)]
@@ -176,7 +179,8 @@ mod tests {
         let kill = "Twitch gateway: kill -9";
         check(kill, false, &line(Platform::Twitch, 1000, &[], &[]), Fate::Lost);
         check(kill, false, &line(Platform::Twitch, 4500, &[], &[]), Fate::Unheard);
-        check(kill, false, &line(Platform::Twitch, 5500, &[], &[]), Fate::Lost);
+        check(kill, false, &line(Platform::Twitch, 5020, &[], &[]), Fate::Unheard);
+        check(kill, false, &line(Platform::Twitch, 5050, &[], &[]), Fate::Lost);
         check(kill, false, &Line { heard: 0, ..line(Platform::Twitch, 5500, &[], &[]) }, Fate::Unheard);
         check(kill, false, &line(Platform::Discord, 4500, &[], &[]), Fate::Lost);
         check(kill, false, &line(Platform::Twitch, 4500, &[], &[EVENT]), Fate::Lost);
