@@ -9,3 +9,4 @@ mod recovery;
 mod secured;
 mod several;
 mod trace;
+mod watch;
