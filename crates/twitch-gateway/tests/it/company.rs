@@ -120,7 +120,7 @@ fn judge<'a>(
 
 /// Two gateways that read both channels.
 async fn two(plan: Plan) -> (Rig, Gateway) {
-    let rig = Box::pin(Rig::ready(plan)).await;
+    let rig = Rig::ready(plan).await;
     let other = rig.another("two").await;
     (rig, other)
 }

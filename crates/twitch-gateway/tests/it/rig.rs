@@ -204,7 +204,7 @@ pub fn with_app() -> Vec<(&'static str, String)> {
 impl Rig {
     /// Starts everything and waits until the gateway is ready.
     pub async fn ready(plan: Plan) -> Self {
-        let rig = Self::start(plan).await;
+        let rig = Box::pin(Self::start(plan)).await;
         rig.until_ready().await;
         rig
     }
