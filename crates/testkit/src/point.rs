@@ -24,7 +24,7 @@ pub(crate) enum Death {
 /// | `PUB action.>` | an action on its way to its stream |
 /// | `PUB $JS.ACK.>` | an acknowledgement of a delivery |
 /// | `MSG event.>` | the delivery of an event |
-/// | `MSG _INBOX.>` [holding](Self::holding) `"stream":"EVENTS"` | the server's word that it has stored one |
+/// | `MSG _INBOX_<user>.>` [holding](Self::holding) `"stream":"EVENTS"` | the server's word that it has stored one |
 #[derive(Clone, Debug)]
 pub struct Point {
     frame: Pattern,

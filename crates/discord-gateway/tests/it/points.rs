@@ -25,7 +25,7 @@ fn points() -> [(&'static str, Point, bool); 5] {
     [
         ("before the publish", Point::before("PUB event.>"), false),
         ("after the publish, before the acknowledgement", Point::after("PUB event.>"), false),
-        ("after the acknowledgement", Point::after("MSG _INBOX.>").holding(stored), false),
+        ("after the acknowledgement", Point::after("MSG _INBOX_discord-gateway.>").holding(stored), false),
         ("before the cursor is written", Point::before(CURSOR).since("PUB event.>"), false),
         ("after the cursor is written", Point::after(CURSOR).since("PUB event.>"), true),
     ]

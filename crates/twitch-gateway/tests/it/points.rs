@@ -21,10 +21,10 @@ fn points() -> [(&'static str, &'static str, Point); 6] {
     [
         ("!command", "event.>", Point::before("PUB event.>")),
         ("!command", "event.>", Point::after("PUB event.>")),
-        ("!command", "event.>", Point::after("MSG _INBOX.>").holding(r#""stream":"EVENTS""#)),
+        ("!command", "event.>", Point::after("MSG _INBOX_twitch-gateway.>").holding(r#""stream":"EVENTS""#)),
         ("chatter", "chatter.*", Point::before("PUB chatter.>")),
         ("chatter", "chatter.*", Point::after("PUB chatter.>")),
-        ("chatter", "chatter.*", Point::after("MSG _INBOX.>").holding(r#""stream":"CHATTER""#)),
+        ("chatter", "chatter.*", Point::after("MSG _INBOX_twitch-gateway.>").holding(r#""stream":"CHATTER""#)),
     ]
 }
 
