@@ -24,7 +24,11 @@ fn points() -> [(&'static str, &'static str, Point); 6] {
         ("!command", "event.>", Point::after("MSG _INBOX_twitch-gateway.>").holding(r#""stream":"EVENTS""#)),
         ("chatter", "chatter.*", Point::before("PUB chatter.>")),
         ("chatter", "chatter.*", Point::after("PUB chatter.>")),
-        ("chatter", "chatter.*", Point::after("MSG _INBOX_twitch-gateway.>").holding(r#""stream":"CHATTER""#)),
+        (
+            "chatter",
+            "chatter.*",
+            Point::after("MSG _INBOX_twitch-gateway.>").holding(r#""stream":"CHATTER""#),
+        ),
     ]
 }
 
