@@ -80,13 +80,13 @@ mod tests {
     #[test]
     fn an_id_is_known_until_enough_others_have_come() {
         let recent = Recent::default();
-        assert!(recent.insert(&0));
-        assert!(!recent.insert(&0));
+        assert!(recent.insert(&0_usize));
+        assert!(!recent.insert(&0_usize));
         assert!((1..MAX_REMEMBERED).all(|n| recent.insert(&n)));
-        assert!(recent.contains(&0));
+        assert!(recent.contains(&0_usize));
         assert!(recent.insert(&MAX_REMEMBERED));
-        assert!(!recent.contains(&0));
-        assert!(recent.contains(&1));
+        assert!(!recent.contains(&0_usize));
+        assert!(recent.contains(&1_usize));
     }
 
     #[tokio::test(start_paused = true)]

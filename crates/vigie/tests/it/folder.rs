@@ -59,9 +59,7 @@ impl Folder {
                 command.env_remove(name);
             }
         }
-        if std::env::var_os("NATS_SERVER").is_none() {
-            command.env("NATS_SERVER", nats_server());
-        }
+        command.env("NATS_SERVER", nats_server());
         command
     }
 
@@ -80,9 +78,10 @@ impl Folder {
     }
 }
 
-/// The server that the checkout fetched, when none is named.
+/// The server that is named, else the one that the checkout fetched.
 pub fn nats_server() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server")
+    let fetched = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
+    std::env::var_os("NATS_SERVER").map_or_else(fetched, PathBuf::from)
 }
 
 fn follow(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {

@@ -1,7 +1,7 @@
 //! A NATS of somebody else's that forgets its streams gets them again.
 
 use std::{
-    env, fs,
+    fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -35,7 +35,7 @@ impl Forgetful {
     fn restart(&mut self) {
         self.end();
         let store = TempDir::new().unwrap();
-        let server = env::var_os("NATS_SERVER").map_or_else(nats_server, Into::into);
+        let server = nats_server();
         let port = self.port.to_string();
         let child = Command::new(server)
             .args(["-js", "-a", "127.0.0.1", "-p", &port, "-sd"])
