@@ -165,10 +165,14 @@ impl Rig {
     /// Nothing is begun for a while, nor is an outcome told.
     pub async fn nothing_happens(&mut self) {
         let outcomes = &mut self.outcomes;
-        tokio::select! {
-            Some(begun) = self.begun.recv() => panic!("{begun} was begun"),
-            outcome = outcomes.next() => panic!("{:?}", outcome.unwrap().decode::<Outcome>()),
-            () = tokio::time::sleep(A_WHILE) => {}
+        let anything = async {
+            tokio::select! {
+                Some(begun) = self.begun.recv() => format!("{begun} was begun"),
+                outcome = outcomes.next() => format!("{:?}", outcome.unwrap().decode::<Outcome>()),
+            }
+        };
+        if let Ok(happened) = timeout(A_WHILE, anything).await {
+            panic!("{happened}");
         }
     }
 

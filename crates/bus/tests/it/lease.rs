@@ -7,12 +7,16 @@ use std::{
 
 use bus::{Bus, Handover, Holding, Lease, LeaseError, Options};
 use testkit::{Nats, Proxy, eventually};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 type Wants = BTreeMap<String, Handover>;
 
 /// Longer than anything here should take.
 const LONG: Duration = Duration::from_secs(15);
+/// Longer than a lease.
+const OUTAGE: Duration = Duration::from_secs(6);
+/// Longer than the time that is given to all to come back after an outage.
+const AFTER_GRACE: Duration = Duration::from_secs(4);
 
 struct Member {
     lease: Lease,
@@ -28,7 +32,7 @@ impl Member {
     }
 
     async fn until(&mut self, what: &str, ask: impl Fn(&Holding) -> bool) -> Holding {
-        let found = tokio::time::timeout(LONG, self.held.wait_for(ask)).await;
+        let found = timeout(LONG, self.held.wait_for(ask)).await;
         let found = found.map(|held| held.unwrap().clone());
         found.unwrap_or_else(|_| panic!("not {what} in time: {:?}", self.held.borrow()))
     }
@@ -192,6 +196,12 @@ async fn a_restart_of_the_server_changes_nothing_short_or_long() {
 }
 
 /// Longer than a key lives, and one of the three is back first.
+async fn nothing_moves<T>(within: Duration, moved: impl Future<Output = (String, usize, T)>) {
+    if let Ok((moved, ..)) = timeout(within, moved).await {
+        panic!("{moved}");
+    }
+}
+
 #[tokio::test]
 async fn after_a_long_outage_each_takes_back_its_own_and_nothing_moves() {
     let mut nats = Nats::start().await;
@@ -208,16 +218,15 @@ async fn after_a_long_outage_each_takes_back_its_own_and_nothing_moves() {
     let before = shared_out(&members.iter().collect::<Vec<_>>(), &all).await;
     nats.kill();
     proxies[1..].iter().for_each(Proxy::cut);
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(members.iter().all(|member| member.held.borrow().fenced));
-
-    let mut moves = Vec::new();
     let mut owned_now = members.iter().map(|member| member.lease.held()).collect::<Vec<_>>();
     let watched = owned_now.iter_mut().zip(&before).map(|(held, before)| async move {
         let other = held.wait_for(|held| !held.owned.is_subset(before) || !held.asked.is_empty()).await;
         format!("{:?}", *other.unwrap())
     });
-    let watched = watched.map(Box::pin);
+    let mut moved = futures_util::future::select_all(watched.map(Box::pin));
+    nothing_moves(OUTAGE, &mut moved).await;
+    assert!(members.iter().all(|member| member.held.borrow().fenced));
+
     nats.resume().await;
     let came_back = async {
         members[0].owning(&before[0]).await;
@@ -226,14 +235,12 @@ async fn after_a_long_outage_each_takes_back_its_own_and_nothing_moves() {
         for (member, before) in members.iter_mut().zip(&before) {
             member.owning(before).await;
         }
-        // Longer than the grace: nothing moves after it either.
-        tokio::time::sleep(Duration::from_secs(4)).await;
     };
     tokio::select! {
-        (moved, ..) = futures_util::future::select_all(watched) => moves.push(moved),
+        (moved, ..) = &mut moved => panic!("{moved}"),
         () = came_back => {}
     }
-    assert!(moves.is_empty(), "{moves:?}");
+    nothing_moves(AFTER_GRACE, &mut moved).await;
     let after: Vec<_> = members.iter().map(|member| member.held.borrow().owned.clone()).collect();
     assert_eq!(after, before);
 }

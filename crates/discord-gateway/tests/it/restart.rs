@@ -56,20 +56,24 @@ async fn a_killed_gateway_loses_nothing() {
     }
     let _second = Process::start(&rig);
     let mut heard = BTreeSet::new();
-    while !heard.is_superset(&said) {
-        tokio::select! {
-            delivery = commands.next() => {
-                let event: Event = delivery.decode().unwrap();
-                delivery.ack_sync().await.unwrap();
-                assert!(heard.insert(event.id.as_str().to_owned()), "a command came twice: {event:?}");
+    let hearing = async {
+        while !heard.is_superset(&said) {
+            tokio::select! {
+                delivery = commands.next() => {
+                    let event: Event = delivery.decode().unwrap();
+                    delivery.ack_sync().await.unwrap();
+                    assert!(heard.insert(event.id.as_str().to_owned()), "a command came twice: {event:?}");
+                }
+                delivery = chatter.next() => {
+                    let batch: Batch = delivery.decode().unwrap();
+                    delivery.ack_sync().await.unwrap();
+                    heard.extend(batch.events.iter().map(|event| event.id.as_str().to_owned()));
+                }
             }
-            delivery = chatter.next() => {
-                let batch: Batch = delivery.decode().unwrap();
-                delivery.ack_sync().await.unwrap();
-                heard.extend(batch.events.iter().map(|event| event.id.as_str().to_owned()));
-            }
-            () = tokio::time::sleep(LONG) => panic!("lost: {:?}", said.difference(&heard)),
         }
+    };
+    if tokio::time::timeout(LONG, hearing).await.is_err() {
+        panic!("lost: {:?}", said.difference(&heard));
     }
     assert_eq!(rig.sandbox.counters().get("discord.gateway.identify"), 1, "the session was resumed");
 }

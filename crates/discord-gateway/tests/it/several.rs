@@ -9,6 +9,9 @@ use tokio::time::timeout;
 
 use crate::rig::{Gateway, LONG, Rig};
 
+/// A network that is away for some seconds.
+const CUT: Duration = Duration::from_secs(4);
+
 fn with_shards(rig: &Rig, shards: &str) -> Vec<(&'static str, String)> {
     let mut settings = rig.settings();
     settings.push(("DISCORD_SHARDS", shards.to_owned()));
@@ -258,7 +261,8 @@ async fn after_a_cut_of_some_seconds_the_bot_is_back_soon_after_the_network_is()
     for round in 1..=3 {
         discord.cut();
         gateway.says("shard 0").await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        let early = timeout(CUT, gateway.ready()).await;
+        assert!(early.is_err(), "round {round}: ready without a network");
         discord.resume();
         let back = Instant::now();
         gateway.ready().await;
