@@ -8,6 +8,22 @@ use serde_json::{Value, json};
 use crate::bot::{Bot, http_client};
 
 const WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Looks until there is something.
+async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let looking = async {
+        loop {
+            ticks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, looking).await.expect("it happens in time")
+}
 
 struct Api {
     http: reqwest::Client,
@@ -252,16 +268,11 @@ async fn a_load_reports_what_was_answered_and_how_fast() {
     if tokio::time::timeout(WITHIN, answering).await.is_err() {
         panic!("twenty commands did not come: {}", api.get("/sandbox/load").await);
     }
-    let report = async {
-        loop {
-            let report = api.get("/sandbox/load").await;
-            if report["phase"] == "done" {
-                return report;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let report = tokio::time::timeout(WITHIN, report).await.expect("the load ends");
+    let report = until(async || {
+        let report = api.get("/sandbox/load").await;
+        (report["phase"] == "done").then_some(report)
+    })
+    .await;
     assert_eq!(
         (&report["sent"], &report["commands"], &report["refused"]),
         (&json!(200), &json!(20), &json!(0))
@@ -294,20 +305,12 @@ async fn a_captured_chat_plays_on_both_platforms() {
 
     // Without lines the built-in chat plays, until it is told to stop.
     let built_in = json!({ "rate": 1000, "count": 1_000_000, "platform": "twitch" });
-    let restarted = async {
-        while api.send("POST", "/sandbox/replay", built_in.clone()).await.0 == 409 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(WITHIN, restarted).await.expect("the first replay ends");
+    // The first one may just be ending.
+    until(async || (api.send("POST", "/sandbox/replay", built_in.clone()).await.0 != 409).then_some(()))
+        .await;
     sandbox.counters().wait("replay.twitch.sent", 60, WITHIN).await.unwrap();
     api.post("/sandbox/replay/stop", Value::Null).await;
-    let stopped = async {
-        while api.get("/sandbox/replay").await["running"] == true {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(WITHIN, stopped).await.expect("the replay stops");
+    until(async || (api.get("/sandbox/replay").await["running"] != true).then_some(())).await;
     sandbox.stop().await;
 }
 
