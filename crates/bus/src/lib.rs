@@ -7,6 +7,7 @@
 //! | store a message, sure that it is stored | [`Bus::store`]; many, in order: [`Outbox`] |
 //! | take stored messages, each once | with others: [`Bus::consume`]; a partition alone: [`Bus::take_over`] |
 //! | ask and be answered | [`Bus::request`], [`Bus::serve`] |
+//! | command a service, obey, note what was done | [`Bus::command`], [`Bus::obey`], [`Bus::obey_restart`], [`Bus::note`], [`Bus::trail`] |
 //! | tell whoever listens | [`Bus::notify`], [`Bus::subscribe`] |
 //! | keep a small value, watch it | [`Bus::bucket`] |
 //! | look at what failed for good, give it back, remove it | [`Bus::dead_letters`] |
@@ -24,6 +25,7 @@ mod announce;
 mod bucket;
 mod connect;
 mod consume;
+mod control;
 mod dead;
 mod lease;
 mod message;
@@ -41,6 +43,7 @@ pub use announce::{Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
 pub use connect::{Bus, ConnectError, Link, Login, NATS_URL_DEFAULT, Options, without_credentials};
 pub use consume::{Confirmed, ConsumeError, Consumer, Delivery};
+pub use control::{Ordered, Orders, RestartOrders, TRAIL_MAX, TrailError};
 pub use dead::{DeadError, DeadLetters, Letter, ReplayError, Replayed, Tally};
 pub use lease::{Handover, Holding, Lease, LeaseError, NAME_MAX, RESOURCE_NAME_MAX, RESOURCES_MAX};
 pub use message::{Incoming, Message, Subscription};

@@ -68,6 +68,7 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
         }
     }
     apply(bus, topology::dead(storage)).await?;
+    apply(bus, topology::audit()).await?;
     apply(bus, topology::once()).await?;
     for bucket in BucketName::ALL {
         match bus.jetstream.create_key_value(bucket.config()).await {

@@ -139,10 +139,9 @@ impl Requests {
         }
     }
 
-    fn read(&mut self, mut message: async_nats::Message) -> Option<Request> {
+    fn read(&mut self, message: async_nats::Message) -> Option<Request> {
         self.came += 1;
-        let reply = message.reply.take()?;
-        Some(Request { incoming: Incoming::from_nats(message), bus: self.bus.clone(), reply })
+        Request::read(&self.bus, message)
     }
 
     /// Takes no more questions, and gives those that had been asked of us by then. While NATS is away, or
@@ -182,6 +181,12 @@ impl Requests {
 }
 
 impl Request {
+    /// `None` where nobody expects an answer.
+    pub(crate) fn read(bus: &Bus, mut message: async_nats::Message) -> Option<Self> {
+        let reply = message.reply.take()?;
+        Some(Self { incoming: Incoming::from_nats(message), bus: bus.clone(), reply })
+    }
+
     /// Reads the question.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::{
     connect::Bus,
-    topology::{BucketName, DEAD_STREAM, ONCE_STREAM, Stream},
+    topology::{AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_STREAM, Stream},
 };
 
 /// How long the echo of a round trip may take.
@@ -87,7 +87,7 @@ impl Bus {
             BucketName::Settings => "KV_settings",
             BucketName::Lease => "KV_lease",
         });
-        for name in [DEAD_STREAM, ONCE_STREAM].into_iter().chain(buckets) {
+        for name in [AUDIT_STREAM, DEAD_STREAM, ONCE_STREAM].into_iter().chain(buckets) {
             self.add_stream(&mut survey, name).await?;
         }
         Ok(survey)

@@ -7,9 +7,10 @@
 //! | `CHATTER` | `chatter.*` | until a worker acknowledged, at most 15 min; the oldest go when full | `chatter` |
 //! | `ACTIONS_DISCORD`, `ACTIONS_TWITCH` | `action.<platform>.>` | until the gateway acknowledged, at most 15 min | `actions-<partition>-…` |
 //! | `DEAD` | `dead.*` | 7 days | none; the CLI reads it |
+//! | `AUDIT` | `audit.*` | 90 days; the oldest go when full | none; the CLI reads it |
 //! | `ONCE` | `once.>` | the time of each hold | none |
 //!
-//! All but `DEAD` and `ONCE` are work queues: an acknowledgement deletes the message, so that a killed
+//! All but `DEAD`, `AUDIT` and `ONCE` are work queues: an acknowledgement deletes the message, so that a killed
 //! server cannot deliver it again (a limits stream does). Storage is the disk with default
 //! persistence: no acknowledged message is lost when the server is killed, and a power cut costs at
 //! most the server's `sync_interval`. Memory is for worn SD cards: a restart of NATS then loses what
@@ -41,6 +42,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 240 * 1024;
 pub(crate) const ONCE_STREAM: &str = "ONCE";
 /// The first token of its subjects.
 pub(crate) const ONCE_PREFIX: &str = "once";
+/// The stream of what was done to the bot and the machine.
+pub(crate) const AUDIT_STREAM: &str = "AUDIT";
 /// The stream of dead letters.
 pub(crate) const DEAD_STREAM: &str = "DEAD";
 
@@ -254,6 +257,19 @@ pub(crate) fn dead(storage: Storage) -> Config {
         max_bytes: 16 * MIB,
         duplicate_window: DUPLICATE_WINDOW,
         allow_direct: true,
+        ..Config::default()
+    }
+}
+
+/// Always on disk: it is rare, and read when something went wrong.
+pub(crate) fn audit() -> Config {
+    Config {
+        name: AUDIT_STREAM.to_owned(),
+        subjects: vec!["audit.*".to_owned()],
+        storage: StorageType::File,
+        max_age: 90 * DAY,
+        max_bytes: 8 * MIB,
+        duplicate_window: DUPLICATE_WINDOW,
         ..Config::default()
     }
 }

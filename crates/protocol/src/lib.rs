@@ -11,6 +11,7 @@
 mod action;
 mod catalogue;
 mod content;
+pub mod control;
 mod event;
 mod id;
 mod interaction;

@@ -58,6 +58,18 @@ pub fn outcome(platform: Platform, community: &CommunityId) -> String {
     format!("outcome.{platform}.{community}")
 }
 
+/// `control.<service>.<verb>`: something that a service is asked to do.
+#[must_use]
+pub fn control(service: &str, verb: &str) -> String {
+    format!("control.{service}.{verb}")
+}
+
+/// `audit.<service>`: what a service that operates the bot has done.
+#[must_use]
+pub fn audit(service: &str) -> String {
+    format!("audit.{service}")
+}
+
 /// `dead.<stream>`: what failed for good.
 #[must_use]
 pub fn dead(stream: &str) -> String {

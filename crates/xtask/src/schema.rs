@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use protocol::{
     Action, Batch, Catalogue, Event, Interaction, InteractionResponse, Outcome, ServiceStats, VERSION,
     Versioned,
+    control::{Audit, BackupAnswer, BackupRequest, DeployAnswer, DeployRequest, Restart, Restarting},
 };
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
@@ -56,12 +57,19 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn all() -> anyhow::Result<BTreeMap<String, String>> {
     [
         entry::<Action>(),
+        entry::<Audit>(),
+        entry::<BackupAnswer>(),
+        entry::<BackupRequest>(),
         entry::<Batch>(),
         entry::<Catalogue>(),
+        entry::<DeployAnswer>(),
+        entry::<DeployRequest>(),
         entry::<Event>(),
         entry::<Interaction>(),
         entry::<InteractionResponse>(),
         entry::<Outcome>(),
+        entry::<Restart>(),
+        entry::<Restarting>(),
         entry::<ServiceStats>(),
     ]
     .into_iter()

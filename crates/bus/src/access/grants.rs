@@ -1,9 +1,9 @@
 //! What a grant of each kind consists of, in the subjects that the client really uses.
 
-use protocol::Platform;
+use protocol::{Platform, subject};
 
 use super::{Account, Grant, OF_APP, User};
-use crate::topology::{BucketName, DEAD_STREAM, ONCE_PREFIX, ONCE_STREAM, Queue, Stream};
+use crate::topology::{AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_PREFIX, ONCE_STREAM, Queue, Stream};
 
 /// What the services protocol asks.
 const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
@@ -222,8 +222,18 @@ pub(super) fn dead_letters() -> Grant {
         .publish(back)
 }
 
+/// To note what it did.
+pub(super) fn note(user: User) -> Grant {
+    Grant::new("note what it did").publish([subject::audit(&user.to_string())])
+}
+
+/// To read what was done.
+pub(super) fn trail() -> Grant {
+    Grant::new("read what was done").publish([format!("$JS.API.STREAM.MSG.GET.{AUDIT_STREAM}")])
+}
+
 fn all_streams() -> Vec<String> {
     let buckets = BucketName::ALL.map(|bucket| format!("KV_{}", bucket.name()));
-    let others = [DEAD_STREAM, ONCE_STREAM].map(str::to_owned);
+    let others = [AUDIT_STREAM, DEAD_STREAM, ONCE_STREAM].map(str::to_owned);
     Stream::ALL.map(|stream| stream.name().to_owned()).into_iter().chain(others).chain(buckets).collect()
 }

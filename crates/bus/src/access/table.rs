@@ -5,8 +5,8 @@ use protocol::Platform;
 use super::{
     Grant, User,
     grants::{
-        ask_services, dead_letters, found, hear, inbox, keep, leases, measure, measure_consumers, once,
-        own_partitions, provision, read, restart, restarted, serve, share, tell, watch,
+        ask_services, dead_letters, found, hear, inbox, keep, leases, measure, measure_consumers, note, once,
+        own_partitions, provision, read, restart, restarted, serve, share, tell, trail, watch,
     },
 };
 use crate::topology::{BucketName, Queue, Stream};
@@ -95,6 +95,7 @@ fn healthcheck() -> Vec<Grant> {
     vec![
         ops_service(User::Healthcheck),
         restarted(User::Healthcheck, &[User::Operator]),
+        note(User::Healthcheck).of_app(),
         ask_services().of_app(),
         measure().of_app(),
         measure_consumers().of_app(),
@@ -102,15 +103,17 @@ fn healthcheck() -> Vec<Grant> {
         hear("know whether they were told", &["outcome.discord.alerts"]).of_app(),
         restart(APP_SERVICES).of_app(),
         restart([User::Backup, User::WebhookDeploy, User::Deployer]),
+        tell("ask how backups and deploys stand", &["control.backup.status", "control.deploy.status"]),
     ]
 }
 
 fn backup() -> Vec<Grant> {
     let user = User::Backup;
-    let askers = [User::Deployer, User::Operator];
+    let askers = [User::Deployer, User::Healthcheck, User::Operator];
     vec![
         ops_service(user),
         restarted(user, &WATCHERS),
+        note(user).of_app(),
         serve(user, "be told what to save and restore", &["control.backup.*"], None, &askers),
     ]
 }
@@ -120,18 +123,20 @@ fn webhook_deploy() -> Vec<Grant> {
     vec![
         ops_service(user),
         restarted(user, &WATCHERS),
+        note(user).of_app(),
         tell("say that there may be something new", &["control.deploy.request"]),
     ]
 }
 
 fn deployer() -> Vec<Grant> {
     let user = User::Deployer;
-    let askers = [User::WebhookDeploy, User::Operator];
+    let askers = [User::WebhookDeploy, User::Healthcheck, User::Operator];
     vec![
         ops_service(user),
         restarted(user, &WATCHERS),
+        note(user).of_app(),
         serve(user, "be told what to roll out", &["control.deploy.*"], None, &askers),
-        tell("have a backup made before", &["control.backup.create"]),
+        tell("have a backup made before", &["control.backup.create", "control.backup.status"]),
         ask_services().of_app(),
     ]
 }
@@ -144,6 +149,7 @@ fn operator() -> Vec<Grant> {
         measure_consumers().of_app(),
         hear("see what passes", &passing).of_app(),
         dead_letters().of_app(),
+        trail().of_app(),
         restart(APP_SERVICES).of_app(),
         restart(OPS_SERVICES),
         tell("command backups and deploys", &["control.backup.*", "control.deploy.*"]),

@@ -5,6 +5,7 @@
 mod access;
 mod bucket;
 mod consume;
+mod control;
 mod dead;
 mod discovery;
 mod killed;
