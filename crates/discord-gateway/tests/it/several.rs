@@ -113,6 +113,8 @@ async fn a_number_that_vanished_stands_again_as_long_as_somebody_reads_by_it() {
     let second = Gateway::named(with_shards(&rig, "2"), "second");
     live(&[&first, &second], 2.0).await;
     agreed(&kv, 2, &["first", "second"]).await;
+    // More than two where the second came while the first began to read both.
+    let begun = rig.sandbox.counters().get("discord.gateway.identify");
     kv.delete(&agreed_key()).await.unwrap();
     agreed(&kv, 2, &["first", "second"]).await;
     kv.put(&agreed_key(), &nothing).await.unwrap();
@@ -120,7 +122,7 @@ async fn a_number_that_vanished_stands_again_as_long_as_somebody_reads_by_it() {
     let third = Gateway::named(with_shards(&rig, "auto"), "third");
     third.ready().await;
     agreed(&kv, 2, &["first", "second", "third"]).await;
-    assert_eq!(rig.sandbox.counters().get("discord.gateway.identify"), 2, "nothing began anew");
+    assert_eq!(rig.sandbox.counters().get("discord.gateway.identify"), begun, "nothing began anew");
     for gateway in [first, second, third] {
         gateway.stop().await.unwrap();
     }
