@@ -18,8 +18,9 @@ esac
 # KiB; the largest message and its index fit many times.
 enough=16384
 free="$(df -k /data | awk 'END { print $(NF - 2) }')"
-if [ "$free" -lt "$enough" ]; then
-  echo "the disk of NATS is full: $free KiB are free"
+# Without a number nothing is known of the disk, and nothing is ended.
+if ! [ "$free" -ge "$enough" ]; then
+  echo "the disk of NATS is full: ${free:-unknown} KiB are free"
   exit 1
 fi
 echo "there is room again: NATS is started again"
