@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what nothing else builds: scripts, workflows, Kubernetes. The checkers are installed in target/check;
-# needs Python 3 and, for Kubernetes, kubectl.
+# Checks what nothing else builds: scripts, workflows, dashboards, Kubernetes. The checkers are installed in
+# target/check; needs Python 3 and, for dashboards, npm, for Kubernetes, kubectl.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=target/check
@@ -17,6 +17,19 @@ $tools/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/wor
 $tools/bin/check-jsonschema --builtin-schema vendor.woodpecker-ci .woodpecker/*.yaml
 cmp .gitea/workflows/vigie.yml .forgejo/workflows/vigie.yml
 echo "workflows: ok"
+
+if command -v npm >/dev/null; then
+  # The types of the very version that is run.
+  version=$(sed -n 's|.*image: grafana/grafana:||p' deploy/observability/compose.yaml)
+  grafana=$tools/grafana-$version
+  [ -d "$grafana/node_modules/typescript" ] ||
+    npm install --silent --no-audit --no-fund --prefix "$grafana" "@grafana/schema@$version" typescript@7.0.2
+  node deploy/observability/schema.mjs "$grafana"
+  "$grafana/node_modules/.bin/tsc" --project "$grafana"
+  echo "dashboards: ok"
+else
+  echo "dashboards: skipped, there is no npm"
+fi
 
 command -v kubectl >/dev/null || { echo "Kubernetes: skipped, there is no kubectl"; exit 0; }
 built=$(mktemp)
