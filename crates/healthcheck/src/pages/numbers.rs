@@ -45,10 +45,12 @@ impl Lines {
         }
     }
 
+    /// `name` ends with `_total`, also where its kind is said: a gauge may have the name without it, and strict
+    /// readers refuse a page that says the kind of a name twice.
     fn counter(&mut self, name: &str, help: &str, value: Option<u64>) {
         if let Some(value) = value {
             self.head(name, "counter", help);
-            let _ = writeln!(self.0, "vigie_{name}_total {value}");
+            let _ = writeln!(self.0, "vigie_{name} {value}");
         }
     }
 
@@ -91,7 +93,7 @@ fn machine(lines: &mut Lines, machine: &Machine) {
     let available = bytes(disk.map(|disk| disk.available_bytes));
     lines.gauge("host_disk_available_bytes", "What is left of it", available);
     let help = "Bytes written to the disks since the machine started";
-    lines.counter("host_disk_written_bytes", help, machine.written_bytes);
+    lines.counter("host_disk_written_bytes_total", help, machine.written_bytes);
     lines.gauge("host_temperature_celsius", "The hottest sensor", machine.temperature);
     let is = |is: bool| if is { 1.0 } else { 0.0 };
     let under_voltage = machine.power.map(|power| is(power.under_voltage));
@@ -138,7 +140,7 @@ fn nats(lines: &mut Lines, nats: &NatsState) {
         "Dead letters that wait for a person",
         dead.map(|one| one.messages as f64),
     );
-    lines.counter("nats_dead_letters", "Dead letters there ever were", dead.map(|one| one.last));
+    lines.counter("nats_dead_letters_total", "Dead letters there ever were", dead.map(|one| one.last));
 }
 
 fn services(lines: &mut Lines, services: &[ServiceView]) {

@@ -58,6 +58,10 @@ async fn a_bot_that_is_well() {
     watching.counts("vigie_service_ready_instances{service=\"command-worker\"} 1").await;
     watching.counts("vigie_nats_consumers{queue=\"community\"} 1").await;
     watching.counts("vigie_nats_stream_messages{stream=\"EVENTS\"} 0").await;
+    let numbers = watching.context.metrics.text();
+    let kinds = numbers.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let mut once = BTreeSet::new();
+    assert!(kinds.clone().all(|name| once.insert(name)), "the kind of a name is said once: {numbers}");
     let text = watching.page("/health/detailed").body;
     assert!(text.starts_with("✓ healthy") && text.contains("ACTIONS_DISCORD"), "{text}");
     assert!(watching.context.health.readiness().ready);
