@@ -80,9 +80,6 @@ impl Readings {
         }
         let text = format!("{} in the last hour: `vigie dead list` says what and why", found.letters);
         self.so("dead", "", found.letters > 0, text);
-        if let Some(took) = found.nats.round_trip {
-            self.slow("nats", took);
-        }
     }
 
     fn of_service(&mut self, service: &ServiceView, pace: Pace) {
@@ -111,12 +108,8 @@ impl Readings {
         let text = format!("{} fresh starts within 10 min; its log says why", service.restarts);
         self.add("restarts", name, service.restarts as f64, text);
         if let Some(took) = service.latency() {
-            self.slow(name, took);
+            self.add("latency", name, took.as_secs_f64(), format!("{} to answer", duration(took)));
         }
-    }
-
-    fn slow(&mut self, name: &str, took: Duration) {
-        self.add("latency", name, took.as_secs_f64(), format!("{} to answer", duration(took)));
     }
 
     fn of_bot(&mut self, found: &Findings) {
