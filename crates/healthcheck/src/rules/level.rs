@@ -80,6 +80,12 @@ impl Judge {
         self.below.is_some()
     }
 
+    /// Nobody can tell the value now: what is to hold must hold from when it is known again.
+    pub const fn pause(&mut self) {
+        self.reached = [None, None];
+        self.below = None;
+    }
+
     /// Takes the value at a time, which never goes back; gives the level.
     pub fn judge(&mut self, bounds: &Bounds, now: Duration, value: f64) -> Level {
         for (level, reached) in [Level::Warning, Level::Critical].into_iter().zip(&mut self.reached) {

@@ -125,13 +125,16 @@ impl Rules {
             values.insert((reading.rule.name, reading.subject), (reading.value, reading.text));
         }
         for key in self.judged.keys() {
-            if rule(key.0).is_some_and(|rule| !unknown(rule)) && !values.contains_key(key) {
-                values.insert(key.clone(), (Some(0.0), String::new()));
-            }
+            values.entry(key.clone()).or_insert((Some(0.0), String::new()));
         }
         let mut changes = Vec::new();
         for ((name, subject), (value, text)) in values {
-            let Some((rule, value)) = rule(name).filter(|rule| !unknown(rule)).zip(value) else { continue };
+            let Some((rule, value)) = rule(name).filter(|rule| !unknown(rule)).zip(value) else {
+                if let Some(judged) = self.judged.get_mut(&(name, subject)) {
+                    judged.judge.pause();
+                }
+                continue;
+            };
             let bounds = Bounds {
                 hold: self.pace.of(rule.bounds.hold),
                 calm: self.pace.of(rule.bounds.calm),
@@ -217,6 +220,16 @@ mod tests {
         assert_eq!(judge(&mut rules, vec![untried], 3), []);
         assert_eq!(rules.alerts().len(), 1);
         assert_eq!(judge(&mut rules, Vec::new(), 4).len(), 1);
+    }
+
+    /// What waited while NATS was away is old when it is back, and gone a moment later.
+    #[test]
+    fn what_nobody_could_tell_did_not_hold_meanwhile() {
+        let mut rules = Rules::new(Pace(1), &[]);
+        judge(&mut rules, vec![reading("lag", "EVENTS", 50.0)], 1);
+        rules.judge(Vec::new(), |rule| rule.needs_nats, Duration::from_secs(6), 6000);
+        assert_eq!(judge(&mut rules, vec![reading("lag", "EVENTS", 600.0)], 600), []);
+        assert_eq!(judge(&mut rules, vec![reading("lag", "EVENTS", 600.0)], 610).len(), 1);
     }
 
     #[test]
