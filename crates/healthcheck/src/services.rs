@@ -23,6 +23,9 @@ const SERVICES_MAX: usize = 64;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// More fresh starts need not be told apart.
 const RESTARTS_MAX: usize = 64;
+/// No more than this of the time between two looks is silence: when more has passed, it was this service that
+/// stood still, and what was answered meanwhile waits to be heard.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 /// A service that does not answer for so long from the start on does not run.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// A service that need not be there is forgotten after this silence.
@@ -129,7 +132,8 @@ impl Services {
 
     /// Notes who did not answer since the last call, which was `since` ago. While they cannot be asked nobody is
     /// to blame: pass `asked` as false. Gives the names of services that are forgotten.
-    pub fn look(&mut self, asked: bool, since: Duration, now: Instant) -> Vec<String> {
+    pub fn look(&mut self, asked: bool, since: Duration, pace: Pace, now: Instant) -> Vec<String> {
+        let since = since.min(pace.of(BETWEEN_LOOKS));
         for known in self.known.values_mut() {
             let answered = known.instances.values().any(|instance| instance.heard);
             known.silent = match (answered, asked) {
@@ -251,18 +255,18 @@ mod tests {
     fn silence_is_counted_only_while_somebody_asks() {
         let now = Instant::now();
         let mut services = Services::new(&["command-worker".to_owned()], [].iter());
-        services.look(true, LOOK, now);
+        services.look(true, LOOK, Pace(1), now);
         assert_eq!(one(&services, "command-worker").silent, LOOK);
         assert_eq!(services.heard(heard("command-worker", "a", 9, 0.0), now), News::None);
-        services.look(true, LOOK, now);
+        services.look(true, LOOK, Pace(1), now);
         let view = one(&services, "command-worker");
         assert_eq!((view.silent, view.instances.len()), (Duration::ZERO, 1));
         for _ in 0..10 {
-            services.look(false, LOOK, now);
+            services.look(false, LOOK, Pace(1), now);
         }
         assert_eq!(one(&services, "command-worker").instances.len(), 1);
         for _ in 0..3 {
-            services.look(true, LOOK, now);
+            services.look(true, LOOK, Pace(1), now);
         }
         let view = one(&services, "command-worker");
         assert_eq!((view.silent, view.instances.len()), (3 * LOOK, 0));
@@ -278,7 +282,7 @@ mod tests {
         assert_eq!(services.heard(heard("command-worker", "b", 1, 1.0), now), News::None);
         assert_eq!((services.requests, services.errors), (13.0, 2.0));
         assert_eq!(one(&services, "command-worker").restarts, 1);
-        services.look(true, LOOK, now + RESTARTS_WITHIN);
+        services.look(true, LOOK, Pace(1), now + RESTARTS_WITHIN);
         assert_eq!(one(&services, "command-worker").restarts, 0);
     }
 
@@ -286,7 +290,21 @@ mod tests {
     fn only_what_need_not_be_there_is_forgotten() {
         let now = Instant::now();
         let mut services = Services::new(&["command-worker".to_owned()], ["backup".to_owned()].iter());
-        assert_eq!(services.look(true, FORGOTTEN_AFTER, now), ["backup"]);
+        let days: Vec<String> = (0..FORGOTTEN_AFTER.as_secs() / 5)
+            .flat_map(|_| services.look(true, LOOK, Pace(1), now))
+            .collect();
+        assert_eq!(days, ["backup"]);
         assert_eq!(services.names().collect::<Vec<_>>(), ["command-worker"]);
     }
 }
+    /// A watch that was itself starved for a minute once said that every service was dead.
+    #[test]
+    fn while_the_watch_stands_still_nobody_is_silent() {
+        let now = Instant::now();
+        let mut services = Services::new(&["command-worker".to_owned()], [].iter());
+        services.heard(heard("command-worker", "a", 9, 0.0), now);
+        services.look(true, LOOK, Pace(1), now);
+        services.look(true, 12 * LOOK, Pace(1), now);
+        assert!(one(&services, "command-worker").silent < START_LIMIT);
+    }
+

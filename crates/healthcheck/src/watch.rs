@@ -162,7 +162,7 @@ impl Watch {
         let since = now.saturating_duration_since(self.last_look);
         self.last_look = now;
         let asked = up && self.attached.as_ref().is_some_and(|attached| attached.asked);
-        for service in self.services.look(asked, since, now) {
+        for service in self.services.look(asked, since, self.config.pace, now) {
             info!(service, "silent for a day and not among HEALTHCHECK_SERVICES: forgotten");
         }
         if up {
