@@ -1,13 +1,13 @@
 //! Discord: by the bot itself, and by a webhook of the channel when the bot is the patient.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use bus::{Bus, Link, Message, Subscription};
 use protocol::{
     Action, ActionBody, ChannelId, CommunityId, Content, Delivery, EventId, MessageId, Outcome, OutcomeBody,
     Platform, VERSION, subject,
 };
-use reqwest::{Url, header::CONTENT_TYPE};
+use reqwest::{RequestBuilder, Url, header::CONTENT_TYPE};
 use service::clock::{unix_ms, unix_us};
 use tokio::time::timeout;
 use tracing::warn;
@@ -27,6 +27,8 @@ pub struct Discord {
     pub client: Client,
     pub bot: Option<Bot>,
     pub webhook: Option<Url>,
+    /// Why the webhook is not asked again, where there is the bot to go on with.
+    pub refused: OnceLock<String>,
 }
 
 /// The bot, asked over NATS as by any command.
@@ -52,13 +54,13 @@ impl Discord {
         // No one is mentioned, whatever a service called itself.
         let json = serde_json::json!({ "content": text, "allowed_mentions": { "parse": [] } });
         let request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/json");
-        self.client.send(request.body(json.to_string())).await
+        self.by_webhook(request.body(json.to_string())).await
     }
 
     /// The webhook is only looked up; the bot says something and takes it back.
     pub async fn test(&self) -> Result<(), Failure> {
         if let Some(url) = &self.webhook {
-            self.client.send(self.client.get(url.clone())).await.map_err(|why| of_way("webhook", why))?;
+            self.by_webhook(self.client.get(url.clone())).await?;
         }
         if let Some(bot) = &self.bot {
             // Its failure may always pass: the bot is started again, and may be granted what it lacks.
@@ -70,6 +72,21 @@ impl Discord {
             }
         }
         Ok(())
+    }
+
+    /// A webhook that is gone does not silence the bot; nor is it asked again, as Discord wishes.
+    async fn by_webhook(&self, request: RequestBuilder) -> Result<(), Failure> {
+        if let Some(reason) = self.refused.get() {
+            return Err(Failure::passing(reason));
+        }
+        let sent = self.client.send(request).await;
+        sent.map_err(|why| {
+            let failure = of_way("webhook", why);
+            if failure.for_good && self.bot.is_some() {
+                return Failure::passing(self.refused.get_or_init(|| failure.reason));
+            }
+            failure
+        })
     }
 }
 

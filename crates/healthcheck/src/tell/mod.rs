@@ -9,7 +9,7 @@ mod email;
 mod note;
 mod web;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use service::Context;
 
@@ -46,7 +46,8 @@ pub fn start(
     if config.discord_channel.is_some() || config.discord_webhook.is_some() {
         let bot = config.discord_channel.clone().map(|channel| Bot::new(connection.clone(), channel));
         let webhook = config.discord_webhook.clone().map(|Address(url)| url);
-        ways.push(("discord", Way::Discord(Discord { client: Client::new()?, bot, webhook })));
+        let discord = Discord { client: Client::new()?, bot, webhook, refused: OnceLock::new() };
+        ways.push(("discord", Way::Discord(discord)));
     }
     if let Some(Address(url)) = config.webhook.clone() {
         ways.push(("webhook", Way::Webhook(Webhook { client: Client::new()?, url })));

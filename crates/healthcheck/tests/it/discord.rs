@@ -87,6 +87,29 @@ async fn when_the_bot_is_the_patient_the_webhook_says_it() {
     task.abort();
 }
 
+/// It once did: nothing was told any more, by neither, until the next start.
+#[tokio::test]
+async fn a_webhook_that_is_gone_does_not_silence_the_bot() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    let (mut actions, task) = gateway(world.bus.clone(), true);
+    let webhook = Receiver::start().await;
+    webhook.answer(404);
+    let mut config = world.config();
+    config.discord_channel = Some(ChannelId::from(4711));
+    config.discord_webhook = webhook.address("/api/webhooks/1/secret");
+    let watching = world.watch(config);
+    assert_eq!(watching.is("degraded").await, "degraded: discord: people cannot be told\n");
+    services[1].vanish();
+    let ActionBody::Send { content } = actions.recv().await.unwrap().body else {
+        panic!("something is said")
+    };
+    assert!(content.text.contains("twitch-gateway: does not answer"), "{}", content.text);
+    assert_eq!(webhook.all().len(), 1, "Discord asks not to try again");
+    watching.stop().await;
+    task.abort();
+}
+
 #[tokio::test]
 async fn without_nats_the_webhook_says_it_at_once() {
     let mut world = World::start().await;
