@@ -75,17 +75,39 @@ pub struct Channel {
     pub failed: Counter,
 }
 
+/// When something is tried next.
+struct Next {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Next {
+    fn failed(&mut self, pace: Pace) {
+        self.at = Instant::now() + pace.of(self.pause);
+        self.pause = (self.pause * 2).min(PAUSES.end);
+    }
+
+    fn worked(&mut self, again: Duration) {
+        *self = Self { at: Instant::now() + again, pause: PAUSES.start };
+    }
+
+    fn has_failed(&self) -> bool {
+        self.pause > PAUSES.start
+    }
+}
+
 impl Channel {
     /// Tells people until it is dropped, or can never tell anybody.
     pub async fn run(mut self) {
-        let mut test_at = self.first_test();
-        let mut pause = PAUSES.start;
-        let mut not_before = Instant::now();
+        // A test that fails must not hold back what is to be told: another way of the channel may work.
+        let mut tell = Next { at: Instant::now(), pause: PAUSES.start };
+        let mut test = Next { at: self.first_test(), pause: PAUSES.start };
         while self.views.changed().await.is_ok() {
-            if Instant::now() < not_before {
-                continue;
-            }
-            let outcome = if !self.note().is_empty() {
+            let now = Instant::now();
+            let is_test = self.note().is_empty();
+            let outcome = if is_test && now >= test.at && self.is_settled() {
+                bounded(self.way.test()).await
+            } else if !is_test && now >= tell.at {
                 // What happens together is told together.
                 tokio::time::sleep(self.pace.of(GROUP_WAIT)).await;
                 let note = self.note();
@@ -93,20 +115,22 @@ impl Channel {
                     continue;
                 }
                 self.tell(&note).await
-            } else if Instant::now() >= test_at && self.is_settled() {
-                bounded(self.way.test()).await
             } else {
                 continue;
             };
             match outcome {
                 Ok(()) => {
-                    // Either way it is known that it works.
-                    test_at = Instant::now() + TEST_EVERY;
-                    pause = PAUSES.start;
-                    let (name, now) = (self.name, unix_ms());
-                    self.store
-                        .change(|kept| kept.channels.entry(name.to_owned()).or_default().tested_ms = now);
-                    self.board.set_channel(self.name, Condition::Fine);
+                    tell.worked(Duration::ZERO);
+                    if is_test {
+                        test.worked(TEST_EVERY);
+                        self.note_test();
+                    }
+                    if test.has_failed() {
+                        // Told by one way, what the test found of the other may still be so.
+                        test.at = Instant::now();
+                    } else {
+                        self.board.set_channel(self.name, Condition::Fine);
+                    }
                 }
                 Err(Failure { reason, for_good }) => {
                     self.failed.inc();
@@ -118,12 +142,18 @@ impl Channel {
                         );
                         return std::future::pending().await;
                     }
-                    warn!(channel = self.name, reason, pause_s = pause.as_secs(), "people were not told");
-                    not_before = Instant::now() + self.pace.of(pause);
-                    pause = (pause * 2).min(PAUSES.end);
+                    let next = if is_test { &mut test } else { &mut tell };
+                    let pause_s = next.pause.as_secs();
+                    next.failed(self.pace);
+                    warn!(channel = self.name, reason, pause_s, is_test, "people were not told");
                 }
             }
         }
+    }
+
+    fn note_test(&self) {
+        let (name, now) = (self.name.to_owned(), unix_ms());
+        self.store.change(|kept| kept.channels.entry(name).or_default().tested_ms = now);
     }
 
     /// Soon after the start, so that a wrong setting is known at once, unless it was tested of late.
