@@ -8,6 +8,7 @@ use lettre::{
     transport::smtp,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tracing::warn;
 
 use super::{Failure, note::Note};
 
@@ -43,11 +44,27 @@ impl Email {
         Ok(Self { transport, addresses })
     }
 
+    /// Everybody gets a message of their own: of one to several, a server that refuses one of them takes nothing.
     pub async fn tell(&self, note: &Note) -> Result<(), Failure> {
-        let mut message = Message::builder().from(self.addresses.from.clone()).subject(note.title());
+        let (mut taken, mut refused) = (0, None);
         for to in &self.addresses.to {
-            message = message.to(to.clone());
+            match self.send(note, to).await {
+                Ok(()) => taken += 1,
+                Err(failure) => {
+                    warn!(to = %to.email, reason = failure.reason, "an e-mail was not taken");
+                    refused = Some(failure);
+                }
+            }
         }
+        match refused {
+            Some(failure) if taken == 0 => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    async fn send(&self, note: &Note, to: &Mailbox) -> Result<(), Failure> {
+        let message =
+            Message::builder().from(self.addresses.from.clone()).to(to.clone()).subject(note.title());
         let message = message.message_id(None).header(ContentType::TEXT_PLAIN).body(note.lines().join("\n"));
         let message = message.map_err(|error| Failure::passing(service::chain(&error)))?;
         self.transport.send(message).await.map(drop).map_err(|error| failure(&error))
@@ -63,7 +80,7 @@ impl Email {
     }
 }
 
-/// A refusal for good is one of the account or the recipients; trying it again and again would lock the account.
+/// A refusal for good is one of the account, or of every recipient; trying it again and again would lock the account.
 fn failure(error: &smtp::Error) -> Failure {
     Failure { reason: service::chain(error), for_good: error.is_permanent() }
 }
