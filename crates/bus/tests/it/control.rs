@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Ordered, RequestError, Storage};
+use bus::{Ordered, RequestError};
 use protocol::{
     VERSION,
     control::{
@@ -104,8 +104,6 @@ async fn only_the_instance_that_is_named_starts_again() {
 async fn what_was_done_is_read_again_the_newest_first() {
     let nats = Nats::start().await;
     let bus = nats.bus("backup").await;
-    assert!(bus.trail(10).await.is_err(), "nothing is provisioned");
-    bus::provision(&bus, Storage::File).await.unwrap();
     assert_eq!(bus.trail(10).await.unwrap(), []);
     let entry = |at_ms| Audit {
         v: VERSION,
