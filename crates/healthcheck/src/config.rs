@@ -8,12 +8,18 @@ use reqwest::Url;
 use secrecy::SecretString;
 use service::{NatsLogin, Setting, Settings};
 
-use crate::{rules::Pace, tell::Addresses};
+use crate::{certificates::Server, rules::Pace, tell::Addresses};
 
 /// More services than any bot has.
 const SERVICES_MAX: usize = 64;
 /// More people than look after any bot.
 const RECIPIENTS_MAX: usize = 16;
+/// A service that needs more than this in an hour is not helped by it.
+const RESTARTS_MAX: usize = 12;
+/// More servers than any bot uses.
+const CERTIFICATES_MAX: usize = 16;
+/// A backup that is older is none.
+const BACKUP_HOURS_MAX: u64 = 9000;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,6 +45,27 @@ pub static SETTINGS: &[Setting] = &[
         default: Some("data"),
         expected: "a folder",
         help: "where it is kept what people were told; the disk below it is watched",
+        secret: false,
+    },
+    Setting {
+        name: "HEALTHCHECK_RESTARTS",
+        default: Some("3"),
+        expected: "a number from 0 (never) to 12",
+        help: "how often in an hour a service that hangs is told to start again",
+        secret: false,
+    },
+    Setting {
+        name: "HEALTHCHECK_CERTIFICATES",
+        default: None,
+        expected: "servers with their port, such as bot.example.org:443, with commas",
+        help: "whose certificates are watched; they must speak TLS from the first byte",
+        secret: false,
+    },
+    Setting {
+        name: "HEALTHCHECK_BACKUP_HOURS",
+        default: Some("26"),
+        expected: "a number of hours from 1 to 9000",
+        help: "how old the last good backup may be, when there is the service backup; twice as old is critical",
         secret: false,
     },
     address(
@@ -104,6 +131,12 @@ pub struct Config {
     pub expected: Vec<String>,
     /// Where files are kept; the disk below it is watched.
     pub data: PathBuf,
+    /// How often in an hour a service that hangs is told to start again.
+    pub restarts: usize,
+    /// Whose certificates are watched.
+    pub certificates: Vec<Server>,
+    /// How old the last good backup may be.
+    pub backup_after: Duration,
     /// Who is told every minute that all is well.
     pub witness: Option<Address>,
     /// The Discord channel that the bot itself writes to.
@@ -170,6 +203,15 @@ impl Config {
             nats_login: NatsLogin::read(settings),
             expected: settings.parse("HEALTHCHECK_SERVICES", names),
             data: settings.get("HEALTHCHECK_DATA"),
+            restarts: settings.parse("HEALTHCHECK_RESTARTS", |text| match text.parse() {
+                Ok(count) if count <= RESTARTS_MAX => Ok(count),
+                _ => Err(String::new()),
+            }),
+            certificates: settings.optional_parse("HEALTHCHECK_CERTIFICATES", servers).unwrap_or_default(),
+            backup_after: settings.parse("HEALTHCHECK_BACKUP_HOURS", |text| match text.parse() {
+                Ok(hours @ 1..=BACKUP_HOURS_MAX) => Ok(Duration::from_secs(hours * 3600)),
+                _ => Err(String::new()),
+            }),
             witness,
             discord_channel: settings.optional_parse("ALERT_DISCORD_CHANNEL", channel),
             discord_webhook,
@@ -243,6 +285,16 @@ fn names(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+fn servers(text: &str) -> Result<Vec<Server>, String> {
+    let server = |text: &str| {
+        let (host, port) = text.trim().rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(Server { host: host.try_into().ok()?, port: port.parse().ok()? })
+    };
+    let servers: Option<Vec<Server>> = text.split(',').map(server).collect();
+    servers.filter(|servers| servers.len() <= CERTIFICATES_MAX).ok_or_else(String::new)
+}
+
 fn channel(text: &str) -> Result<ChannelId, String> {
     let number = text.parse::<u64>().map_err(|_| "copy it with “Copy Channel ID”".to_owned())?;
     Ok(ChannelId::from(number))
@@ -313,16 +365,32 @@ mod tests {
             ("HEALTHCHECK_SERVICES", "a,,b"),
             ("ALERT_DISCORD_CHANNEL", "#general"),
             ("ALERT_QUIET", "22-7"),
+            ("HEALTHCHECK_RESTARTS", "13"),
+            ("HEALTHCHECK_CERTIFICATES", "bot.example.org"),
+            ("HEALTHCHECK_BACKUP_HOURS", "0"),
         ]);
         assert_eq!(
             problems,
             [
                 "HEALTHCHECK_SERVICES: expected names of services, with commas, found \"a,,b\"",
+                "HEALTHCHECK_RESTARTS: expected a number from 0 (never) to 12, found \"13\"",
+                "HEALTHCHECK_CERTIFICATES: expected servers with their port, such as bot.example.org:443, with \
+                 commas, found \"bot.example.org\"",
+                "HEALTHCHECK_BACKUP_HOURS: expected a number of hours from 1 to 9000, found \"0\"",
                 "ALERT_DISCORD_CHANNEL: expected the number of a channel on Discord, found \"#general\" (copy it \
                  with “Copy Channel ID”)",
                 "ALERT_QUIET: expected two times in UTC such as 22:00-07:00, found \"22-7\"",
             ]
         );
+    }
+
+    #[test]
+    fn servers_are_named_or_numbered() {
+        let (config, problems) =
+            read(&[("HEALTHCHECK_CERTIFICATES", "bot.example.org:443, 192.0.2.1:6697,[::1]:4222")]);
+        assert_eq!(problems, [""; 0]);
+        let shown: Vec<String> = config.certificates.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["bot.example.org:443", "192.0.2.1:6697", "::1:4222"]);
     }
 
     #[test]

@@ -10,8 +10,11 @@
 //! | `host` | CPU, memory, disk, temperature and power of the machine, from `/proc` and `/sys` |
 //! | `nats` | the connection, which may be away for hours, and what it says |
 //! | `services` | who answered when, who came back with a fresh start |
+//! | `certificates` | until when servers have a certificate |
+//! | `backups` | how old the last good backup is, and how the last drill went |
 //! | `averages` | the last five minutes, the last hour |
 //! | `rules` | what is wrong from which value on, for how long, and until when |
+//! | `restart` | tells what hangs to start again |
 //! | `kept` | what a restart must not forget, in a small file |
 //! | `pages` | `/health` and the others, and the lines of `/metrics` |
 //! | `tell` | Discord, webhooks, ntfy, e-mail |
@@ -20,15 +23,20 @@
 //! No request makes work: every answer is made of the last look.
 //!
 //! What it asks of NATS: it publishes `$SRV.STATS`, `$JS.API.STREAM.INFO.*` and `$JS.API.CONSUMER.LIST.*`, and to
-//! its own inbox, to see how long that takes. As every service it answers `$SRV.*` and `vigie.healthcheck.*`. With
+//! its own inbox, to see how long that takes. As every service it answers `$SRV.*` and `vigie.healthcheck.*`, and obeys
+//! `control.healthcheck.restart`. To what hangs it says `control.<service>.restart`, and notes it in
+//! `audit.healthcheck`. Of the service `backup` it asks `control.backup.status`. With
 //! `ALERT_DISCORD_CHANNEL` it also publishes `action.discord.*.alerts` and listens to `outcome.discord.alerts`.
 
 mod averages;
+mod backups;
+mod certificates;
 mod config;
 mod host;
 mod kept;
 mod nats;
 mod pages;
+mod restart;
 mod rules;
 mod run;
 mod services;
@@ -38,6 +46,7 @@ mod watch;
 mod witness;
 mod words;
 
+pub use certificates::Server;
 pub use config::{Address, Config, Quiet, SETTINGS};
 pub use rules::Pace;
 pub use run::run;

@@ -6,9 +6,10 @@ use service::Context;
 use tokio::sync::watch;
 
 use crate::{
+    backups,
     config::Config,
     kept::Store,
-    nats, pages,
+    nats, pages, restart,
     tell::{self, Board},
     view::{View, Views},
     watch::Watch,
@@ -33,9 +34,11 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     pages::serve(&context, views.clone(), stale_after);
     let looks = context.health.component("looks").fatal_after(STUCK_AFTER);
     context.tasks.spawn("life", life(looks, views.clone(), stale_after, context.shutdown.clone()));
+    restart::start(&context, &config, &connection, &views, &store);
     tell::start(&context, &config, &connection, &views, &store, &board)?;
     witness::start(&context, &config, &views, &board)?;
-    Watch::new(&context, config, connection, store, board, report).run().await
+    let backups = backups::start(&context, &config, &connection, &views);
+    Watch::new(&context, config, connection, store, board, backups, report).run().await
 }
 
 /// Ready means that looks are made.

@@ -9,6 +9,8 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
+    backups::Backups,
+    certificates,
     host::Machine,
     nats::NatsState,
     rules::{Alert, Level},
@@ -29,6 +31,10 @@ pub struct Findings {
     pub services: Vec<ServiceView>,
     /// Dead letters of the last hour.
     pub letters: u64,
+    /// Certificates that were looked at, by server.
+    pub certificates: BTreeMap<String, certificates::Known>,
+    /// How backups stand; `None` without the service that makes them.
+    pub backups: Option<Backups>,
     /// The ways in which people are told.
     pub channels: BTreeMap<&'static str, Condition>,
     /// Who outside is told that all is well; `None` when nobody is.

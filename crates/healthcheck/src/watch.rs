@@ -16,6 +16,8 @@ use tracing::{debug, info, warn};
 
 use crate::{
     averages::Averages,
+    backups::Answers,
+    certificates::Certificates,
     config::Config,
     host::Host,
     kept::Store,
@@ -40,6 +42,8 @@ pub struct Watch {
     attached: Option<Attached>,
     store: Arc<Store>,
     board: Board,
+    certificates: Certificates,
+    backups: Answers,
     host: Host,
     services: Services,
     averages: Averages,
@@ -69,6 +73,7 @@ impl Watch {
         connection: Connection,
         store: Arc<Store>,
         board: Board,
+        backups: Answers,
         report: watch::Sender<Option<Arc<View>>>,
     ) -> Self {
         let kept = store.get();
@@ -80,6 +85,7 @@ impl Watch {
             averages: Averages::default(),
             nats: NatsState::default(),
             changes: context.metrics.counter_vec("health_changes", "Things that got worse or better", "to"),
+            certificates: Certificates::start(context, &config),
             context: context.clone(),
             attached: None,
             heartbeat_ms: None,
@@ -89,6 +95,7 @@ impl Watch {
             connection,
             store,
             board,
+            backups,
             report,
         }
     }
@@ -180,6 +187,8 @@ impl Watch {
             nats: self.nats.clone(),
             services,
             letters: self.averages.letters(),
+            certificates: self.certificates.get(),
+            backups: self.backups.borrow().clone(),
             channels: self.board.channels(),
             witness: self.board.witness(),
         };
@@ -191,7 +200,7 @@ impl Watch {
         let up = found.nats.trouble.is_none();
         let at_ms = unix_ms();
         let changes = self.rules.judge(
-            readings(&found, self.config.pace),
+            readings(&found, &self.config, at_ms),
             |rule| rule.needs_nats && !up,
             self.started.elapsed(),
             at_ms,

@@ -4,6 +4,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crate::{
+    certificates::Known,
     host::Machine,
     nats::NatsState,
     rules::Level,
@@ -22,6 +23,7 @@ pub fn lines(view: Option<&View>, stale_after: Duration) -> String {
     machine(&mut lines, &view.found.machine);
     nats(&mut lines, &view.found.nats);
     services(&mut lines, &view.found.services);
+    ages(&mut lines, view);
     let verdict = if Verdict::of(Some(view), stale_after).is_good() { 1.0 } else { 0.0 };
     lines.gauge("health_up", "Whether nothing critical is wrong", Some(verdict));
     let count = |level| view.alerts.iter().filter(|alert| alert.level == level).count() as f64;
@@ -141,6 +143,20 @@ fn nats(lines: &mut Lines, nats: &NatsState) {
         dead.map(|one| one.messages as f64),
     );
     lines.counter("nats_dead_letters_total", "Dead letters there ever were", dead.map(|one| one.last));
+}
+
+fn ages(lines: &mut Lines, view: &View) {
+    let good_ms = view.found.backups.as_ref().and_then(|backups| backups.status.good_ms);
+    let age_s = good_ms.map(|good_ms| view.at_ms.saturating_sub(good_ms) as f64 / 1000.0);
+    lines.gauge("backup_age_seconds", "Since the last good backup was made", age_s);
+    let left = view.found.certificates.iter().filter_map(|(server, known)| match known {
+        Known::Until(until_ms) => {
+            Some((server.as_str(), until_ms.saturating_sub(view.at_ms) as f64 / 1000.0))
+        }
+        Known::Trouble(_) => None,
+    });
+    let help = "Until the certificate runs out, 0 when it has";
+    lines.family("certificate_left_seconds", "gauge", help, "server", left);
 }
 
 fn services(lines: &mut Lines, services: &[ServiceView]) {

@@ -4,6 +4,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::json::{state, version};
 use crate::{
+    backups::Backups,
+    certificates::Known,
     nats::NatsState,
     rules::Level,
     view::{Condition, Verdict, View},
@@ -29,6 +31,7 @@ pub fn detailed(view: Option<&View>, verdict: Verdict) -> String {
     services(&mut page, view);
     nats(&mut page, &view.found.nats);
     machine(&mut page, view);
+    ages(&mut page, view);
     people(&mut page, view);
     page
 }
@@ -144,6 +147,37 @@ fn machine(page: &mut String, view: &View) {
     for (name, percent, words) in lines {
         let bar = percent.map_or_else(|| " ".repeat(BAR), bar);
         let _ = writeln!(page, "  {name:<12} {bar}  {words}");
+    }
+}
+
+/// Backups and certificates; nothing when there is neither.
+fn ages(page: &mut String, view: &View) {
+    let mut lines = Vec::new();
+    if let Some(Backups { status, .. }) = &view.found.backups {
+        let age =
+            |at_ms| format!("{} old", duration(Duration::from_millis(view.at_ms.saturating_sub(at_ms))));
+        lines.push((
+            "backup".to_owned(),
+            status.good_ms.is_some(),
+            status.good_ms.map_or("none yet".to_owned(), age),
+        ));
+        if let Some(drill) = &status.drill {
+            lines.push(("drill".to_owned(), drill.good, drill.words.clone()));
+        }
+    }
+    for (server, known) in &view.found.certificates {
+        let (is_good, words) = match known {
+            Known::Until(until_ms) => (*until_ms > view.at_ms, format!("valid until {}", moment(*until_ms))),
+            Known::Trouble(reason) => (false, reason.clone()),
+        };
+        lines.push((server.clone(), is_good, words));
+    }
+    if !lines.is_empty() {
+        page.push_str("\nBACKUPS AND CERTIFICATES\n");
+    }
+    for (name, is_good, words) in lines {
+        let sign = if is_good { '✓' } else { '✗' };
+        let _ = writeln!(page, "  {sign} {name}: {}", harmless(&words));
     }
 }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::{Pace, Reading, rule};
 use crate::{
+    backups::Backups,
+    certificates::Known,
+    config::Config,
     services::ServiceView,
     view::{Condition, Findings},
     words::{bytes, duration},
@@ -12,8 +15,12 @@ use crate::{
 /// Streams whose oldest message says that nobody takes them.
 const WORK: [&str; 4] = ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "ACTIONS_TWITCH"];
 
-/// Everything of a look that a rule may find bad.
-pub fn readings(found: &Findings, pace: Pace) -> Vec<Reading> {
+/// A certificate that ends sooner is to be looked after, and one that ends so soon at once.
+const ENDS_SOON: [Duration; 2] = [Duration::from_secs(14 * 86400), Duration::from_secs(3 * 86400)];
+
+/// Everything of a look that a rule may find bad. `at_ms` is when it was made, in Unix milliseconds.
+pub fn readings(found: &Findings, config: &Config, at_ms: u64) -> Vec<Reading> {
+    let pace = config.pace;
     let mut all = Readings(Vec::new());
     all.of_nats(found);
     for service in &found.services {
@@ -21,6 +28,12 @@ pub fn readings(found: &Findings, pace: Pace) -> Vec<Reading> {
     }
     all.of_bot(found);
     all.of_machine(found);
+    for (server, known) in &found.certificates {
+        all.of_certificate(server, known, at_ms);
+    }
+    if let Some(backups) = &found.backups {
+        all.of_backups(backups, config.backup_after, at_ms);
+    }
     for (channel, condition) in &found.channels {
         all.can_be_told("channel", channel, condition);
     }
@@ -116,6 +129,45 @@ impl Readings {
         let used: u64 = found.services.iter().map(ServiceView::memory_bytes).sum();
         let mb = crate::words::megabytes(used);
         self.add("memory", "", mb, format!("{} in all services", bytes(used)));
+    }
+
+    fn of_certificate(&mut self, server: &str, known: &Known, at_ms: u64) {
+        let (bad, text) = match known {
+            Known::Trouble(reason) => (1.0, format!("it cannot be looked at: {reason}")),
+            Known::Until(until_ms) => {
+                let left = Duration::from_millis(until_ms.saturating_sub(at_ms));
+                let bad = ENDS_SOON.iter().filter(|soon| left < **soon).count() as f64;
+                let text = match left {
+                    Duration::ZERO => "it has run out".to_owned(),
+                    left => format!("valid for {} more", duration(left)),
+                };
+                (bad, text)
+            }
+        };
+        self.add("certificate", server, bad, text);
+    }
+
+    fn of_backups(&mut self, backups: &Backups, after: Duration, at_ms: u64) {
+        let status = &backups.status;
+        let age = Duration::from_millis(at_ms.saturating_sub(status.good_ms.unwrap_or(backups.since_ms)));
+        let last = status.job.as_ref().filter(|job| job.verb == "create").and_then(|job| job.end.as_ref());
+        let failed = last.filter(|end| !end.good);
+        let bad = match (age >= after * 2, age >= after || failed.is_some()) {
+            (true, _) => 2.0,
+            (false, true) => 1.0,
+            (false, false) => 0.0,
+        };
+        let mut text = match status.good_ms {
+            Some(_) => format!("the last good one is {} old", duration(age)),
+            None => "there is none yet".to_owned(),
+        };
+        if let Some(end) = failed {
+            text += &format!("; the last try failed: {}", end.words);
+        }
+        self.add("backup", "", bad, text);
+        if let Some(drill) = &status.drill {
+            self.so("drill", "", !drill.good, drill.words.clone());
+        }
     }
 
     fn of_machine(&mut self, found: &Findings) {

@@ -44,7 +44,7 @@ impl Rule {
 }
 
 /// Every rule. Times are in seconds: how long before it is told, how long before it is over.
-pub const RULES: [Rule; 18] = [
+pub const RULES: [Rule; 21] = [
     is_so("nats", "NATS cannot be reached", true, 10, 5),
     is_so("streams", "streams are missing in NATS", true, 30, 5).seen_by_nats(),
     // In seconds of silence, so that the time is in the value.
@@ -81,6 +81,11 @@ pub const RULES: [Rule; 18] = [
     above("machine-memory", "memory of the machine nearly used up", (90.0, 97.0), 0.95, (60, 60)),
     is_so("power", "too little power", false, 0, 600),
     is_so("slowed", "the processor is slowed down", false, 30, 300),
+    // 1 when it is old, or the last try failed, 2 when it is very old.
+    above("backup", "no good backup", (1.0, 2.0), 1.0, (0, 0)).seen_by_nats(),
+    is_so("drill", "the last backup could not be restored", true, 0, 0).seen_by_nats(),
+    // 1 when it runs out soon, or cannot be looked at, 2 when it runs out very soon.
+    above("certificate", "certificate runs out", (1.0, 2.0), 1.0, (0, 0)),
     is_so("channel", "people cannot be told", false, 0, 0),
     is_so("witness", "the witness outside cannot be reached", false, 0, 0),
 ];

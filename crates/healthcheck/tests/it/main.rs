@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod ages;
 mod discord;
 mod email;
 mod machine;
 mod people;
 mod program;
 mod receiver;
+mod restart;
 mod secured;
 mod services;
 mod witness;

@@ -179,6 +179,15 @@ impl Watching {
         .await;
     }
 
+    /// Waits until the page for people has this line.
+    pub async fn has_line(&self, line: &str) {
+        eventually(SOON, || async {
+            let text = self.page("/health/detailed").body;
+            if text.lines().any(|one| one.trim() == line) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
     pub async fn stop(self) {
         self.context.shutdown.cancel();
         self.task.await.unwrap().unwrap();

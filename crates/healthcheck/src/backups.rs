@@ -1,0 +1,73 @@
+//! How backups stand: asked of the service `backup`, once there is one.
+
+use std::time::Duration;
+
+use protocol::{
+    VERSION,
+    control::{BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus},
+};
+use service::{Context, clock::unix_ms};
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::{config::Config, nats::Connection, view::Views};
+
+/// The service that makes them.
+const SERVICE: &str = "backup";
+/// Between two questions.
+const EVERY: Duration = Duration::from_secs(60);
+/// It answers at once.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// How backups stand, and since when that is watched, in Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backups {
+    /// What it said last.
+    pub status: BackupStatus,
+    /// When it was asked first.
+    pub since_ms: u64,
+}
+
+/// The last answer; `None` while there is no such service.
+pub type Answers = watch::Receiver<Option<Backups>>;
+
+/// Asks from now on.
+pub fn start(context: &Context, config: &Config, connection: &Connection, views: &Views) -> Answers {
+    let (report, answers) = watch::channel(None);
+    let (connection, views, pace) = (connection.clone(), views.clone(), config.pace);
+    let shutdown = context.shutdown.clone();
+    context.tasks.spawn("backups", async move {
+        let asking = async {
+            loop {
+                let bus = connection.borrow().clone().ok().filter(|_| is_there(&views));
+                if let Some(bus) = bus {
+                    ask(&bus, &report).await;
+                }
+                tokio::time::sleep(pace.of(EVERY)).await;
+            }
+        };
+        shutdown.run_until_cancelled(asking).await;
+        Ok(())
+    });
+    answers
+}
+
+fn is_there(views: &Views) -> bool {
+    let view = views.borrow();
+    let mut services = view.iter().flat_map(|view| &view.found.services);
+    services.any(|service| service.name == SERVICE && !service.instances.is_empty())
+}
+
+async fn ask(bus: &bus::Bus, report: &watch::Sender<Option<Backups>>) {
+    let order =
+        BackupRequest { v: VERSION, by: env!("CARGO_PKG_NAME").to_owned(), order: BackupOrder::Status };
+    match bus.command(SERVICE, &order, LIMIT).await {
+        Ok(BackupAnswer { reply: BackupReply::Status(status), .. }) => {
+            let since_ms = report.borrow().as_ref().map_or_else(unix_ms, |before| before.since_ms);
+            report.send_replace(Some(Backups { status: *status, since_ms }));
+        }
+        // That it does not answer is told of by another rule; what it said last goes on getting older.
+        Ok(BackupAnswer { reply, .. }) => debug!(?reply, "backup did not say how backups stand"),
+        Err(error) => debug!(error = service::chain(&error), "backup did not say how backups stand"),
+    }
+}
