@@ -13,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::rules::{Alert, Level};
+use crate::{
+    restart,
+    rules::{Alert, Level},
+};
 
 /// Its name in the data folder.
 const FILE: &str = "healthcheck.json";
@@ -32,6 +35,8 @@ pub struct Kept {
     pub last_letter: Option<u64>,
     /// By channel.
     pub channels: BTreeMap<String, Channel>,
+    /// Which services were told to start again in the last hour.
+    pub restarts: restart::Told,
 }
 
 /// What is kept of a channel.

@@ -56,6 +56,8 @@ struct Instance {
     took: Duration,
     heard: bool,
     missed: u32,
+    silent: Duration,
+    unready: Duration,
 }
 
 /// A service, as it is now.
@@ -69,6 +71,8 @@ pub struct ServiceView {
     pub silent: Duration,
     /// Those that answer, by name.
     pub instances: Vec<InstanceView>,
+    /// Those that answered before, not long ago, by name.
+    pub lost: Vec<Lost>,
     /// How often one of them came back with a fresh start, in the last 10 min.
     pub restarts: usize,
 }
@@ -80,6 +84,17 @@ pub struct InstanceView {
     pub stats: Arc<ServiceStats>,
     /// How long its last answer took.
     pub took: Duration,
+    /// Since when it says that it is not ready; zero while it is.
+    pub unready: Duration,
+}
+
+/// An instance that answers no more.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// Its name.
+    pub instance: String,
+    /// Since when.
+    pub silent: Duration,
 }
 
 /// What an answer showed.
@@ -112,7 +127,9 @@ impl Services {
         let mut news = if self.known.contains_key(&stats.service) { News::None } else { News::Service };
         let known = self.known.entry(stats.service.clone()).or_default();
         known.seen = true;
-        let before = known.instances.get(&stats.instance).map(|instance| instance.stats.clone());
+        let known_before = known.instances.get(&stats.instance);
+        let unready = known_before.filter(|_| !stats.ready).map(|before| before.unready).unwrap_or_default();
+        let before = known_before.map(|instance| instance.stats.clone());
         self.requests +=
             grown(before.as_deref(), &stats, &["commands_total", "interactions_total"], "command-worker");
         self.errors += grown(before.as_deref(), &stats, &["errors_total"], "");
@@ -124,8 +141,9 @@ impl Services {
             }
         }
         if known.instances.len() < INSTANCES_MAX || known.instances.contains_key(&stats.instance) {
-            let name = stats.instance.clone();
-            known.instances.insert(name, Instance { stats: Arc::new(stats), took, heard: true, missed: 0 });
+            let (name, silent) = (stats.instance.clone(), Duration::ZERO);
+            let stats = Arc::new(stats);
+            known.instances.insert(name, Instance { stats, took, heard: true, missed: 0, silent, unready });
         }
         news
     }
@@ -142,7 +160,13 @@ impl Services {
                 (false, false) => known.silent,
             };
             for instance in known.instances.values_mut() {
-                instance.missed += u32::from(asked && !instance.heard);
+                if instance.heard && !instance.stats.ready {
+                    instance.unready += since;
+                }
+                if asked && !instance.heard {
+                    instance.missed += 1;
+                    instance.silent += since;
+                }
                 instance.heard = false;
             }
             known.instances.retain(|_, instance| instance.missed < REMEMBERED);
@@ -158,13 +182,23 @@ impl Services {
     /// All of them, as they are now.
     pub fn view(&self) -> Vec<ServiceView> {
         let of = |(name, known): (&String, &Known)| {
-            let there = known.instances.values().filter(|instance| instance.missed < MISSED_MAX);
+            let (there, lost): (Vec<_>, Vec<_>) =
+                known.instances.iter().partition(|(_, instance)| instance.missed < MISSED_MAX);
             ServiceView {
                 name: name.clone(),
                 seen: known.seen,
                 silent: known.silent,
                 instances: there
-                    .map(|instance| InstanceView { stats: instance.stats.clone(), took: instance.took })
+                    .into_iter()
+                    .map(|(_, one)| InstanceView {
+                        stats: one.stats.clone(),
+                        took: one.took,
+                        unready: one.unready,
+                    })
+                    .collect(),
+                lost: lost
+                    .into_iter()
+                    .map(|(name, one)| Lost { instance: name.clone(), silent: one.silent })
                     .collect(),
                 restarts: known.restarts.len(),
             }
@@ -272,6 +306,17 @@ mod tests {
         assert_eq!((view.silent, view.instances.len()), (3 * LOOK, 0));
     }
 
+    /// A watch that was itself starved for a minute once said that every service was dead.
+    #[test]
+    fn while_the_watch_stands_still_nobody_is_silent() {
+        let now = Instant::now();
+        let mut services = Services::new(&["command-worker".to_owned()], [].iter());
+        services.heard(heard("command-worker", "a", 9, 0.0), now);
+        services.look(true, LOOK, Pace(1), now);
+        services.look(true, 12 * LOOK, Pace(1), now);
+        assert!(one(&services, "command-worker").silent < START_LIMIT);
+    }
+
     #[test]
     fn a_fresh_start_is_seen_and_sets_no_count_back() {
         let now = Instant::now();
@@ -297,14 +342,3 @@ mod tests {
         assert_eq!(services.names().collect::<Vec<_>>(), ["command-worker"]);
     }
 }
-    /// A watch that was itself starved for a minute once said that every service was dead.
-    #[test]
-    fn while_the_watch_stands_still_nobody_is_silent() {
-        let now = Instant::now();
-        let mut services = Services::new(&["command-worker".to_owned()], [].iter());
-        services.heard(heard("command-worker", "a", 9, 0.0), now);
-        services.look(true, LOOK, Pace(1), now);
-        services.look(true, 12 * LOOK, Pace(1), now);
-        assert!(one(&services, "command-worker").silent < START_LIMIT);
-    }
-

@@ -1,11 +1,14 @@
 //! With no more rights than it is granted, across the accounts of NATS.
 
-use bus::{Queue, User};
-use protocol::{Action, ActionBody, ChannelId, MessageId, Outcome, OutcomeBody, Platform, VERSION, subject};
+use bus::{Queue, RequestError, User};
+use protocol::{
+    Action, ActionBody, ChannelId, MessageId, Outcome, OutcomeBody, Platform, VERSION, control::Restart,
+    subject,
+};
 use service::NatsLogin;
-use testkit::Nats;
+use testkit::{Nats, eventually};
 
-use crate::world::World;
+use crate::world::{SOON, World};
 
 #[tokio::test]
 async fn it_sees_everything_and_speaks_through_the_bot() {
@@ -48,4 +51,37 @@ async fn it_sees_everything_and_speaks_through_the_bot() {
     drop(gateway);
     assert_eq!(watching.is("unhealthy").await, "unhealthy: discord-gateway: does not answer\n");
     watching.stop().await;
+}
+
+#[tokio::test]
+async fn it_tells_what_hangs_to_start_again_and_knows_what_is_not_there() {
+    let nats = Nats::start_secured().await;
+    nats.bus("provision").await.drain().await;
+    let bus = nats.bus_as(User::DiscordGateway, "gateway").await;
+    let world = World::of(nats, bus);
+    let gateway = world.service("discord-gateway").await;
+    let mut orders = world.bus.obey_restart("discord-gateway", "discord-gateway-1").await.unwrap();
+    world.bus.round_trip().await;
+    let mut config = world.config();
+    config.nats_login = NatsLogin { nkey: world.nats.login(User::Healthcheck).nkey, ca_file: None };
+    config.expected = vec!["discord-gateway".to_owned()];
+    let watching = world.watch(config);
+    watching.is("healthy").await;
+    drop(gateway);
+    assert_eq!(orders.next().await.unwrap().by, "healthcheck");
+    watching.counts("vigie_health_restarts_total{result=\"obeyed\"} 1").await;
+    let operator = world.nats.bus_as(User::Operator, "operator").await;
+    let noted =
+        eventually(SOON, || async { operator.trail(1).await.unwrap().pop().ok_or("nothing is noted") }).await;
+    assert_eq!((noted.verb.as_str(), noted.object.as_str()), ("restart", "discord-gateway-1"));
+    watching.stop().await;
+
+    let healthcheck = world.nats.bus_as(User::Healthcheck, "healthcheck").await;
+    let (by, reason) = ("healthcheck".to_owned(), String::new());
+    let order = Restart { v: VERSION, by, reason, instance: None };
+    for service in ["twitch-gateway", "deployer"] {
+        let refused = healthcheck.command_restart(service, &order, SOON).await;
+        assert!(matches!(refused, Err(RequestError::NoResponders { .. })), "{service}: {refused:?}");
+    }
+    assert_eq!(healthcheck.refused(), 0);
 }
