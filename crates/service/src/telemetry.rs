@@ -1,6 +1,9 @@
 //! Logs to standard error and, where an OTLP endpoint is set, traces and the same logs to it.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::{LogExporter, SpanExporter, WithExportConfig};
@@ -17,7 +20,7 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "actions",
     "bus",
     "command_worker",
@@ -31,8 +34,9 @@ const OURS: [&str; 13] = [
     "service",
     "twitch_gateway",
     "vigie",
+    "webhook_deploy",
 ];
-/// How long the last spans, and the last lines, may take to leave at the end.
+/// How long the last spans and lines together may take to leave at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// How a log line looks.
@@ -88,11 +92,13 @@ pub(crate) struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let spans = self.spans.as_ref().map(|it| it.shutdown_with_timeout(FLUSH_LIMIT));
+        let began = Instant::now();
+        let left = || FLUSH_LIMIT.saturating_sub(began.elapsed());
+        let spans = self.spans.as_ref().map(|it| it.shutdown_with_timeout(left()));
         if let Some(Err(error)) = spans {
             tracing::warn!(%error, "the last spans were not exported");
         }
-        let lines = self.lines.as_ref().map(|it| it.shutdown_with_timeout(FLUSH_LIMIT));
+        let lines = self.lines.as_ref().map(|it| it.shutdown_with_timeout(left()));
         if let Some(Err(error)) = lines {
             tracing::warn!(%error, "the last log lines were not exported");
         }
