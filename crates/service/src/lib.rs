@@ -24,6 +24,6 @@ pub use http::{Page, Pages, probe};
 pub use memory::resident_bytes;
 pub use metrics::{Counter, CounterVec, Gauge, Histogram, Metrics};
 pub use nats::{NATS_CA_FILE, NATS_NKEY, NATS_URL, NatsLogin};
-pub use run::{BUILD, Context, EXIT_BAD_SETTINGS, Info, install_crypto, main};
+pub use run::{BUILD, Context, EXIT_BAD_SETTINGS, EXIT_START_AGAIN, Info, install_crypto, main};
 pub use settings::{COMMON, Problem, Setting, Settings};
 pub use tasks::Tasks;

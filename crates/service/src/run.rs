@@ -20,6 +20,9 @@ use crate::{
 pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VIGIE_BUILD_COMMIT"), ")");
 /// The exit code for settings that cannot be used (`EX_USAGE` of sysexits): a restart would not help.
 pub const EXIT_BAD_SETTINGS: u8 = 64;
+/// The exit code of a service that was told to start again (`EX_TEMPFAIL` of sysexits): no success, since some
+/// supervisors start again only what failed.
+pub const EXIT_START_AGAIN: u8 = 75;
 
 /// The longest name of an instance, in characters.
 const INSTANCE_MAX: usize = 64;
@@ -40,6 +43,8 @@ pub struct Context {
     pub instance: String,
     /// Cancelled when the service should stop taking work, drain, and return.
     pub shutdown: CancellationToken,
+    /// Cancelled besides when it should be started again after that.
+    pub again: CancellationToken,
     /// What the probes say.
     pub health: Health,
     /// What `/metrics` says.
@@ -62,8 +67,21 @@ impl Context {
             metrics: Metrics::default(),
             pages: Pages::default(),
             tasks: Tasks::new(shutdown.clone()),
+            again: CancellationToken::new(),
             shutdown,
         }
+    }
+
+    /// Ends the service in order, with [`EXIT_START_AGAIN`], once `told` gives `true`.
+    pub fn start_again_when(&self, told: impl Future<Output = bool> + Send + 'static) {
+        let (again, shutdown) = (self.again.clone(), self.shutdown.clone());
+        self.tasks.spawn("start-again", async move {
+            if shutdown.run_until_cancelled(told).await == Some(true) {
+                again.cancel();
+                shutdown.cancel();
+            }
+            Ok(())
+        });
     }
 }
 
@@ -71,7 +89,8 @@ impl Context {
 ///
 /// Arguments: `--version`, `--probe` (is the one that runs here ready?), `--settings` (the table of
 /// its settings, one JSON object a line), `--help`. Exit codes: 0 after a signal, 1 when the service
-/// failed, [`EXIT_BAD_SETTINGS`] when settings or arguments cannot be used.
+/// failed, [`EXIT_START_AGAIN`] when it was told to start again, [`EXIT_BAD_SETTINGS`] when settings or
+/// arguments cannot be used.
 pub fn main<C, R, F>(info: Info, known: &'static [Setting], read: fn(&mut Settings) -> C, work: R) -> ExitCode
 where
     R: FnOnce(Context, C) -> F,
@@ -132,13 +151,15 @@ where
         }
     };
     let outcome = block_on(run(&context, address, work(context.clone(), config)));
+    if let Err(reason) = &outcome {
+        error!(error = format!("{reason:#}"), "ended");
+    }
+    // From here on nothing is exported any more.
     drop(guard);
     match outcome {
+        Ok(()) if context.again.is_cancelled() => ExitCode::from(EXIT_START_AGAIN),
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            error!(error = format!("{reason:#}"), "ended");
-            ExitCode::FAILURE
-        }
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -166,7 +187,7 @@ async fn run(
         context.shutdown.clone(),
     );
     context.tasks.spawn("http", answers);
-    let outcome = lifecycle::supervise(work, &context.tasks, &context.health, &context.shutdown).await;
+    let outcome = lifecycle::supervise(work, context).await;
     if outcome.is_ok() {
         info!("ended");
     }
