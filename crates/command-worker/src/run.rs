@@ -41,7 +41,10 @@ pub async fn run_commands(
     let NatsLogin { nkey, ca_file } = config.nats_login.clone();
     let login = Login { user: User::CommandWorker, nkey, ca_file };
     let options = Options { url: config.nats_url.clone(), name: context.instance.clone() };
-    let bus = Bus::connect_as(&login, options).await?;
+    let connected = context.shutdown.run_until_cancelled(Bus::connect_as(&login, options));
+    let Some(bus) = connected.await.transpose()? else { return Ok(()) };
+    let mut orders = bus.obey_restart(context.name, &context.instance).await?;
+    context.start_again_when(async move { orders.next().await.is_some() });
     let worker = Arc::new(Worker::new(&context, bus.clone(), config, commands));
     register::publish(&bus, commands).await.context("the catalogue of commands")?;
 

@@ -92,6 +92,8 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
         let bus = Bus::connect_as(&login, options).await?;
         let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
         ctx.tasks.spawn("nats-link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
+        let mut orders = bus.obey_restart(ctx.name, &ctx.instance).await?;
+        ctx.start_again_when(async move { orders.next().await.is_some() });
         let announcement = bus.announce(ctx.name, service_stats(&ctx)).await?;
         anyhow::Ok((bus, announcement))
     };

@@ -63,6 +63,8 @@ pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let Some(bus) = connected.await.transpose()? else { return Ok(()) };
     let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
     ctx.tasks.spawn("link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
+    let mut orders = bus.obey_restart(ctx.name, &ctx.instance).await?;
+    ctx.start_again_when(async move { orders.next().await.is_some() });
     let stats = Stats::new(&ctx.metrics);
     let announcement = bus.announce(ctx.name, stats::reporter(&ctx)).await?;
     let off = match (&config.account, config.channels.is_empty()) {

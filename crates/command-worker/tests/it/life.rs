@@ -1,10 +1,17 @@
 //! The life of a worker: start, loss of a worker, loss of NATS, shutdown.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{process::Stdio, sync::atomic::Ordering, time::Duration};
 
 use bus::BucketName;
-use protocol::{ActionId, Catalogue, CommunityId, EventId, Outcome, OutcomeBody, Platform, VERSION, subject};
+use protocol::{
+    ActionId, Catalogue, CommunityId, EventId, Outcome, OutcomeBody, Platform, VERSION, control::Restart,
+    subject,
+};
 use testkit::eventually;
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 
 use crate::{
     sample::{self, BEGUN, GATE, HUNG},
@@ -126,30 +133,84 @@ async fn a_worker_without_streams_says_what_to_do() {
     let nats = testkit::Nats::start().await;
     let config = command_worker::Config { nats_url: nats.url(), ..command_worker::Config::default() };
     let context = service::Context::new("command-worker");
-    let started = tokio::time::timeout(Duration::from_secs(20), command_worker::run(context, config)).await;
+    let started = timeout(Duration::from_secs(20), command_worker::run(context, config)).await;
     let text = format!("{:#}", started.unwrap().unwrap_err());
     assert!(text.contains("vigie provision"), "{text}");
 }
 
 #[tokio::test]
+async fn a_worker_that_waits_for_nats_ends_at_once() {
+    let nats_url = format!("nats://127.0.0.1:{}", testkit::free_port());
+    let config = command_worker::Config { nats_url, ..command_worker::Config::default() };
+    let context = service::Context::new("command-worker");
+    context.shutdown.cancel();
+    command_worker::run(context, config).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_binary_is_ready_when_it_works_and_ends_well_on_a_signal() {
     let world = World::start().await;
-    let address = format!("127.0.0.1:{}", testkit::free_port());
-    let binary = || {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_command-worker"));
-        command.env("NATS_URL", world.nats.url()).env("VIGIE_HTTP_ADDR", &address).kill_on_drop(true);
-        command
-    };
-    let mut worker = binary().stderr(std::process::Stdio::null()).spawn().unwrap();
-    eventually(SOON, || async {
-        let probe = binary().arg("--probe").output().await.unwrap();
-        if probe.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&probe.stderr).into_owned()) }
-    })
-    .await;
+    let binary = Binary::of(&world);
+    let mut worker = binary.ready().await;
     world.say(1, "!about").await;
     assert!(world.heard().await.contains("0.1.0 ("));
     let pid = worker.id().unwrap().to_string();
-    assert!(tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-    let status = tokio::time::timeout(SOON, worker.wait()).await.expect("it ends").unwrap();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let status = timeout(SOON, worker.wait()).await.expect("it ends").unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_start_again_ends_in_order_and_others_go_on() {
+    let world = World::start().await;
+    let (first, second) = (Binary::of(&world), Binary::of(&world));
+    let (mut told, _other) = (first.ready().await, second.ready().await);
+    let order = Restart {
+        v: VERSION,
+        by: "test".to_owned(),
+        reason: "to see that it does".to_owned(),
+        instance: Some(first.instance.clone()),
+    };
+    let answer = world.bus.command_restart("command-worker", &order, SOON).await.unwrap();
+    assert_eq!(answer.instance, first.instance);
+    let status = timeout(SOON, told.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(i32::from(service::EXIT_START_AGAIN)));
+    for n in 0..4 {
+        world.say(n, "!about").await;
+        assert!(world.heard().await.contains("0.1.0 ("));
+    }
+}
+
+/// The real binary, with an address and a name of its own.
+struct Binary {
+    nats_url: String,
+    address: String,
+    instance: String,
+}
+
+impl Binary {
+    fn of(world: &World) -> Self {
+        let port = testkit::free_port();
+        let (address, instance) = (format!("127.0.0.1:{port}"), format!("worker-{port}"));
+        Self { nats_url: world.nats.url(), address, instance }
+    }
+
+    /// Starts it, and waits until it is ready.
+    async fn ready(&self) -> Child {
+        let child = self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually(SOON, || async {
+            let probe = self.command().arg("--probe").output().await.unwrap();
+            let said = || String::from_utf8_lossy(&probe.stderr).into_owned();
+            if probe.status.success() { Ok(()) } else { Err(said()) }
+        })
+        .await;
+        child
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_command-worker"));
+        command.env("NATS_URL", &self.nats_url).env("VIGIE_HTTP_ADDR", &self.address);
+        command.env("VIGIE_INSTANCE", &self.instance).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use discord_gateway::cursor::Cursor;
-use protocol::{Batch, Event};
+use protocol::{Batch, Event, VERSION, control::Restart};
 use sandbox::{discord, people::Person};
 use testkit::{eventually, free_port};
 
@@ -79,6 +79,27 @@ async fn a_killed_gateway_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_told_to_start_again_ends_in_order() {
+    let rig = Rig::start().await;
+    let (mut commands, discord) = (rig.commands().await, rig.sandbox.discord());
+    let mut first = Process::start(&rig);
+    kept_cursor(&rig).await;
+    let order = Restart {
+        v: VERSION,
+        by: "test".to_owned(),
+        reason: "to see that it does".to_owned(),
+        instance: None,
+    };
+    let answer = rig.bus.command_restart("discord-gateway", &order, LONG).await.unwrap();
+    assert_eq!(answer.instance, "under-test");
+    assert_eq!(first.ended().await, Some(i32::from(service::EXIT_START_AGAIN)));
+    let missed = discord.say(Person::Max, &rig.general(), "!missed").unwrap();
+    let _second = Process::start(&rig);
+    assert_eq!(next_command(&mut commands).await.id.as_str(), format!("discord:{missed}"));
+    assert_eq!(rig.sandbox.counters().get("discord.gateway.identify"), 1, "the session was resumed");
+}
+
+#[tokio::test]
 async fn a_session_that_is_gone_is_replaced_by_a_new_one() {
     let rig = Rig::start().await;
     rig.gateway().await.stop().await.unwrap();
@@ -121,6 +142,11 @@ impl Process {
         command.env("VIGIE_HTTP_ADDR", format!("127.0.0.1:{}", free_port()));
         command.env("VIGIE_INSTANCE", "under-test");
         Self(command.spawn().unwrap())
+    }
+
+    /// Waits until it ends; its exit code.
+    async fn ended(&mut self) -> Option<i32> {
+        eventually(LONG, || std::future::ready(self.0.try_wait().unwrap().ok_or("it runs"))).await.code()
     }
 
     fn kill(&mut self) {

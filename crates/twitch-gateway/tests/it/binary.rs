@@ -6,6 +6,7 @@ use std::{
 };
 
 use bus::Queue;
+use protocol::{VERSION, control::Restart};
 use sandbox::{Sandbox, people::Person};
 use testkit::{Everything, Nats};
 use tokio::{process::Command, time::timeout};
@@ -57,6 +58,28 @@ async fn chat_over_tls_goes_by_the_trust_of_the_system() {
     let status = timeout(SOON, child.wait()).await.unwrap().unwrap();
     assert!(status.success(), "{status}");
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_told_to_start_again_ends_in_order() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let sandbox = Sandbox::start(sandbox::Options::default()).await.unwrap();
+    let mut command = gateway();
+    command.envs(variables(&nats, &sandbox)).env("VIGIE_HTTP_ADDR", "127.0.0.1:0");
+    let mut child = command.env("VIGIE_INSTANCE", "one").spawn().unwrap();
+    sandbox.counters().wait("twitch.irc.joined", 2, SOON).await.unwrap();
+    let order = Restart {
+        v: VERSION,
+        by: "test".to_owned(),
+        reason: "to see that it does".to_owned(),
+        instance: None,
+    };
+    let answer = bus.command_restart("twitch-gateway", &order, SOON).await.unwrap();
+    assert_eq!(answer.instance, "one");
+    let status = timeout(SOON, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(i32::from(service::EXIT_START_AGAIN)));
     sandbox.stop().await;
 }
 
