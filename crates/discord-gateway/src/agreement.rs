@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use bus::{Bucket, BucketError, Lease};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::stats::Stats;
@@ -116,11 +116,20 @@ impl Agreement {
                     );
                 }
                 Some(now) if now.count == count && now.gateways.contains(&self.instance) => {}
-                _ => match self.change(count, |gateways| gateways.insert(self.instance.clone())).await {
-                    Ok(()) | Err(BucketError::Changed { .. }) => {}
-                    Err(error) => warn!(%error, "this gateway is not named among those that read"),
-                },
+                _ => self.name(count).await,
             }
+        }
+    }
+
+    /// Has this gateway named among those that read by `count`, unless that is not kept any more.
+    async fn name(&self, count: u32) {
+        loop {
+            match self.change(count, |gateways| gateways.insert(self.instance.clone())).await {
+                // What changed it is told next.
+                Ok(()) | Err(BucketError::Changed { .. }) => return,
+                Err(error) => warn!(%error, "this gateway is not named among those that read; trying again"),
+            }
+            sleep(LOOK_EVERY).await;
         }
     }
 
