@@ -6,11 +6,15 @@ use std::{
     time::Duration,
 };
 
-use bus::Subscription;
+use bus::{BucketName, Subscription};
 use command_worker::Config;
-use protocol::{Action, ChannelId, EventBody, Rank};
-use testkit::Wire;
-use tokio::time::{sleep, timeout};
+use protocol::{Action, ChannelId, EventBody, Rank, subject::PARTITIONS};
+use serde::Deserialize;
+use testkit::{Wire, eventually};
+use tokio::{
+    sync::watch,
+    time::{interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{SOON, Worker, World, event, said};
@@ -19,24 +23,26 @@ const CHANNELS: u64 = 12;
 const QUESTIONS: u64 = 400;
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A lease has run out, and its owner is replaced.
-const TAKEN_OVER: Duration = Duration::from_secs(6);
+/// So many answers are given between two comings at most.
+const BETWEEN: usize = 45;
 
 #[tokio::test]
 async fn answers_keep_their_order_while_workers_come_and_go() {
     let world = World::start().await;
     let replies = world.bus.subscribe("action.>").await.unwrap();
     world.bus.round_trip().await;
-    let heard = tokio::spawn(listen(replies));
+    let (count, answers) = watch::channel(0);
+    let heard = tokio::spawn(listen(replies, count));
     let all_asked = CancellationToken::new();
-    let coming_and_going = come_and_go(&world, &all_asked);
+    let coming_and_going = come_and_go(&world, &all_asked, answers);
     let asking = async {
+        let mut pace = interval(PAUSE);
         for n in 0..QUESTIONS {
+            pace.tick().await;
             let mut question = event(n, &format!("!echo {n}"), Rank::Moderator);
             let EventBody::Command(command) = &mut question.body else { unreachable!("made as a command") };
             command.message.channel = ChannelId::from(100 + n % CHANNELS);
             world.store(&question, &n.to_string()).await;
-            sleep(PAUSE).await;
         }
         all_asked.cancel();
     };
@@ -51,26 +57,27 @@ async fn answers_keep_their_order_while_workers_come_and_go() {
     }
 }
 
-/// The answers as they are stored: one that is published again is not stored again.
-async fn listen(mut replies: Subscription) -> BTreeMap<ChannelId, Vec<u64>> {
+/// The answers as they are stored: one that is published again is not stored again. `count` is how many there are.
+async fn listen(mut replies: Subscription, count: watch::Sender<usize>) -> BTreeMap<ChannelId, Vec<u64>> {
     let (mut heard, mut known) = (BTreeMap::<_, Vec<u64>>::new(), HashSet::new());
     while known.len() < usize::try_from(QUESTIONS).unwrap() {
         let action: Action = replies.next().await.unwrap().decode().unwrap();
         if known.insert(action.id.clone()) {
             let number = said(&action).parse().unwrap();
             heard.entry(action.channel).or_default().push(number);
+            count.send_replace(known.len());
         }
     }
     heard
 }
 
 /// One to four workers at a time.
-async fn come_and_go(world: &World, enough: &CancellationToken) {
+async fn come_and_go(world: &World, enough: &CancellationToken, mut answers: watch::Receiver<usize>) {
     let mut workers = vec![worker(world).await];
     loop {
         workers.push(worker(world).await);
-        sleep(Duration::from_millis(fastrand::u64(0..900))).await;
-        if enough.is_cancelled() {
+        let until = *answers.borrow() + fastrand::usize(..BETWEEN);
+        if enough.run_until_cancelled(answers.wait_for(|count| *count >= until)).await.is_none() {
             break;
         }
         while workers.len() > fastrand::usize(1..4) {
@@ -84,7 +91,7 @@ async fn come_and_go(world: &World, enough: &CancellationToken) {
                 // It stands still until another has taken over, and ends when it finds that out.
                 _ => {
                     wire.freeze();
-                    sleep(TAKEN_OVER).await;
+                    taken_over(world, &gone.context.instance).await;
                     wire.thaw();
                     gone.stop().await;
                 }
@@ -94,6 +101,22 @@ async fn come_and_go(world: &World, enough: &CancellationToken) {
     for (worker, _) in workers {
         worker.stop().await;
     }
+}
+
+/// Waits until others have all that `instance` had.
+async fn taken_over(world: &World, instance: &str) {
+    #[derive(Deserialize)]
+    struct Table {
+        held: BTreeMap<String, Vec<String>>,
+    }
+    let leases = world.bus.bucket(BucketName::Lease).await.unwrap();
+    eventually(2 * SOON, || async {
+        let Table { held } = leases.get("command-workers.table").await.unwrap().unwrap();
+        let by_others = held.iter().filter(|(owner, _)| owner.split(':').next() != Some(instance));
+        let count: usize = by_others.map(|(_, partitions)| partitions.len()).sum();
+        if count == usize::from(PARTITIONS) { Ok(()) } else { Err(held) }
+    })
+    .await;
 }
 
 async fn worker(world: &World) -> (Worker, Wire) {
