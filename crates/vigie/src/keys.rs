@@ -124,12 +124,22 @@ fn read_seed(path: &Path) -> anyhow::Result<Option<Nkey>> {
 /// Writes a file as a whole or not at all. Unless it may be `replaced`, what somebody else has written there at
 /// the same moment stays.
 fn write(path: &Path, text: &str, mode: u32, replaced: bool) -> anyhow::Result<()> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let beside = beside(path);
+    // What an interrupted run left: in a container each has the same process id.
+    if let Err(error) = fs::remove_file(&beside)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("{} cannot be removed", beside.display()));
+    }
     let written = write_beside(&beside, text, mode)
         .and_then(|()| if replaced { fs::rename(&beside, path) } else { fs::hard_link(&beside, path) });
     // After a rename it is not there; and what is left over is in nobody's way.
     let _ = fs::remove_file(&beside);
     written.and_then(|()| sync(path)).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.new", std::process::id()))
 }
 
 fn write_beside(path: &Path, text: &str, mode: u32) -> io::Result<()> {
@@ -234,6 +244,16 @@ mod tests {
         let error = format!("{:#}", make(folder.path(), &[]).unwrap_err());
         assert!(error.contains("backup/nats.nk holds no key"), "{error}");
         assert_eq!(fs::read_to_string(&seed).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_an_interrupted_run_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("backup");
+        fs::create_dir(&own).unwrap();
+        fs::write(beside(&own.join(SEED)), "half").unwrap();
+        make(folder.path(), &[]).unwrap();
+        assert_eq!(fs::read_dir(own).unwrap().count(), 1);
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl Before {
         self.value(&format!("{name}_FILE")).map(|path| self.folder.join(path))
     }
 
+    /// Whether a setting has a value or a file, also where that cannot be read: a platform whose token is out of
+    /// reach is not one that is off.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.value(name).is_some() || self.file(name).is_some()
+    }
+
     /// A secret, from `.env` or the file that it names.
     pub(super) fn secret(&self, name: &str) -> Option<SecretString> {
         let text = match self.value(name) {

@@ -231,8 +231,8 @@ impl Session<'_> {
             return Ok(platforms);
         }
         let there = Platforms {
-            discord: options.discord.given() || self.before.secret("DISCORD_TOKEN").is_some(),
-            twitch: options.twitch.given() || self.before.secret("TWITCH_OAUTH_TOKEN").is_some(),
+            discord: options.discord.given() || self.before.names("DISCORD_TOKEN"),
+            twitch: options.twitch.given() || self.before.names("TWITCH_OAUTH_TOKEN"),
         };
         if !self.talk.person() {
             return Ok(there);

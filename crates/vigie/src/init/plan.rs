@@ -217,9 +217,18 @@ fn free_copy(path: &Path) -> anyhow::Result<PathBuf> {
 /// Files that wait beside their places. What is not finished is taken away again.
 #[derive(Default)]
 struct Staged {
-    /// Where each is now, and where it belongs.
-    files: Vec<(PathBuf, PathBuf)>,
+    files: Vec<Waiting>,
     made: Option<PathBuf>,
+}
+
+/// One file.
+struct Waiting {
+    /// Where it is until the end.
+    path: PathBuf,
+    /// Where it belongs.
+    place: PathBuf,
+    /// Where the one that was there before is kept until the end.
+    earlier: Option<PathBuf>,
 }
 
 impl Staged {
@@ -238,50 +247,85 @@ impl Staged {
     }
 
     fn file(&mut self, place: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let path = place.with_file_name(format!(".{name}.new-{}", std::process::id()));
+        let path = beside(place, "new");
         let cannot = || format!("{} cannot be written", place.display());
+        clear(&path).with_context(cannot)?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(FILE_MODE)
             .open(&path)
             .with_context(cannot)?;
-        self.files.push((path.clone(), place.to_path_buf()));
+        self.files.push(Waiting { path: path.clone(), place: place.to_path_buf(), earlier: None });
         file.write_all(text.as_bytes()).with_context(cannot)?;
         file.set_permissions(fs::Permissions::from_mode(mode)).with_context(cannot)?;
         owned_as_its_folder(&path)?;
         file.sync_all().with_context(cannot)
     }
 
-    /// Puts everything into its place; what is new there goes again when the rest cannot follow.
+    /// Puts everything into its place; when one of them cannot be put there, all is as it was before.
     fn finish(mut self) -> anyhow::Result<()> {
-        let mut new = Vec::new();
-        while let Some((path, place)) = self.files.first().cloned() {
-            let existed = place.exists();
-            if let Err(error) = put(&path, &place) {
-                new.iter().for_each(|place| drop(fs::remove_file(place)));
+        for at in 0..self.files.len() {
+            if let Err(error) = self.files[at].put() {
+                let place = self.files[at].place.clone();
+                self.files[..=at].iter().for_each(Waiting::take_back);
                 return Err(error).with_context(|| format!("{} cannot be written", place.display()));
             }
-            self.files.remove(0);
-            new.extend((!existed).then_some(place));
         }
         self.made = None;
         Ok(())
     }
 }
 
-fn put(path: &Path, place: &Path) -> io::Result<()> {
-    fs::rename(path, place)?;
-    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+impl Waiting {
+    fn put(&mut self) -> io::Result<()> {
+        if self.place.exists() {
+            let earlier = beside(&self.place, "old");
+            clear(&earlier)?;
+            // Not every file system has hard links.
+            fs::hard_link(&self.place, &earlier)
+                .or_else(|_| fs::copy(&self.place, &earlier).map(drop))
+                .inspect_err(|_| drop(fs::remove_file(&earlier)))?;
+            self.earlier = Some(earlier);
+        }
+        fs::rename(&self.path, &self.place)?;
+        let folder = self.place.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    /// Nothing more can be done where that fails too; what was there before is then still beside its place.
+    fn take_back(&self) {
+        let _ = match &self.earlier {
+            Some(earlier) => fs::rename(earlier, &self.place),
+            // It did not come to its place.
+            None if self.path.exists() => Ok(()),
+            None => fs::remove_file(&self.place),
+        };
+    }
+}
+
+/// A hidden name in the same folder.
+fn beside(place: &Path, what: &str) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!(".{name}.{what}-{}", std::process::id()))
+}
+
+/// Takes away what an interrupted run left: in a container each has the same process id.
+fn clear(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         // Nothing more can be done about what cannot be removed.
-        for (path, _) in &self.files {
-            let _ = fs::remove_file(path);
+        for file in &self.files {
+            let _ = fs::remove_file(&file.path);
+            if let Some(earlier) = &file.earlier {
+                let _ = fs::remove_file(earlier);
+            }
         }
         if let Some(folder) = &self.made {
             let _ = fs::remove_dir(folder);
@@ -330,6 +374,39 @@ mod tests {
         let error = plan.carry_out().unwrap_err().to_string();
         assert!(error.ends_with(".env cannot be written"), "{error}");
         assert_eq!(names(folder.path()), [".env"], "no secret, no folder for it, nothing half-written");
+    }
+
+    #[test]
+    fn a_secret_that_was_there_comes_back_when_the_rest_cannot_follow() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secrets/discord_token");
+        fs::create_dir(folder.path().join("secrets")).unwrap();
+        fs::write(&secret, "earlier\n").unwrap();
+        let before = Before::read(folder.path()).unwrap();
+        let mut plan = Plan::new(&before, folder.path(), Way::Up);
+        plan.secret("DISCORD_TOKEN", &SecretString::from("hunter2"));
+        fs::create_dir_all(folder.path().join(".env/x")).unwrap();
+        plan.carry_out().unwrap_err();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "earlier\n");
+        assert_eq!(names(&folder.path().join("secrets")), ["discord_token"]);
+    }
+
+    #[test]
+    fn what_an_interrupted_run_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("secrets")).unwrap();
+        for place in [".env", "secrets/discord_token"] {
+            for what in ["new", "old"] {
+                fs::write(beside(&folder.path().join(place), what), "half").unwrap();
+            }
+            fs::write(folder.path().join(place), "").unwrap();
+        }
+        let before = Before::read(folder.path()).unwrap();
+        let mut plan = Plan::new(&before, folder.path(), Way::Up);
+        plan.secret("DISCORD_TOKEN", &SecretString::from("hunter2"));
+        plan.carry_out().unwrap();
+        assert_eq!(names(folder.path()), [".env", ".env.bak", "secrets"]);
+        assert_eq!(names(&folder.path().join("secrets")), ["discord_token"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     io::Write,
     os::unix::fs::MetadataExt,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
 };
 
 use sandbox::{Options, Sandbox};
@@ -124,8 +124,7 @@ async fn a_person_is_led_to_a_bot_that_starts() {
             terminal.ended()
         })
         .await;
-    assert!(status.success(), "{shown}");
-    assert!(!shown.contains("hunter2") && !shown.contains("sandbox-token"), "{shown}");
+    went_well(status, &shown);
     let env = place.read(".env");
     assert_eq!(
         settings(&env),
@@ -143,13 +142,18 @@ async fn a_person_is_led_to_a_bot_that_starts() {
     assert_eq!(place.read("secrets/twitch_oauth_token"), "sandbox-token\n");
     let modes = [".env", "secrets", "secrets/discord_token"].map(|path| place.mode(path));
     assert_eq!(modes, [0o600, 0o700, 0o600]);
-    assert_eq!(too_long(&shown), Vec::<&str>::new());
 }
 
-/// Lines that do not fit a terminal of 80 columns; addresses may, so that they can be copied whole.
-fn too_long(shown: &str) -> Vec<&str> {
+/// It ended well, no secret was shown, and each line fits a terminal of 80 columns; addresses need not, so that
+/// they can be copied whole.
+fn went_well(status: ExitStatus, shown: &str) {
+    assert!(status.success(), "{shown}");
+    for secret in ["hunter2", "sandbox-token", "sandbox-secret"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
     let lines = shown.lines().map(str::trim_end).filter(|line| !line.starts_with("http"));
-    lines.filter(|line| line.chars().count() > 80).collect()
+    let too_long: Vec<&str> = lines.filter(|line| line.chars().count() > 80).collect();
+    assert!(too_long.is_empty(), "{too_long:#?}");
 }
 
 #[tokio::test]
@@ -176,9 +180,7 @@ async fn an_application_is_checked_and_its_token_taken_out_of_the_address() {
             terminal.ended()
         })
         .await;
-    assert!(status.success(), "{shown}");
-    assert!(!shown.contains("sandbox-token") && !shown.contains("sandbox-secret"), "{shown}");
-    assert_eq!(too_long(&shown), Vec::<&str>::new());
+    went_well(status, &shown);
     assert_eq!(place.read("secrets/twitch_oauth_token"), "sandbox-token\n");
     assert_eq!(place.read("secrets/twitch_client_secret"), "sandbox-secret\n");
     assert!(place.read(".env").contains("\nPREFIX='$'\n"), "Compose would take it for a variable");
@@ -314,4 +316,15 @@ async fn a_platform_that_cannot_be_asked_is_left_out_on_demand() {
     let unseen = place.run(&[&flags[..], &["--unchecked"]].concat(), "sandbox-token\n").await;
     assert_eq!(unseen.status.code(), Some(0), "{}", text(&unseen));
     assert_eq!(place.read("secrets/discord_token"), "sandbox-token\n");
+}
+
+#[tokio::test]
+async fn a_platform_whose_token_cannot_be_read_is_not_switched_off() {
+    let place = Place::new().await;
+    let old = "DISCORD_TOKEN_FILE=./secrets/gone\n";
+    fs::write(place.path().join(".env"), old).unwrap();
+    let refused = place.run(&["--yes", "--replace", "--prefix", "?"], "").await;
+    assert_eq!(refused.status.code(), Some(64), "{}", text(&refused));
+    assert!(text(&refused).contains("give --discord-token-file"), "{}", text(&refused));
+    assert_eq!(place.read(".env"), old);
 }
