@@ -1,7 +1,10 @@
 //! What hangs is told to start again, and that is noted.
 
 use bus::Bus;
-use protocol::control::{Audit, AuditResult, Restart};
+use protocol::{
+    VERSION,
+    control::{Audit, AuditResult, Restart},
+};
 use testkit::eventually;
 use tokio::task::JoinHandle;
 
@@ -92,4 +95,17 @@ async fn of_several_only_the_one_that_hangs_is_told() {
     assert_eq!(order.instance.as_deref(), Some("command-worker-2"));
     watching.is("healthy").await;
     watching.stop().await;
+}
+
+#[tokio::test]
+async fn the_watch_itself_starts_again_when_it_is_told() {
+    let world = World::start().await;
+    let _services = world.services().await;
+    let watching = world.watch(world.config());
+    watching.is("healthy").await;
+    let (by, reason) = ("cli".to_owned(), "to see it".to_owned());
+    let order = Restart { v: VERSION, by, reason, instance: None };
+    let answer = world.bus.command_restart("healthcheck", &order, SOON).await.unwrap();
+    assert_eq!(answer.instance, "health-1");
+    assert!(watching.ends_to_start_again().await);
 }

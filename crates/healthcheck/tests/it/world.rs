@@ -188,6 +188,12 @@ impl Watching {
         .await;
     }
 
+    /// Waits until it has ended by itself; whether it is to be started again.
+    pub async fn ends_to_start_again(self) -> bool {
+        self.task.await.unwrap().unwrap();
+        self.context.again.is_cancelled()
+    }
+
     pub async fn stop(self) {
         self.context.shutdown.cancel();
         self.task.await.unwrap().unwrap();
