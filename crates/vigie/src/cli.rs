@@ -7,12 +7,19 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{dead, doctor, env_file, events, init, keys, provision, settings, status, up};
+use crate::{
+    audit, backup, completions, dead, deploy, doctor, env_file, events, find::Which, here, init, keys,
+    lifecycle, logs, monitor, provision, settings, status, up,
+};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, and well; 1 something is wrong, or was not done; 64 settings or arguments cannot be used; \
+75 a job still goes on. With --json what is printed is for programs, and stays as it is.";
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
-#[command(name = "vigie", version = service::BUILD, disable_help_subcommand = true)]
-struct Cli {
+#[command(name = "vigie", version = service::BUILD, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -21,22 +28,58 @@ struct Cli {
 enum Command {
     /// Ask for what a bot needs, check it, and write .env
     Init(Box<init::Options>),
-    /// Run everything on this machine, and start again what ends
+    /// Say whether what is set here can be started; ask nobody outside
+    Check(doctor::CheckOptions),
+    /// Say what is wrong and how to mend it
+    Doctor(doctor::Options),
+    /// List every setting of every service
+    Settings(settings::Options),
+    /// Start what does not run
+    Start(lifecycle::StartOptions),
+    /// Stop all parts, or some, in order
+    Stop(lifecycle::Options),
+    /// Stop and start again all parts, or some
+    Restart(lifecycle::Options),
+    /// Run everything in this terminal, and start again what ends
     Up(up::Options),
-    /// Create streams, consumers and buckets in NATS
-    Provision(provision::Options),
     /// Say how every service is
     Status(status::Options),
+    /// Watch services and what passes, in a whole terminal
+    Monitor(monitor::Options),
+    /// Print what the parts have written
+    Logs(logs::Options),
     /// Follow what passes over the bus
     Events(events::Options),
     /// List, show, give back or drop what failed for good
     Dead(dead::Options),
-    /// Say what is wrong and how to mend it
-    Doctor(doctor::Options),
+    /// Say what was done to services, backups and versions, and who asked
+    Audit(audit::Options),
+    /// Make, list, check and bring back backups
+    Backup(backup::Options),
+    /// Roll out what is new, or go back
+    Deploy(deploy::Options),
     /// Make the keys by which NATS knows its users, and write what it grants each of them
     Keys(keys::Options),
-    /// List every setting of every service
-    Settings(settings::Options),
+    /// Create streams, consumers and buckets in NATS
+    Provision(provision::Options),
+    /// Print what a shell needs to complete commands
+    Completions(completions::Options),
+}
+
+impl Command {
+    /// Where NATS is, of a command that can do nothing without it, or little.
+    fn asks_nats(&self) -> Option<&Which> {
+        match self {
+            Self::Status(options) => Some(&options.runs.which),
+            Self::Monitor(options) => Some(&options.runs.which),
+            Self::Events(options) => Some(&options.which),
+            Self::Audit(options) => Some(&options.which),
+            Self::Dead(options) => Some(options.which()),
+            Self::Backup(options) => Some(options.which()),
+            Self::Deploy(options) => Some(options.which()),
+            _ => None,
+        }
+    }
 }
 
 /// The `main` of the binary.
@@ -52,7 +95,7 @@ pub fn main() -> ExitCode {
     };
     let skip = match &cli.command {
         // The accounts in the file are the real ones, of which the sandbox must not be told.
-        Command::Up(options) if options.sandbox => settings::PLATFORMS,
+        Command::Up(options) if options.shape.sandbox => settings::PLATFORMS,
         _ => &[],
     };
     // It reads and writes that file by itself.
@@ -72,6 +115,8 @@ pub fn main() -> ExitCode {
     });
     match done {
         Ok(code) => code,
+        // Whoever read this has seen enough, as `head` does.
+        Err(reason) if is_broken_pipe(&reason) => ExitCode::SUCCESS,
         Err(reason) => {
             complain(&format!("vigie: {reason:#}"));
             ExitCode::FAILURE
@@ -80,17 +125,36 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if let Some(which) = command.asks_nats()
+        && let Some(code) = here::hand_over(which).await?
+    {
+        return Ok(code);
+    }
     match command {
         Command::Init(options) => init::run(*options).await,
+        Command::Check(options) => doctor::check(&options).await,
+        Command::Doctor(options) => doctor::run(&options).await,
+        Command::Settings(options) => settings::run(&options),
+        Command::Start(options) => lifecycle::start(&options).await,
+        Command::Stop(options) => lifecycle::stop(&options).await,
+        Command::Restart(options) => lifecycle::restart(&options).await,
         Command::Up(options) => up::run(options).await,
-        Command::Provision(options) => provision::run(&options).await,
         Command::Status(options) => status::run(&options).await,
+        Command::Monitor(options) => monitor::run(&options).await,
+        Command::Logs(options) => logs::run(&options).await,
         Command::Events(options) => events::run(&options).await,
         Command::Dead(options) => dead::run(&options).await,
-        Command::Doctor(options) => doctor::run(&options).await,
+        Command::Audit(options) => audit::run(&options).await,
+        Command::Backup(options) => backup::run(&options).await,
+        Command::Deploy(options) => deploy::run(&options).await,
         Command::Keys(options) => keys::run(&options),
-        Command::Settings(options) => settings::run(&options),
+        Command::Provision(options) => provision::run(&options).await,
+        Command::Completions(options) => completions::run(&options),
     }
+}
+
+fn is_broken_pipe(reason: &anyhow::Error) -> bool {
+    reason.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// The exit code for settings and arguments that cannot be used.
@@ -121,4 +185,36 @@ pub(crate) fn say(text: &str) -> io::Result<()> {
 /// Writes a line to standard error; where that is closed there is nobody to tell.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The help of a command and of those below it.
+    fn help(command: &mut clap::Command, path: &str, all: &mut String) {
+        *all += &format!("$ {path} --help\n{}\n", command.render_long_help());
+        let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+        for name in names {
+            if let Some(one) = command.find_subcommand_mut(&name) {
+                help(one, &format!("{path} {name}"), all);
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = String::new();
+        help(&mut command, "vigie", &mut all);
+        insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,7 +1,7 @@
 //! `.env` in the working folder, as Docker Compose reads it: so that one file serves both ways of
 //! running Vigie. A variable that is set already wins.
 
-use std::{env, fs, io, path::Path};
+use std::{env, fs, io, path::Path, sync::OnceLock};
 
 use anyhow::{Context, bail};
 
@@ -10,6 +10,9 @@ pub(crate) const NAME: &str = ".env";
 /// More than every setting with room to spare, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 
+/// The variables that [`load`] has set.
+static LOADED: OnceLock<Vec<String>> = OnceLock::new();
+
 /// Reads `.env`, if there is one, into the environment of this process and its children, but for names
 /// that start with one of `skip`.
 ///
@@ -17,15 +20,24 @@ const MAX_BYTES: u64 = 256 * 1024;
 /// When it cannot be read; the message names the line, and shows no value.
 #[allow(unsafe_code, reason = "the environment of a process can only be changed so")]
 pub(crate) fn load(skip: &[&str]) -> anyhow::Result<()> {
+    let mut loaded = Vec::new();
     for (name, value) in read(Path::new(NAME))? {
         let skipped = skip.iter().any(|start| name.starts_with(start));
         if !skipped && env::var_os(&name).is_none() {
             // SAFETY: this runs at the head of `main`, when the process has no other thread that
             // could read the environment at the same time.
-            unsafe { env::set_var(name, value) };
+            unsafe { env::set_var(&name, value) };
+            loaded.push(name);
         }
     }
+    // It is loaded once; another time would find nothing to set.
+    let _ = LOADED.set(loaded);
     Ok(())
+}
+
+/// What was read from the file into the environment: a program that reads it by itself is not to get it twice.
+pub(crate) fn loaded() -> &'static [String] {
+    LOADED.get().map_or(&[], Vec::as_slice)
 }
 
 /// Its settings, in order; none when there is no such file.

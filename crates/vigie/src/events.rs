@@ -6,11 +6,11 @@ mod line;
 use std::{io, process::ExitCode};
 
 use anyhow::Context;
-use bus::Incoming;
+use bus::{Bus, Incoming, Subscription};
 use protocol::Platform;
 use tokio::signal;
 
-use self::line::{Kind, Line};
+pub(crate) use self::line::{Kind, Line};
 use crate::{
     cli,
     find::{self, Which},
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 }
 
 fn platform(text: &str) -> Result<Platform, String> {
@@ -53,28 +53,51 @@ fn platform(text: &str) -> Result<Platform, String> {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let url = options.which.nats_url()?;
     let bus = find::connect(&url).await?;
-    let (mut events, mut chatter, mut actions, mut outcomes) = (
-        bus.subscribe(SUBJECTS[0]).await?,
-        bus.subscribe(SUBJECTS[1]).await?,
-        bus.subscribe(SUBJECTS[2]).await?,
-        bus.subscribe(SUBJECTS[3]).await?,
-    );
-    // The server knows of the subscriptions once something came back from it.
-    bus.round_trip().await;
+    let mut passing = Passing::of(&bus).await?;
     cli::complain(&format!("following NATS at {} until Ctrl-C", bus::without_credentials(&url)));
     let paint = Paint::stdout();
     loop {
         let incoming = tokio::select! {
-            incoming = events.next() => incoming,
-            incoming = chatter.next() => incoming,
-            incoming = actions.next() => incoming,
-            incoming = outcomes.next() => incoming,
+            incoming = passing.next() => incoming,
             stopped = signal::ctrl_c() => return stopped.map(|()| ExitCode::SUCCESS).context("cannot wait for Ctrl-C"),
         };
         let Some(incoming) = incoming else { anyhow::bail!("the connection to NATS was closed") };
         match print(&incoming, options, paint) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             printed => printed?,
+        }
+    }
+}
+
+/// All that passes.
+pub(crate) struct Passing([Subscription; 4]);
+
+impl Passing {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub(crate) async fn of(bus: &Bus) -> anyhow::Result<Self> {
+        let [events, chatter, actions, outcomes] = SUBJECTS;
+        let all = Self([
+            bus.subscribe(events).await?,
+            bus.subscribe(chatter).await?,
+            bus.subscribe(actions).await?,
+            bus.subscribe(outcomes).await?,
+        ]);
+        // The server knows of the subscriptions once something came back from it.
+        bus.round_trip().await;
+        Ok(all)
+    }
+
+    /// The next message; `None` when the connection is closed.
+    pub(crate) async fn next(&mut self) -> Option<Incoming> {
+        let [events, chatter, actions, outcomes] = &mut self.0;
+        tokio::select! {
+            incoming = events.next() => incoming,
+            incoming = chatter.next() => incoming,
+            incoming = actions.next() => incoming,
+            incoming = outcomes.next() => incoming,
         }
     }
 }

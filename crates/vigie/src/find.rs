@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{File, TryLockError},
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
@@ -24,16 +24,50 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The file that a running `vigie up` holds locked in its data folder.
 pub(crate) const LOCK_FILE: &str = "vigie.lock";
 
-/// A lock file holds one short line, in bytes.
-const MAX_LOCK_BYTES: u64 = 4096;
+/// A lock file holds one line, in bytes: some 80 for each part.
+const MAX_LOCK_BYTES: u64 = 16 * 1024;
+/// A line that is just being written is whole at the next look.
+const LOOKS: usize = 5;
+const NEXT_LOOK: Duration = Duration::from_millis(10);
 
 /// What a running `vigie up` leaves in its lock file.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Running {
     /// Its process id.
     pub pid: u32,
     /// The NATS server that its services use; empty while it starts.
     pub nats_url: String,
+    /// Whether it was started without a terminal.
+    #[serde(default)]
+    pub background: bool,
+    /// Whether it has a local Discord and a local Twitch.
+    #[serde(default)]
+    pub sandbox: bool,
+    /// How many workers it runs.
+    #[serde(default)]
+    pub workers: u8,
+    /// Whether every part was ready when this was written.
+    #[serde(default)]
+    pub ready: bool,
+    /// Its parts.
+    #[serde(default)]
+    pub parts: Vec<Seat>,
+}
+
+/// How a part of `vigie up` is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seat {
+    /// What it is called.
+    pub name: String,
+    /// Its process, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Whether it works.
+    #[serde(default)]
+    pub ready: bool,
+    /// Whether its settings cannot be used, so that it is not started again.
+    #[serde(default)]
+    pub gave_up: bool,
 }
 
 impl Running {
@@ -41,7 +75,25 @@ impl Running {
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let mut said = Vec::new();
         File::open(path).ok()?.take(MAX_LOCK_BYTES).read_to_end(&mut said).ok()?;
-        serde_json::from_slice(&said).ok()
+        // What a longer line left behind it is cut off a moment later.
+        serde_json::from_slice(said.split(|byte| *byte == b'\n').next()?).ok()
+    }
+
+    /// What the one that uses a data folder says, if one does: what a killed one left says nothing.
+    pub(crate) fn find(data: &Path) -> Option<Self> {
+        let path = data.join(LOCK_FILE);
+        for _ in 0..LOOKS {
+            // The lock is let go as the file is closed.
+            match File::open(&path).ok()?.try_lock_shared() {
+                Err(TryLockError::WouldBlock) => {}
+                Ok(()) | Err(TryLockError::Error(_)) => return None,
+            }
+            if let Some(running) = Self::read(&path) {
+                return Some(running);
+            }
+            std::thread::sleep(NEXT_LOOK);
+        }
+        None
     }
 }
 

@@ -3,27 +3,44 @@
 //! | command | what it does |
 //! |---|---|
 //! | `vigie init` | asks for what a bot needs, checks it and writes `.env` |
+//! | `vigie check` | whether what is set here can be started |
+//! | `vigie doctor` | what is wrong, and how to mend it |
+//! | `vigie settings` | every setting of every service |
+//! | `vigie start`, `stop`, `restart` | tells what runs Vigie here ([`here`]) |
 //! | `vigie up` | runs everything on this machine, and starts again what ends ([`up`]) |
-//! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
 //! | `vigie status` | how every service is, asked over NATS |
+//! | `vigie monitor` | services and what passes, live in a whole terminal |
+//! | `vigie logs` | what the parts have written |
 //! | `vigie events` | what passes over the bus, live |
 //! | `vigie dead` | lists, shows, gives back or drops what failed for good |
-//! | `vigie doctor` | what is wrong, and how to mend it |
+//! | `vigie audit` | what was done, and who asked |
+//! | `vigie backup`, `vigie deploy` | tells the services `backup` and `deployer`, and watches their jobs |
 //! | `vigie keys` | makes the keys by which NATS knows its users, and writes what it grants them |
-//! | `vigie settings` | every setting of every service |
+//! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
+//! | `vigie completions` | what a shell needs to complete commands |
 //!
 //! It imports no service: it starts their binaries, which lie beside its own, and talks to them over
-//! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used.
+//! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used, 75 it still goes on.
 
 mod accounts;
+mod ask;
+mod audit;
+mod backup;
 mod cli;
+mod completions;
 mod dead;
+mod deploy;
 mod doctor;
 mod env_file;
 mod events;
 mod find;
+mod here;
 mod init;
+mod jobs;
 mod keys;
+mod lifecycle;
+mod logs;
+mod monitor;
 mod paint;
 mod provision;
 mod settings;

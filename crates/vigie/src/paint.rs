@@ -2,6 +2,8 @@
 
 use std::{env, io::IsTerminal};
 
+use time::{OffsetDateTime, macros::format_description};
+
 /// Colours, where the reader is a terminal whose owner has not switched them off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint(bool);
@@ -87,9 +89,34 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize], style: Style<'_>) -> 
 
 /// How wide the terminal is, in columns; `None` where there is none.
 pub(crate) fn width() -> Option<usize> {
+    size().map(|(columns, _)| columns)
+}
+
+/// How wide and how high the terminal is; `None` where there is none.
+pub(crate) fn size() -> Option<(usize, usize)> {
     // Of what is no terminal it says nothing.
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    let size = (usize::from(size.ws_col), usize::from(size.ws_row));
+    Some(size).filter(|(columns, rows)| *columns > 0 && *rows > 0)
+}
+
+/// A painted line, cut after so many characters that are seen.
+pub(crate) fn fit(line: &str, width: usize) -> String {
+    let (mut text, mut seen, mut in_code) = (String::new(), 0, false);
+    for c in line.chars() {
+        if c == '\x1b' {
+            in_code = true;
+        } else if !in_code {
+            seen += 1;
+            if seen > width {
+                return text + "\x1b[0m";
+            }
+        } else if c.is_ascii_alphabetic() {
+            in_code = false;
+        }
+        text.push(c);
+    }
+    text
 }
 
 /// The text in lines of at most `width` characters, each after the first below the first. A word is not
@@ -126,6 +153,23 @@ pub(crate) fn duration(seconds: u64) -> String {
         3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
     }
+}
+
+/// Date and time in UTC, as in the services' logs.
+pub(crate) fn when(unix_ms: u64) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(format).ok())
+        .unwrap_or_else(|| unix_ms.to_string())
+}
+
+/// `4 min ago`; `in 4 min` where the clocks of two machines differ.
+pub(crate) fn ago(unix_ms: u64, now_ms: u64) -> String {
+    if unix_ms > now_ms {
+        return format!("in {}", duration((unix_ms - now_ms) / 1000));
+    }
+    format!("{} ago", duration((now_ms - unix_ms) / 1000))
 }
 
 /// `512 B`, `3.4 KiB`, `12.0 MiB`, `1.2 GiB`.
@@ -172,6 +216,19 @@ mod tests {
     fn durations_and_sizes_are_short() {
         assert_eq!([0, 61, 3700, 180_000].map(duration), ["0 s", "1 min", "1 h 1 min", "2 d 2 h"]);
         assert_eq!([9, 1024, 12_700_000, 5 << 40].map(bytes), ["9 B", "1.0 KiB", "12.1 MiB", "5.0 TiB"]);
+    }
+
+    #[test]
+    fn a_painted_line_is_cut_by_what_is_seen_of_it() {
+        let line = Paint(true).bad("red") + " and plain";
+        assert_eq!(fit(&line, 40), line);
+        assert_eq!(fit(&line, 5), "\x1b[31mred\x1b[0m a\x1b[0m");
+    }
+
+    #[test]
+    fn times_are_told_as_they_are_written_and_as_they_are_felt() {
+        assert_eq!(when(1_700_000_000_999), "2023-11-14 22:13:20");
+        assert_eq!([ago(0, 61_000), ago(61_000, 0)], ["1 min ago", "in 1 min"]);
     }
 
     #[test]

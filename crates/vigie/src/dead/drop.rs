@@ -1,19 +1,17 @@
 //! `vigie dead drop`: drops letters for good, after asking.
 
-use std::{
-    io::{self, BufRead, IsTerminal, Read, Write},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
-use anyhow::Context;
 use bus::{DeadLetters, Stream};
 use service::clock;
 
 use super::Chosen;
-use crate::{cli, find::Which, paint};
-
-/// No answer is longer than this, in bytes.
-const MAX_ANSWER: u64 = 64;
+use crate::{
+    ask::{can_ask, confirmed},
+    cli,
+    find::Which,
+    paint,
+};
 
 /// Arguments of `vigie dead drop`.
 #[derive(clap::Args, Debug)]
@@ -27,7 +25,7 @@ pub(super) struct Options {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 }
 
 /// Drops letters; exit code 1 when one of them is not there, or when the answer was no.
@@ -35,7 +33,7 @@ pub(super) struct Options {
 /// # Errors
 /// When NATS cannot be reached or refuses.
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    if !options.yes && !io::stdin().is_terminal() {
+    if !can_ask(options.yes) {
         cli::complain("dropping is for good, and there is no terminal to ask on: add --yes");
         return Ok(cli::bad_settings());
     }
@@ -94,23 +92,6 @@ fn question(count: u64, options: &Options) -> String {
     }
 }
 
-/// Asks on the terminal; everything but a clear yes is a no.
-async fn confirmed(question: String) -> anyhow::Result<bool> {
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut out = io::stderr().lock();
-        write!(out, "{question} [y/N] ")?;
-        out.flush()?;
-        let mut answer = String::new();
-        io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer)?;
-        io::Result::Ok(is_yes(&answer))
-    });
-    asked.await?.context("cannot read the answer")
-}
-
-fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-}
-
 fn declined() -> anyhow::Result<ExitCode> {
     cli::say("nothing was dropped\n")?;
     Ok(ExitCode::FAILURE)
@@ -144,11 +125,5 @@ mod tests {
         for text in ["", "d", "3", "3w", "-1d", "1.5h", "3é", "99999999999999999999d"] {
             assert!(age_s(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn only_a_clear_yes_is_one() {
-        assert!(["y\n", " YES \r\n", "yes"].into_iter().all(is_yes));
-        assert!(!["", "\n", "n\n", "yep\n", "yy"].into_iter().any(is_yes));
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Options {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 }
 
 /// What a person sees of a letter. The letter itself may be large, and is let go.
@@ -86,7 +86,7 @@ fn row(letter: &Letter) -> Row {
     let or_dash = |text: Option<&str>, length| text.map_or_else(|| "-".to_owned(), |text| cut(text, length));
     [
         letter.number.to_string(),
-        super::when(letter.at),
+        paint::when(letter.at_ms()),
         cut(&letter.stream, MAX_SUBJECT),
         or_dash(letter.subject.as_deref(), MAX_SUBJECT),
         letter.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),

@@ -8,10 +8,8 @@ mod show;
 
 use std::process::ExitCode;
 
-use bus::{DeadLetters, Stream};
-use time::{OffsetDateTime, macros::format_description};
-
 use crate::find::{self, Which};
+use bus::{DeadLetters, Stream};
 
 /// What `vigie dead --help` ends with.
 const EXIT_CODES: &str = "\
@@ -24,6 +22,18 @@ Exit codes: 0 done, also when there is nothing to do; 1 something could not be d
 pub(crate) struct Options {
     #[command(subcommand)]
     verb: Verb,
+}
+
+impl Options {
+    /// Which Vigie it is about.
+    pub(crate) const fn which(&self) -> &Which {
+        match &self.verb {
+            Verb::List(options) => &options.which,
+            Verb::Show(options) => &options.which,
+            Verb::Replay(options) => &options.which,
+            Verb::Drop(options) => &options.which,
+        }
+    }
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -86,12 +96,6 @@ fn stream(text: &str) -> Result<Stream, String> {
 /// `1 dead letter`, `2 dead letters`.
 fn count_of(count: u64) -> String {
     format!("{count} dead {}", if count == 1 { "letter" } else { "letters" })
-}
-
-/// Date and time in UTC, as in the services' logs.
-fn when(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-    at.format(format).unwrap_or_else(|_| at.unix_timestamp().to_string())
 }
 
 /// 0 when everything was done that was asked for.

@@ -21,7 +21,7 @@ pub(super) struct Options {
     #[arg(long)]
     as_new: bool,
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 }
 
 /// What became of the letters.

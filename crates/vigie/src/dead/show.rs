@@ -22,7 +22,7 @@ pub(super) struct Options {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 }
 
 /// Prints one letter; exit code 1 when there is none with this number.
@@ -58,7 +58,7 @@ fn person(letter: &Letter, now_ms: u64, paint: Paint) -> String {
     let trace = letter.trace.as_deref().map(service::trace::id);
     let rows = [
         ("number", letter.number.to_string()),
-        ("when", super::when(letter.at) + " UTC"),
+        ("when", paint::when(letter.at_ms()) + " UTC"),
         ("stream", letter.stream.clone()),
         ("subject", letter.subject.clone().unwrap_or_else(unknown)),
         ("id", letter.id.clone().unwrap_or_else(unknown)),

@@ -1,23 +1,35 @@
 //! Docker, where it is installed: new enough, within reach, and with images for this machine.
 
-use std::{env, process::Stdio, time::Duration};
-
-use tokio::process::Command;
+use std::env;
 
 use super::Finding;
+use crate::here::program;
 
-/// How long it may take to answer; on a Pi that has just started it takes its time.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The oldest engine that `compose.yaml` was tried with.
 const ENGINE: (u32, u32) = (20, 10);
-/// The oldest Compose that knows all of `compose.yaml`.
-const COMPOSE: (u32, u32) = (2, 20);
+/// The oldest Compose that knows all of `compose.yaml` and of `roll.sh`: it came with `include` (2.20) and
+/// `COMPOSE_ENV_FILES` (2.23), and gives an included file its settings since 2.24.7.
+const COMPOSE: (u32, u32) = (2, 24);
 const UPDATE: &str = "update Docker: https://docs.docker.com/engine/install, or deploy/pi/prepare.sh";
+
+/// What Compose starts from.
+pub(crate) const COMPOSE_FILE: &str = "compose.yaml";
 
 /// Whether there is a `docker` on PATH.
 pub(crate) fn is_there() -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join("docker").is_file())
+    program::is_there("docker")
+}
+
+/// Whether Compose understands its file together with the settings; nothing is started.
+pub(crate) async fn look_at_file() -> Finding {
+    match ask(&["compose", "config", "--quiet"]).await {
+        Ok(_) => Finding::good("docker", format!("Compose can start {COMPOSE_FILE}")),
+        Err(reason) => Finding::bad(
+            "docker",
+            format!("Compose cannot start {COMPOSE_FILE}: {reason}"),
+            "mend what it names, in that file or in .env",
+        ),
+    }
 }
 
 pub(crate) async fn look() -> Vec<Finding> {
@@ -41,23 +53,8 @@ async fn ask_image() -> Result<String, String> {
 }
 
 async fn ask(arguments: &[&str]) -> Result<String, String> {
-    let child = Command::new("docker")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
-        .await
-        .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
-        .map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() {
-        return Ok(text(&output.stdout));
-    }
-    Err(text(&output.stderr).lines().next().unwrap_or("it says nothing").to_owned())
+    let answer = program::ask(program::command("docker", arguments)).await;
+    answer.map(|told| told.trim().to_owned()).map_err(|reason| format!("{reason:#}"))
 }
 
 fn of_engine(told: Result<String, String>) -> Finding {
@@ -124,8 +121,8 @@ mod tests {
         assert_eq!(engine("dev amd64"), Verdict::Note);
         let compose = |told: &str| of_compose(Ok(told.to_owned()));
         assert_eq!(compose("2.26.1-4").verdict, Verdict::Good);
-        assert_eq!(compose("v2.17.3").verdict, Verdict::Bad);
-        assert!(compose("1.29.2").seen.contains("2.20 or newer is needed"));
+        assert_eq!(compose("v2.23.3").verdict, Verdict::Bad);
+        assert!(compose("1.29.2").seen.contains("2.24 or newer is needed"));
         assert_eq!(of_compose(Err(String::new())).verdict, Verdict::Bad);
     }
 

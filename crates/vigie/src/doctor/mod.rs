@@ -46,6 +46,17 @@ pub(crate) struct Options {
     which: Which,
 }
 
+/// Arguments of `vigie check`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct CheckOptions {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// The data folder of a `vigie up`
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+}
+
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,12 +109,34 @@ impl Finding {
 /// # Errors
 /// When the findings cannot be printed.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let findings = look(options).await;
-    let text = if options.json {
-        cli::json_lines(&findings)?
-    } else {
-        render(&findings, Paint::stdout(), paint::width())
-    };
+    tell(&look(options).await, options.json)
+}
+
+/// Looks at what can be seen without asking anybody; exit code 1 when something could not start so.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    let (machine, here) = (Machine::at(Path::new("/")), Path::new("."));
+    let file = env_file::read(&here.join(env_file::NAME)).unwrap_or_default();
+    let names = names::Names::gather();
+    let mut findings = settings::look(&names, &file).await;
+    if !machine.in_container() {
+        findings.extend(files::look(here, &names.secret));
+    }
+    findings.extend(disk::look(&machine, &options.data));
+    findings.extend(machine::look(&machine));
+    let docker = docker::is_there();
+    findings.extend(memory::look(&machine, docker || machine.in_container()));
+    if docker && here.join(docker::COMPOSE_FILE).is_file() {
+        findings.push(docker::look_at_file().await);
+    }
+    tell(&findings, options.json)
+}
+
+fn tell(findings: &[Finding], json: bool) -> anyhow::Result<ExitCode> {
+    let text =
+        if json { cli::json_lines(findings)? } else { render(findings, Paint::stdout(), paint::width()) };
     cli::say(&text)?;
     let well = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

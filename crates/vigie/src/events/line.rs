@@ -12,7 +12,7 @@ use crate::paint::{self, Paint};
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Something happened.
     Event,
     /// Something is to be done.
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// The kind of this name.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Event, Self::Action, Self::Outcome].into_iter().find(|kind| kind.as_str() == name)
     }
 
@@ -38,7 +38,7 @@ impl Kind {
 
 /// One line.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// What it is about.
     pub what: Kind,
     /// `command`, `reply`, `sent`, ...
@@ -58,7 +58,7 @@ impl Line {
     ///
     /// # Errors
     /// [`DecodeError`] when it is of another version or shape.
-    pub(super) fn read(incoming: &Incoming) -> Result<Vec<Self>, DecodeError> {
+    pub(crate) fn read(incoming: &Incoming) -> Result<Vec<Self>, DecodeError> {
         let trace = service::trace::id(incoming.trace.as_deref().unwrap_or_default()).to_owned();
         let first = incoming.subject.split('.').next().unwrap_or_default();
         Ok(match first {
@@ -140,7 +140,7 @@ impl Line {
     }
 
     /// For a program.
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let mut line = json!({ "what": self.what.as_str(), "kind": self.kind, "payload": self.payload });
         if !self.trace.is_empty() {
             line["trace"] = json!(self.trace);
@@ -149,7 +149,7 @@ impl Line {
     }
 
     /// For a person.
-    pub(super) fn render(&self, paint: Paint) -> String {
+    pub(crate) fn render(&self, paint: Paint) -> String {
         let what = format!("{:<7} {:<12}", self.what.as_str(), self.kind);
         let what = match (self.what, self.kind) {
             (_, "dropped") => paint.bad(&what),

@@ -5,6 +5,7 @@ use std::{
     io::{self, Seek, SeekFrom, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -24,8 +25,12 @@ const PRIVATE: u32 = 0o600;
 pub(crate) struct Data {
     lock: File,
     lock_path: PathBuf,
+    folder: PathBuf,
     root: PathBuf,
 }
+
+/// Whoever looks whether the folder is used holds the lock for a moment.
+const LOOKED_AT: Duration = Duration::from_millis(50);
 
 impl Data {
     /// Opens the folder, and makes it when it is not there. With the sandbox everything is in a folder
@@ -45,22 +50,31 @@ impl Data {
             .mode(PRIVATE)
             .open(&lock_path)
             .map_err(|error| advice(error, &folder))?;
-        match lock.try_lock() {
+        let locked = lock.try_lock().or_else(|_| {
+            std::thread::sleep(LOOKED_AT);
+            lock.try_lock()
+        });
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(taken(&folder, &lock_path)),
             Err(TryLockError::Error(error)) => return Err(advice(error, &folder)),
         }
         keep_private(&lock).map_err(|error| advice(error, &lock_path))?;
         has_room(&folder)?;
-        let root = if sandbox { folder.join("sandbox") } else { folder };
+        let root = if sandbox { folder.join("sandbox") } else { folder.clone() };
         if sandbox && root.exists() {
             // The sandbox forgets everything when it ends, so what NATS remembers of it means nothing.
             fs::remove_dir_all(&root).map_err(|error| advice(error, &root))?;
         }
         fs::create_dir_all(&root).map_err(|error| advice(error, &root))?;
-        let mut data = Self { lock, lock_path, root };
-        data.tell(&Running { pid: std::process::id(), nats_url: String::new() })?;
+        let mut data = Self { lock, lock_path, folder, root };
+        data.tell(&Running { pid: std::process::id(), ..Running::default() })?;
         Ok(data)
+    }
+
+    /// What is the same with the sandbox and without.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where this run keeps its files.
@@ -76,8 +90,9 @@ impl Data {
         let text = serde_json::to_string(running)? + "\n";
         let write = |lock: &mut File| {
             lock.seek(SeekFrom::Start(0))?;
-            lock.set_len(0)?;
-            lock.write_all(text.as_bytes())
+            // A reader sees a whole line at every moment.
+            lock.write_all(text.as_bytes())?;
+            lock.set_len(text.len() as u64)
         };
         write(&mut self.lock).map_err(|error| advice(error, &self.lock_path))
     }

@@ -7,6 +7,7 @@
 mod backoff;
 mod child;
 mod data;
+mod log;
 mod nats;
 mod part;
 mod plan;
@@ -17,6 +18,7 @@ mod stop;
 mod supervise;
 mod writer;
 
+pub(crate) use log::{EARLIER as EARLIER_LOG, NAME as LOG};
 pub(crate) use stop::Stopper;
 
 use std::{convert::Infallible, path::PathBuf, process::ExitCode, time::Duration};
@@ -27,19 +29,21 @@ use tokio::{sync::watch, time::Instant};
 
 use self::{
     data::Data,
+    log::Log,
     part::{Part, Stage},
     plan::Plan,
     report::{Report, Reporter, State},
-    supervise::{Condition, Team},
+    supervise::{Condition, Doing, Team},
 };
 use crate::{
     cli, find,
+    here::Shape,
     provision::{self, Upkeep},
     settings,
 };
 
 /// More workers than a machine has use for.
-const MOST_WORKERS: i64 = 64;
+pub(crate) const MOST_WORKERS: i64 = 64;
 /// After a first part says that its settings cannot be used, the others may say so too.
 const GATHER_BAD_SETTINGS: Duration = Duration::from_millis(500);
 
@@ -51,12 +55,8 @@ not ready. Each part also answers /livez, /readyz and /metrics, at the address t
 #[derive(clap::Args, Debug)]
 #[command(after_help = ON_HEALTH)]
 pub(crate) struct Options {
-    /// Talk to a local Discord and a local Twitch, with a chat page, instead of the real ones
-    #[arg(long)]
-    pub sandbox: bool,
-    /// How many workers share the commands
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MOST_WORKERS))]
-    pub workers: u8,
+    #[command(flatten)]
+    pub shape: Shape,
     /// Where data is kept
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
@@ -66,6 +66,9 @@ pub(crate) struct Options {
     /// Stop in order when standard input closes, as when the program that started this one is gone
     #[arg(long)]
     pub until_stdin_closes: bool,
+    /// Leave the terminal that it was started in, as `vigie start` has it
+    #[arg(long, hide = true, conflicts_with_all = ["json", "until_stdin_closes"])]
+    pub background: bool,
 }
 
 /// Runs everything until a signal.
@@ -73,6 +76,10 @@ pub(crate) struct Options {
 /// # Errors
 /// When something needed is missing or cannot be started; the message says what to do.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if options.background {
+        // Where it leads a session already there is none to leave.
+        let _ = rustix::process::setsid();
+    }
     let mut stopper = Stopper::new(options.until_stdin_closes)?;
     let mut settings = Settings::load(&[settings::SETTINGS]);
     let storage = provision::storage(&mut settings);
@@ -81,20 +88,30 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if !settings::usable(&settings) {
         return Ok(cli::bad_settings());
     }
-    let mut data = Data::open(&options.data, options.sandbox)?;
+    let mut data = Data::open(&options.data, options.shape.sandbox)?;
     let mut plan = Plan::make(&options, &data, storage, nats_url, nats_server.as_deref())?;
-    data.tell(&find::Running { pid: std::process::id(), nats_url: plan.nats_url.clone() })?;
+    let running = find::Running {
+        pid: std::process::id(),
+        nats_url: plan.nats_url.clone(),
+        background: options.background,
+        sandbox: options.shape.sandbox,
+        workers: options.shape.workers,
+        ..find::Running::default()
+    };
+    data.tell(&running)?;
 
     // Kept until everything has ended.
     let _claims = std::mem::take(&mut plan.claims);
-    let reporter = Reporter::new(options.json, &plan.names())?;
+    let reporter = Reporter::new(options.json, &plan.names(), Log::open(data.folder())?)?;
     for note in &plan.notes {
         reporter.note(note);
     }
     let mut team = Team::new(reporter.clone());
     let started = Instant::now();
+    let (conditions, total) = (team.conditions(), plan.parts.len());
     let outcome = tokio::select! {
         outcome = work(&mut team, plan, &reporter, started) => outcome,
+        never = write_down(&mut data, running, total, conditions, &reporter) => match never {},
         () = stopper.asked() => Ok(()),
     };
     let asked = Instant::now();
@@ -112,6 +129,31 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Err(reason) => Err(reason),
     }
+}
+
+/// Writes down how the parts are doing, for other commands.
+async fn write_down(
+    data: &mut Data,
+    mut running: find::Running,
+    total: usize,
+    mut conditions: watch::Receiver<Vec<Doing>>,
+    reporter: &Reporter,
+) -> Infallible {
+    while conditions.changed().await.is_ok() {
+        let seat = |doing: &Doing| find::Seat {
+            name: doing.name.clone(),
+            pid: doing.pid,
+            ready: doing.condition == Condition::Ready,
+            gave_up: doing.condition == Condition::GaveUp,
+        };
+        running.parts = conditions.borrow_and_update().iter().map(seat).collect();
+        // Services are added once what they need is ready.
+        running.ready = running.parts.len() == total && running.parts.iter().all(|part| part.ready);
+        if let Err(reason) = data.tell(&running) {
+            reporter.note(&format!("{reason:#}"));
+        }
+    }
+    std::future::pending().await
 }
 
 /// Some part cannot use its settings: a restart would not help.
@@ -160,7 +202,7 @@ async fn run_parts(team: &mut Team, plan: Plan, reporter: &Reporter, started: In
 
 async fn all_ready(team: &Team) -> anyhow::Result<()> {
     let mut conditions = team.conditions();
-    while conditions.borrow_and_update().iter().any(|(_, condition)| *condition != Condition::Ready) {
+    while conditions.borrow_and_update().iter().any(|one| one.condition != Condition::Ready) {
         stop_for_bad_settings(team, &mut conditions).await?;
     }
     Ok(())
@@ -169,7 +211,7 @@ async fn all_ready(team: &Team) -> anyhow::Result<()> {
 /// Waits for a change and looks whether some part has given up.
 async fn stop_for_bad_settings(
     team: &Team,
-    conditions: &mut watch::Receiver<Vec<(String, Condition)>>,
+    conditions: &mut watch::Receiver<Vec<Doing>>,
 ) -> anyhow::Result<()> {
     if conditions.changed().await.is_err() {
         bail!("nothing runs any more");

@@ -79,7 +79,7 @@ impl Plan {
             plan.parts.push(nats::part(data.root(), port, storage, nats_server)?);
         }
         let mut variables = vec![("NATS_URL".to_owned(), plan.nats_url.clone())];
-        if options.sandbox {
+        if options.shape.sandbox {
             variables.extend(plan.add_sandbox()?);
         }
         let service = |name: &str, binary: &str, stage, platform| -> anyhow::Result<Part> {
@@ -94,7 +94,7 @@ impl Plan {
                 quiet: None,
             })
         };
-        for number in 1..=options.workers {
+        for number in 1..=options.shape.workers {
             let name = format!("command-worker-{number}");
             plan.parts.push(service(&name, "command-worker", Stage::Worker, None)?);
         }
@@ -108,7 +108,7 @@ impl Plan {
         if !is_set("HEALTHCHECK_DATA") {
             watch.variables.push(("HEALTHCHECK_DATA".to_owned(), data.root().display().to_string()));
         }
-        if options.sandbox {
+        if options.shape.sandbox {
             let names = CALLS.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")]);
             watch.variables.extend(names.map(|name| (name, String::new())));
         }

@@ -7,7 +7,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::writer::{Writer, write_line};
+use super::{
+    log::Log,
+    writer::{Writer, write_line},
+};
 use crate::paint::Paint;
 
 /// What a part is now.
@@ -79,17 +82,19 @@ struct Inner {
     out: Writer,
     /// Standard error, which has the log lines when reports are for a program.
     log: Option<Writer>,
+    /// What `vigie logs` reads.
+    kept: Writer,
     names: Vec<String>,
     width: usize,
     paint: Paint,
 }
 
 impl Reporter {
-    /// For parts with these names, which are reported as planned.
+    /// For parts with these names, which are reported as planned. Everything is written to `kept` as well.
     ///
     /// # Errors
     /// When the operating system gives no thread to write on.
-    pub(crate) fn new(json: bool, names: &[String]) -> io::Result<Self> {
+    pub(crate) fn new(json: bool, names: &[String], kept: Log) -> io::Result<Self> {
         let width = names.iter().map(String::len).max().unwrap_or(0).max("vigie".len());
         let (out, log) = if json {
             let log = Writer::start(io::stderr(), |out, lost| write_line(out, &gap(lost)))?;
@@ -98,7 +103,8 @@ impl Reporter {
         } else {
             (Writer::start(io::stdout(), |out, lost| write_line(out, &gap(lost)))?, None)
         };
-        let inner = Inner { out, log, names: names.to_vec(), width, paint: Paint::stdout() };
+        let kept = Writer::start(kept, |out, lost| write_line(out, &gap(lost)))?;
+        let inner = Inner { out, log, kept, names: names.to_vec(), width, paint: Paint::stdout() };
         let reporter = Self(Arc::new(inner));
         if json {
             names.iter().for_each(|name| reporter.report(&Report::new(name, State::Planned)));
@@ -112,6 +118,9 @@ impl Reporter {
             // A report is plain data, so that this cannot fail.
             let line = serde_json::to_string(report).unwrap_or_default();
             self.0.out.push(line);
+            if let Some(text) = sentence(report) {
+                self.0.kept.push(format!("vigie | {text}"));
+            }
         } else if let Some(text) = sentence(report) {
             self.note(&text);
         }
@@ -124,7 +133,8 @@ impl Reporter {
 
     /// Passes a line of a part's log on.
     pub(crate) fn line(&self, part: &str, text: &str) {
-        let Inner { out, log, names, width, paint } = &*self.0;
+        let Inner { out, log, kept, names, width, paint } = &*self.0;
+        kept.push(format!("{part} | {text}"));
         let name = format!("{part:<width$} |");
         if let Some(log) = log {
             log.push(format!("{name} {text}"));
@@ -144,14 +154,14 @@ impl Reporter {
                 log.finish().await;
             }
         };
-        tokio::join!(self.0.out.finish(), log);
+        tokio::join!(self.0.out.finish(), log, self.0.kept.finish());
     }
 }
 
 /// What is said in the place of lines that nobody read in time.
 fn gap(lost: u64) -> String {
     let lines = if lost == 1 { "1 line is".to_owned() } else { format!("{lost} lines are") };
-    format!("vigie: {lines} missing near here, since nobody read this in time")
+    format!("vigie | {lines} missing near here, since nobody took them in time")
 }
 
 /// What a person is told; nothing of what is merely on its way.

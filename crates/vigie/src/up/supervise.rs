@@ -46,7 +46,18 @@ pub(crate) enum Condition {
     GaveUp,
 }
 
-type Conditions = Vec<(String, Condition)>;
+/// How one part is doing.
+#[derive(Clone, Debug)]
+pub(crate) struct Doing {
+    /// What it is called.
+    pub name: String,
+    /// How it is doing.
+    pub condition: Condition,
+    /// Its process, when it has one.
+    pub pid: Option<u32>,
+}
+
+type Conditions = Vec<Doing>;
 
 /// All parts.
 pub(crate) struct Team {
@@ -64,7 +75,9 @@ impl Team {
     /// Starts a part and looks after it from now on.
     pub(crate) fn start(&mut self, part: Part) {
         let (end, tasks) = self.stages.entry(part.stage).or_default();
-        self.conditions.send_modify(|all| all.push((part.name.clone(), Condition::NotReady)));
+        self.conditions.send_modify(|all| {
+            all.push(Doing { name: part.name.clone(), condition: Condition::NotReady, pid: None });
+        });
         let keeper = Keeper {
             limit: limit(part.stage),
             part,
@@ -82,13 +95,13 @@ impl Team {
 
     /// Whether some part is so.
     pub(crate) fn any(&self, condition: Condition) -> bool {
-        self.conditions.borrow().iter().any(|(_, one)| *one == condition)
+        self.conditions.borrow().iter().any(|one| one.condition == condition)
     }
 
     /// The parts that are so.
     pub(crate) fn names_of(&self, condition: Condition) -> Vec<String> {
         let all = self.conditions.borrow();
-        all.iter().filter(|(_, one)| *one == condition).map(|(name, _)| name.clone()).collect()
+        all.iter().filter(|one| one.condition == condition).map(|one| one.name.clone()).collect()
     }
 
     /// Ends all parts in order; one that does not end in its time is killed.
@@ -145,11 +158,11 @@ impl Keeper {
                 End::BadSettings => {
                     let why = "its settings cannot be used, see its log";
                     self.report(State::Failed, |report| report.because(why));
-                    self.set(Condition::GaveUp);
+                    self.set(Condition::GaveUp, None);
                     return;
                 }
                 End::Unasked(why) => {
-                    self.set(Condition::NotReady);
+                    self.set(Condition::NotReady, None);
                     let wait = backoff.after(since.elapsed());
                     let again = format!("{why}; starting it again in {:.1} s", wait.as_secs_f32());
                     self.report(State::Ended, |report| report.because(again));
@@ -167,6 +180,7 @@ impl Keeper {
         let probe = Probe::new(&self.part.readiness)?;
         let mut child = child::spawn(&self.part, &probe, &self.reporter)?;
         let pid = child.id();
+        self.set(Condition::NotReady, pid);
         self.report(State::Starting, |report| Report { pid, ..report });
         let stuck = tokio::select! {
             status = child.wait() => return Ok(over(status?)),
@@ -207,14 +221,14 @@ impl Keeper {
     fn tell(&self, answer: &Answer, first: bool, started: Instant, url: String, pid: Option<u32>) {
         match answer {
             Answer::Ready(note) => {
-                self.set(Condition::Ready);
+                self.set(Condition::Ready, pid);
                 self.report(State::Ready, |report| {
                     let report = report.because(note.as_str()).after(started.elapsed());
                     Report { url: Some(url), pid, ..report }
                 });
             }
             Answer::NotReady(why) => {
-                self.set(Condition::NotReady);
+                self.set(Condition::NotReady, pid);
                 // That a part is not ready at its first breath is no news for a person's log.
                 if !first || started.elapsed() > LOOK_LATER {
                     self.report(State::Waiting, |report| report.because(why.as_str()));
@@ -249,13 +263,13 @@ impl Keeper {
         self.reporter.report(&more(Report::new(&self.part.name, state)));
     }
 
-    fn set(&self, condition: Condition) {
+    fn set(&self, condition: Condition, pid: Option<u32>) {
         self.conditions.send_if_modified(|all| {
-            let Some((_, known)) = all.iter_mut().find(|(name, _)| *name == self.part.name) else {
+            let Some(doing) = all.iter_mut().find(|doing| doing.name == self.part.name) else {
                 return false;
             };
-            let changed = *known != condition;
-            *known = condition;
+            let changed = (doing.condition, doing.pid) != (condition, pid);
+            (doing.condition, doing.pid) = (condition, pid);
             changed
         });
     }

@@ -78,7 +78,7 @@ async fn provision_says_what_there_is_and_may_run_again() {
 fn a_nats_that_is_not_there_is_named_with_what_to_do() {
     let folder = Folder::new();
     let told = folder.vigie(&["status"]).env("NATS_URL", "nats://127.0.0.1:9").output().unwrap();
-    let said = String::from_utf8(told.stderr).unwrap();
+    let said = String::from_utf8(told.stdout).unwrap();
     assert_eq!(told.status.code(), Some(1));
     assert!(
         said.contains("no NATS server answers at nats://127.0.0.1:9: start Vigie with `vigie up`"),
@@ -92,7 +92,7 @@ fn settings_are_also_read_from_env_below_the_environment() {
     std::fs::write(folder.path().join(".env"), "NATS_URL=nats://127.0.0.1:8 # mine\n").unwrap();
     let said = |folder: &Folder, variables: &[(&str, &str)]| {
         let told = folder.vigie(&["status"]).envs(variables.iter().copied()).output().unwrap();
-        String::from_utf8(told.stderr).unwrap()
+        String::from_utf8([told.stdout, told.stderr].concat()).unwrap()
     };
     assert!(said(&folder, &[]).contains("no NATS server answers at nats://127.0.0.1:8:"));
     assert!(said(&folder, &[("NATS_URL", "nats://127.0.0.1:9")]).contains("at nats://127.0.0.1:9:"));
