@@ -54,4 +54,4 @@ pub use request::{Request, RequestError, Requests, RespondError};
 pub use roll::{Heard, Roll};
 pub use store::StoreError;
 pub use survey::{QueueState, StreamState, Survey, SurveyError};
-pub use topology::{BucketName, Queue, Storage, Stream};
+pub use topology::{BucketName, Keeping, Queue, Storage, Stream};

@@ -4,6 +4,7 @@ use async_nats::jetstream::{
     ErrorCode,
     consumer::pull,
     context::{CreateKeyValueErrorKind, CreateStreamErrorKind},
+    kv,
     stream::Config,
 };
 use futures_util::TryStreamExt as _;
@@ -11,7 +12,7 @@ use tracing::info;
 
 use crate::{
     connect::Bus,
-    topology::{self, BucketName, Storage, Stream},
+    topology::{self, BucketName, Keeping, Stream},
 };
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -52,9 +53,11 @@ pub enum ProvisionError {
 ///
 /// # Errors
 /// [`ProvisionError`] names what failed first.
-pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError> {
+pub async fn provision(bus: &Bus, keeping: impl Into<Keeping>) -> Result<(), ProvisionError> {
+    let Keeping { storage, replicas } = keeping.into();
+    let apply = |config| apply(bus, Config { num_replicas: replicas, ..config });
     for stream in Stream::ALL {
-        apply(bus, stream.config(storage)).await?;
+        apply(stream.config(storage)).await?;
         clear(bus, stream)
             .await
             .map_err(|source| ProvisionError::Stream { name: stream.name().to_owned(), source })?;
@@ -67,19 +70,30 @@ pub async fn provision(bus: &Bus, storage: Storage) -> Result<(), ProvisionError
             })?;
         }
     }
-    apply(bus, topology::dead(storage)).await?;
-    apply(bus, topology::audit()).await?;
-    apply(bus, topology::once()).await?;
+    apply(topology::dead(storage)).await?;
+    apply(topology::audit()).await?;
+    apply(topology::once()).await?;
     for bucket in BucketName::ALL {
-        match bus.jetstream.create_key_value(bucket.config()).await {
-            Ok(_) => {}
-            Err(error) if exists(&error) => {}
-            Err(error) => {
-                return Err(ProvisionError::Bucket { name: bucket.name(), source: error.into() });
-            }
-        }
+        let config = kv::Config { num_replicas: replicas, ..bucket.config() };
+        let made: Result<(), Source> = match bus.jetstream.create_key_value(config).await {
+            Ok(_) => Ok(()),
+            Err(error) if exists(&error) => spread(bus, bucket, replicas).await,
+            Err(error) => Err(error.into()),
+        };
+        made.map_err(|source| ProvisionError::Bucket { name: bucket.name(), source })?;
     }
     info!("streams, consumers and buckets are as declared");
+    Ok(())
+}
+
+/// Has as many servers hold a bucket that is there; all else of it stays.
+async fn spread(bus: &Bus, bucket: BucketName, replicas: usize) -> Result<(), Source> {
+    let stream = bus.jetstream.get_stream(format!("KV_{}", bucket.name())).await?;
+    let there = &stream.cached_info().config;
+    if there.num_replicas == replicas {
+        return Ok(());
+    }
+    bus.jetstream.update_stream(Config { num_replicas: replicas, ..there.clone() }).await?;
     Ok(())
 }
 

@@ -23,6 +23,8 @@
 //! are made again, those of an owner by the owner, the others by `vigie provision --stay`, at once. Their
 //! messages are where they were.
 //!
+//! In a cluster each of them may be held by several servers ([`Keeping::replicas`]), and so are its consumers.
+//!
 //! Messages have no lifetime of their own: whoever takes one looks at the clock, and tells what came
 //! too late; what the server removes is gone without a word.
 
@@ -66,6 +68,21 @@ pub enum Storage {
     File,
     /// In memory: spares a worn SD card.
     Memory,
+}
+
+/// How streams and buckets are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Where.
+    pub storage: Storage,
+    /// How many servers of a cluster hold each of them: 1, 3 or 5. What more than half of them hold is stored.
+    pub replicas: usize,
+}
+
+impl From<Storage> for Keeping {
+    fn from(storage: Storage) -> Self {
+        Self { storage, replicas: 1 }
+    }
 }
 
 /// A stream that somebody consumes.

@@ -4,15 +4,15 @@
 use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use bus::{BucketName, Bus, Link, Storage, User};
+use bus::{BucketName, Bus, Keeping, Link, Storage, User};
 use service::Settings;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{cli, find, settings, up::Stopper};
 
 /// What to look at when NATS refuses.
-const ADVICE: &str =
-    "NATS refused to create what Vigie needs; it must run with JetStream and have room on its disk";
+const ADVICE: &str = "NATS refused to create what Vigie needs; it must run with JetStream, have room on its disk, and with \
+     NATS_REPLICAS as many servers";
 /// Until the next try, when a NATS that came back refuses: it may not have started all of itself.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,7 +33,7 @@ pub(crate) struct Options {
 /// When NATS cannot be reached or refuses.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut settings = Settings::load(&[settings::SETTINGS]);
-    let storage = storage(&mut settings);
+    let keeping = keeping(&mut settings);
     let url = settings.optional("NATS_URL").unwrap_or_else(|| bus::NATS_URL_DEFAULT.to_owned());
     if !settings::usable(&settings) {
         return Ok(cli::bad_settings());
@@ -42,29 +42,29 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return check(&url).await;
     }
     if !options.stay {
-        create(&url, storage).await?.end().await;
+        create(&url, keeping).await?.end().await;
         return Ok(ExitCode::SUCCESS);
     }
     let mut stopper = Stopper::new(false)?;
     tokio::select! {
-        outcome = stay(&url, storage) => match outcome? {},
+        outcome = stay(&url, keeping) => match outcome? {},
         () = stopper.asked() => Ok(ExitCode::SUCCESS),
     }
 }
 
-async fn stay(url: &str, storage: Storage) -> anyhow::Result<Infallible> {
-    create(url, storage).await?.go_on(cli::complain).await
+async fn stay(url: &str, keeping: Keeping) -> anyhow::Result<Infallible> {
+    create(url, keeping).await?.go_on(cli::complain).await
 }
 
 /// Creates everything for the first time.
-async fn create(url: &str, storage: Storage) -> anyhow::Result<Upkeep> {
+async fn create(url: &str, keeping: Keeping) -> anyhow::Result<Upkeep> {
     let options = bus::Options { url: url.to_owned(), name: format!("provision-{}", std::process::id()) };
     // Compose starts this together with NATS, so it is as patient as a service.
     let bus = Bus::connect_as(&find::login(User::Provision)?, options).await?;
-    let upkeep = Upkeep::begin(bus, storage).await?;
+    let upkeep = Upkeep::begin(bus, keeping).await?;
     let streams: Vec<&str> = bus::backlogs(&upkeep.bus).await.iter().map(|backlog| backlog.stream).collect();
     let buckets = BucketName::ALL.map(BucketName::name);
-    let kept = if storage == Storage::Memory { "in memory" } else { "on disk" };
+    let kept = if keeping.storage == Storage::Memory { "in memory" } else { "on disk" };
     cli::say(&format!(
         "NATS {} at {} holds what Vigie needs, {kept}:\n  streams  {}\n  buckets  {}\n",
         upkeep.bus.server_version(),
@@ -90,7 +90,7 @@ async fn check(url: &str) -> anyhow::Result<ExitCode> {
 pub(crate) struct Upkeep {
     bus: Bus,
     link: watch::Receiver<Link>,
-    storage: Storage,
+    keeping: Keeping,
 }
 
 impl Upkeep {
@@ -98,12 +98,12 @@ impl Upkeep {
     ///
     /// # Errors
     /// When NATS refuses.
-    pub(crate) async fn begin(bus: Bus, storage: Storage) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(bus: Bus, keeping: Keeping) -> anyhow::Result<Self> {
         let mut link = bus.link();
         // From here on; a loss while the lines below run is seen by `go_on`.
         link.mark_unchanged();
-        bus::provision(&bus, storage).await.context(ADVICE)?;
-        Ok(Self { bus, link, storage })
+        bus::provision(&bus, keeping).await.context(ADVICE)?;
+        Ok(Self { bus, link, keeping })
     }
 
     /// Creates everything again whenever the link comes back, for ever, and tells a person how that went.
@@ -121,7 +121,7 @@ impl Upkeep {
                 refused = false;
                 continue;
             }
-            match bus::provision(&self.bus, self.storage).await.context(ADVICE) {
+            match bus::provision(&self.bus, self.keeping).await.context(ADVICE) {
                 Ok(()) => {
                     refused = false;
                     tell("NATS is back, and holds what Vigie needs");
@@ -141,11 +141,18 @@ impl Upkeep {
     }
 }
 
-/// Reads `NATS_STORAGE`.
-pub(crate) fn storage(settings: &mut Settings) -> Storage {
-    settings.parse("NATS_STORAGE", |text| match text {
+/// Reads `NATS_STORAGE` and `NATS_REPLICAS`.
+pub(crate) fn keeping(settings: &mut Settings) -> Keeping {
+    let storage = settings.parse("NATS_STORAGE", |text| match text {
         "file" => Ok(Storage::File),
         "memory" => Ok(Storage::Memory),
         _ => Err(String::new()),
-    })
+    });
+    let replicas = settings.parse("NATS_REPLICAS", |text| match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err(String::new()),
+    });
+    Keeping { storage, replicas }
 }

@@ -43,6 +43,13 @@ pub(crate) static SETTINGS: &[Setting] = &[
         help: "where streams are kept; memory spares a worn SD card, but a restart of NATS forgets",
         secret: false,
     },
+    Setting {
+        name: "NATS_REPLICAS",
+        default: Some("1"),
+        expected: "1, 3 or 5",
+        help: "how many servers of a NATS cluster hold each stream; with 3 one may be lost, with 5 two",
+        secret: false,
+    },
 ];
 
 /// Arguments of `vigie settings`.

@@ -4,6 +4,7 @@
 
 mod access;
 mod bucket;
+mod cluster;
 mod consume;
 mod control;
 mod dead;

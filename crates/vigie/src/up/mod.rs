@@ -82,14 +82,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let mut stopper = Stopper::new(options.until_stdin_closes)?;
     let mut settings = Settings::load(&[settings::SETTINGS]);
-    let storage = provision::storage(&mut settings);
+    let keeping = provision::keeping(&mut settings);
     let nats_url = settings.optional("NATS_URL");
     let nats_server = settings.optional("NATS_SERVER");
     if !settings::usable(&settings) {
         return Ok(cli::bad_settings());
     }
     let mut data = Data::open(&options.data, options.shape.sandbox)?;
-    let mut plan = Plan::make(&options, &data, storage, nats_url, nats_server.as_deref())?;
+    let mut plan = Plan::make(&options, &data, keeping, nats_url, nats_server.as_deref())?;
     let running = find::Running {
         pid: std::process::id(),
         nats_url: plan.nats_url.clone(),

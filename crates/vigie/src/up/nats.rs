@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use bus::Storage;
+use bus::Keeping;
 
 use super::{
     data,
@@ -23,8 +23,8 @@ const OLDEST: (u32, u32) = (2, 14);
 pub(crate) struct ExternalNats {
     /// Where it is.
     pub url: String,
-    /// Where its streams are kept.
-    pub storage: Storage,
+    /// How its streams are kept.
+    pub keeping: Keeping,
 }
 
 impl ExternalNats {
@@ -42,7 +42,7 @@ impl ExternalNats {
     /// # Errors
     /// As [`Self::provision`].
     pub(crate) async fn open(&self) -> anyhow::Result<Upkeep> {
-        Upkeep::begin(find::connect(&self.url).await?, self.storage).await
+        Upkeep::begin(find::connect(&self.url).await?, self.keeping).await
     }
 }
 
@@ -50,7 +50,7 @@ impl ExternalNats {
 ///
 /// # Errors
 /// When there is no server, or its configuration cannot be written.
-pub(crate) fn part(root: &Path, port: u16, storage: Storage, server: Option<&str>) -> anyhow::Result<Part> {
+pub(crate) fn part(root: &Path, port: u16, keeping: Keeping, server: Option<&str>) -> anyhow::Result<Part> {
     let program = server_path(server)?;
     let path = root.join("nats.conf");
     let monitor = ports::free_address()?;
@@ -63,7 +63,7 @@ pub(crate) fn part(root: &Path, port: u16, storage: Storage, server: Option<&str
         arguments: vec!["--config".into(), path.into()],
         variables: vec![("GOMAXPROCS".to_owned(), threads())],
         platform: None,
-        readiness: Readiness::Nats { url: format!("nats://127.0.0.1:{port}"), monitor, storage },
+        readiness: Readiness::Nats { url: format!("nats://127.0.0.1:{port}"), monitor, keeping },
         quiet: Some("[INF]"),
     })
 }

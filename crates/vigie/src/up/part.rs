@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use bus::Storage;
+use bus::Keeping;
 
 use crate::settings::PLATFORMS;
 
@@ -34,8 +34,8 @@ pub(crate) enum Readiness {
         url: String,
         /// Where it says how it is.
         monitor: String,
-        /// Where its streams are kept.
-        storage: Storage,
+        /// How its streams are kept.
+        keeping: Keeping,
     },
     /// `/readyz` at a fixed address.
     Http {

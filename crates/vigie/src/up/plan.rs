@@ -2,7 +2,7 @@
 
 use std::env;
 
-use bus::Storage;
+use bus::Keeping;
 
 use super::{
     Options,
@@ -56,7 +56,7 @@ impl Plan {
     pub(crate) fn make(
         options: &Options,
         data: &Data,
-        storage: Storage,
+        keeping: Keeping,
         nats_url: Option<String>,
         nats_server: Option<&str>,
     ) -> anyhow::Result<Self> {
@@ -71,12 +71,12 @@ impl Plan {
         if let Some(url) = nats_url {
             plan.notes.push(format!("NATS_URL is set: using NATS at {}", bus::without_credentials(&url)));
             plan.nats_url.clone_from(&url);
-            plan.external_nats = Some(ExternalNats { url, storage });
+            plan.external_nats = Some(ExternalNats { url, keeping });
         } else {
             let ([port], claims) = ports::claim([NATS_PORT])?;
             plan.claims.extend(claims);
             plan.nats_url = format!("nats://127.0.0.1:{port}");
-            plan.parts.push(nats::part(data.root(), port, storage, nats_server)?);
+            plan.parts.push(nats::part(data.root(), port, keeping, nats_server)?);
         }
         let mut variables = vec![("NATS_URL".to_owned(), plan.nats_url.clone())];
         if options.shape.sandbox {

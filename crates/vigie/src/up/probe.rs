@@ -32,7 +32,7 @@ pub(crate) enum Answer {
 pub(crate) enum Probe {
     /// NATS, which is provisioned when it answers for the first time.
     Nats {
-        /// Where, and with which storage.
+        /// Where, and how its streams are kept.
         server: ExternalNats,
         /// Where it says how it is.
         monitor: String,
@@ -53,8 +53,8 @@ impl Probe {
     /// When it needs a free port and there is none.
     pub(crate) fn new(readiness: &Readiness) -> anyhow::Result<Self> {
         Ok(match readiness {
-            Readiness::Nats { url, monitor, storage } => Self::Nats {
-                server: ExternalNats { url: url.clone(), storage: *storage },
+            Readiness::Nats { url, monitor, keeping } => Self::Nats {
+                server: ExternalNats { url: url.clone(), keeping: *keeping },
                 monitor: monitor.clone(),
                 provisioned: false,
             },
