@@ -7,7 +7,7 @@ use crate::paths;
 /// A crate with the crates of this workspace that it may import.
 type Row = (&'static str, &'static [&'static str]);
 
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 18] = [
     ("protocol", &[]),
     ("service", &[]),
     ("lanes", &[]),
@@ -20,6 +20,7 @@ const TABLE: [Row; 17] = [
     ("command-worker", &["protocol", "service", "bus", "lanes", "partitions", "commands"]),
     ("healthcheck", &["protocol", "service", "bus"]),
     ("webhook-deploy", &["protocol", "service", "bus"]),
+    ("deployer", &["protocol", "service", "bus"]),
     ("vigie", &["protocol", "service", "bus"]),
     ("sandbox", &["service"]),
     ("testkit", &["protocol", "bus"]),

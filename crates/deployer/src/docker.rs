@@ -1,0 +1,343 @@
+//! The only place that talks to Docker: the `docker` program, with a closed set of commands. It honours
+//! `DOCKER_HOST`, `DOCKER_CONTEXT` and the other variables of that program.
+//!
+//! | command | for |
+//! |---|---|
+//! | `version` | whether the engine is there, and for which machine it runs containers |
+//! | `compose config` | the merged compose file |
+//! | `compose up --no-deps` of one service, `compose run` of `keys`, `compose build` of the worker | to make containers and images |
+//! | `ps`, `inspect`, `logs` of the project's containers | to see how they are |
+//! | `stop`, `rm` of them, `compose exec` of NATS with its own signal | to end old ones, to have NATS read its users again |
+//! | `pull` by digest, `tag`, `image inspect`, `image ls`, `image rm` of kept versions | images |
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    child::{ChildError, Output, Program},
+    crew::Container,
+    release::Release,
+};
+
+/// The name under which images of versions are kept, so that a prune does not take them.
+pub const KEPT: &str = "vigie-kept";
+/// How long a question to the engine may take.
+const ASK_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to begin or end containers.
+const ACT_LIMIT: Duration = Duration::from_secs(180);
+/// How long an image may take to come here.
+const PULL_LIMIT: Duration = Duration::from_secs(1800);
+/// How long a build may take: Rust on a Raspberry Pi.
+const BUILD_LIMIT: Duration = Duration::from_secs(3 * 3600);
+/// Looks at containers while some of them end.
+const LOOKS_MAX: u32 = 5;
+/// Lines of the log of what failed.
+const LOG_LINES: &str = "20";
+/// The longest log of what failed, in characters.
+const LOG_MAX: usize = 1500;
+
+/// Docker, for one project.
+#[derive(Clone, Debug)]
+pub struct Docker {
+    /// The name of the project.
+    pub project: String,
+    /// The compose files, below the folder of a version.
+    pub files: Vec<PathBuf>,
+    /// The file with the settings.
+    pub env_file: PathBuf,
+    /// The profiles that are up.
+    pub profiles: Vec<String>,
+    /// Its environment.
+    pub environment: Vec<(String, OsString)>,
+}
+
+/// Why Docker did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerError {
+    /// The program failed.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// It answered something else than was expected.
+    #[error("`{0}` answered what was not expected")]
+    Answer(&'static str, #[source] serde_json::Error),
+}
+
+/// An image that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: String,
+    /// `linux/arm64`
+    pub platform: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl Docker {
+    fn docker(&self, limit: Duration) -> Program {
+        Program::new("docker", self.environment.clone(), limit)
+    }
+
+    fn compose(&self, folder: &str, limit: Duration) -> Program {
+        let folder = PathBuf::from(folder);
+        let mut program =
+            self.docker(limit).args(["compose", "--ansi", "never", "--project-name", &self.project]);
+        program = program.arg("--project-directory").arg(&folder);
+        for file in &self.files {
+            program = program.arg("--file").arg(folder.join(file));
+        }
+        for profile in &self.profiles {
+            program = program.args(["--profile", profile]);
+        }
+        program.arg("--env-file").arg(&self.env_file).within(&folder)
+    }
+
+    /// The platform that the engine runs, such as `linux/arm64`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn platform(&self) -> Result<String, DockerError> {
+        let format = "{{.Server.Os}}/{{.Server.Arch}}";
+        let answer = self.docker(ASK_LIMIT).args(["version", "--format", format]).run().await?;
+        Ok(answer.text.trim().to_owned())
+    }
+
+    /// The merged compose file of a version.
+    ///
+    /// # Errors
+    /// When Compose refuses it.
+    pub async fn config(&self, folder: &str) -> Result<Value, DockerError> {
+        let output = self.compose(folder, ASK_LIMIT).args(["config", "--format", "json"]).run().await?;
+        serde_json::from_str(&output.text)
+            .map_err(|error| DockerError::Answer("docker compose config", error))
+    }
+
+    /// All containers of the project that are not for one command only.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn containers(&self) -> Result<Vec<Container>, DockerError> {
+        let project = format!("label=com.docker.compose.project={}", self.project);
+        let filters = ["--filter", &project, "--filter", "label=com.docker.compose.oneoff=False"];
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let list = self.docker(ASK_LIMIT).args(["ps", "--all", "--quiet", "--no-trunc"]).args(filters);
+            let listed = list.run().await?;
+            let ids: Vec<&str> = listed.text.split_whitespace().collect();
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let inspect = self.docker(ASK_LIMIT).args(["inspect", "--type", "container"]).args(&ids);
+            let found = match inspect.run().await {
+                Ok(found) => found.text,
+                // One that was there a moment ago. What is left must not look like all there is.
+                Err(error) if is_missing(&error) && looks < LOOKS_MAX => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let raw: Vec<RawContainer> =
+                serde_json::from_str(&found).map_err(|error| DockerError::Answer("docker inspect", error))?;
+            return Ok(raw.into_iter().map(RawContainer::read).collect());
+        }
+    }
+
+    /// Has `count` containers of a service, and touches none that is there.
+    ///
+    /// # Errors
+    /// When Compose fails.
+    pub async fn grow(&self, folder: &str, service: &str, count: u32) -> Result<Output, DockerError> {
+        self.up(folder, service, count, "--no-recreate").await
+    }
+
+    /// Makes all containers of a service anew.
+    ///
+    /// # Errors
+    /// When Compose fails.
+    pub async fn renew(&self, folder: &str, service: &str, count: u32) -> Result<Output, DockerError> {
+        self.up(folder, service, count, "--force-recreate").await
+    }
+
+    async fn up(&self, folder: &str, service: &str, count: u32, how: &str) -> Result<Output, DockerError> {
+        let scale = format!("{service}={count}");
+        let fixed =
+            ["up", "--detach", "--no-deps", "--no-build", "--pull", "never", how, "--scale", &scale, "--"];
+        Ok(self.compose(folder, ACT_LIMIT).args(fixed).arg(service).run().await?)
+    }
+
+    /// Runs the service that makes keys, until it ends.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn run_once(&self, folder: &str, service: &str) -> Result<Output, DockerError> {
+        let run = ["run", "--rm", "--no-deps", "-T", "--"];
+        Ok(self.compose(folder, ACT_LIMIT).args(run).arg(service).run().await?)
+    }
+
+    /// Has NATS read its users again. Not by `docker kill`: what was killed like that is not started again after a
+    /// crash.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn reload_nats(&self, folder: &str, service: &str) -> Result<Output, DockerError> {
+        let exec = ["exec", "-T", "--", service, "nats-server", "--signal", "reload=1"];
+        Ok(self.compose(folder, ASK_LIMIT).args(exec).run().await?)
+    }
+
+    /// Builds the image of a version, as `repository:tag` of its name.
+    ///
+    /// # Errors
+    /// When the build fails.
+    pub async fn build(&self, release: &Release, service: &str) -> Result<Output, DockerError> {
+        let build = self.compose(&release.folder, BUILD_LIMIT).args(["build", "--quiet", "--", service]);
+        let commit = release.commit.as_deref().unwrap_or_default();
+        let build =
+            build.env("VIGIE_IMAGE", KEPT).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit);
+        Ok(build.run().await?)
+    }
+
+    /// Fetches an image by its digest.
+    ///
+    /// # Errors
+    /// When the registry does not give it.
+    pub async fn pull(&self, image: &str) -> Result<Output, DockerError> {
+        Ok(self.docker(PULL_LIMIT).args(["pull", "--quiet", "--", image]).run().await?)
+    }
+
+    /// An image, by its name or id; `None` when it is not here.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn image(&self, name: &str) -> Result<Option<Image>, DockerError> {
+        let inspected = self.docker(ASK_LIMIT).args(["image", "inspect", "--", name]).run().await;
+        let text = match inspected {
+            Ok(output) => output.text,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let raw: Vec<RawImage> = serde_json::from_str(&text)
+            .map_err(|error| DockerError::Answer("docker image inspect", error))?;
+        Ok(raw.into_iter().next().map(|image| Image {
+            platform: format!("{}/{}", image.os, image.architecture),
+            id: image.id,
+            size: image.size,
+        }))
+    }
+
+    /// Gives an image another name, which may have been another's.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub async fn tag(&self, image: &str, name: &str) -> Result<Output, DockerError> {
+        Ok(self.docker(ASK_LIMIT).args(["tag", "--", image, name]).run().await?)
+    }
+
+    /// The names of the versions whose images are kept.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn kept(&self) -> Result<Vec<String>, DockerError> {
+        let listed = self.docker(ASK_LIMIT).args(["image", "ls", "--format", "{{.Tag}}", KEPT]).run().await?;
+        Ok(listed.text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Forgets a kept version. Its image goes when nothing runs from it.
+    ///
+    /// # Errors
+    /// When the engine does not.
+    pub async fn forget(&self, name: &str) -> Result<Output, DockerError> {
+        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", &format!("{KEPT}:{name}")]).run().await?)
+    }
+
+    /// Asks containers to end, waits as long as each has, and removes them.
+    ///
+    /// # Errors
+    /// When the engine does not.
+    pub async fn end(&self, ids: &[String]) -> Result<(), DockerError> {
+        for command in [["stop", "--"], ["rm", "--"]] {
+            match self.docker(ACT_LIMIT).args(command).args(ids).run().await {
+                Ok(_) => {}
+                // Somebody else was faster.
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The last words of a container.
+    pub async fn last_words(&self, id: &str) -> String {
+        let logs = self.docker(ASK_LIMIT).args(["logs", "--tail", LOG_LINES, "--", id]).run().await;
+        let said = match logs {
+            // A service writes its log to standard output or error.
+            Ok(Output { text, complaint }) => format!("{text}{complaint}"),
+            Err(error) => format!("its log cannot be read: {error}"),
+        };
+        let start = said.char_indices().rev().nth(LOG_MAX).map_or(0, |(at, _)| at);
+        said.get(start..).unwrap_or_default().trim().to_owned()
+    }
+}
+
+/// Whether the engine says that there is no such thing.
+fn is_missing(error: &ChildError) -> bool {
+    matches!(error, ChildError::Failed { complaint, .. } if complaint.to_lowercase().contains("no such "))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawImage {
+    id: String,
+    architecture: String,
+    os: String,
+    #[serde(default)]
+    size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawContainer {
+    id: String,
+    created: String,
+    image: String,
+    #[serde(default)]
+    restart_count: u64,
+    state: RawState,
+    config: RawConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawState {
+    status: String,
+    health: Option<RawHealth>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawHealth {
+    status: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawConfig {
+    #[serde(default)]
+    labels: std::collections::BTreeMap<String, String>,
+}
+
+impl RawContainer {
+    fn read(mut self) -> Container {
+        let health = self.state.health.map(|health| health.status).filter(|status| status != "none");
+        Container {
+            service: self.config.labels.remove("com.docker.compose.service").unwrap_or_default(),
+            folder: self.config.labels.remove("com.docker.compose.project.working_dir").unwrap_or_default(),
+            id: self.id,
+            image: self.image,
+            created: self.created,
+            state: self.state.status,
+            health: health.unwrap_or_default(),
+            restarts: self.restart_count,
+        }
+    }
+}

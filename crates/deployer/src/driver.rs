@@ -1,0 +1,94 @@
+//! Takes deploys step by step, and writes down each step before it begins and after it ended.
+
+use std::{sync::Arc, time::Duration};
+
+use protocol::control::DeployState;
+use service::{Component, clock::unix_ms};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    book::Book,
+    desk::Desk,
+    hands::Hands,
+    plan::{End, Job, Way},
+};
+
+/// After a step of the way back failed, before it is begun again; also between tries to write the journal.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Takes deploys as they come, until `shutdown`. What goes on then goes on after the next start.
+pub async fn run(
+    desk: Arc<Desk>,
+    hands: Hands,
+    journal: Component,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut changes = desk.changes();
+    let work = async {
+        loop {
+            changes.mark_unchanged();
+            let book = desk.book();
+            match book.job.clone() {
+                Some(job) => step(&desk, &hands, &journal, job, &book).await,
+                // It cannot end: `desk` lives here.
+                None => drop(changes.changed().await),
+            }
+        }
+    };
+    tokio::select! {
+        () = work => Ok(()),
+        () = shutdown.cancelled() => Ok(()),
+    }
+}
+
+async fn step(desk: &Desk, hands: &Hands, journal: &Component, job: Job, book: &Book) {
+    let word = job.step.word();
+    let back = job.way == Way::Back;
+    let begun = write(desk, journal, |book| book.job.as_mut().map_or(Ok(()), Job::begin)).await;
+    info!(deploy = job.id, step = word, back, "begins");
+    let result = match begun {
+        Ok(()) => hands.perform(&job, book).await,
+        Err(words) => Err(words),
+    };
+    let failed = result.is_err();
+    if let Err(words) = &result {
+        warn!(deploy = job.id, step = word, back, words, "failed");
+    }
+    let end = write(desk, journal, |book| book.advance(result.clone(), unix_ms())).await;
+    desk.note("");
+    match end {
+        Some(end) => {
+            say(&job, &end);
+            if end.state.is_some() {
+                hands.tidy(&desk.book()).await;
+            }
+        }
+        None if failed && back => sleep(RETRY_PAUSE.min(hands.pace.limit)).await,
+        None => {}
+    }
+}
+
+fn say(job: &Job, end: &End) {
+    let (deploy, words) = (&job.id, &end.words);
+    match end.state {
+        Some(DeployState::RolledBackTo | DeployState::RollbackFailed) => error!(deploy, words, "failed"),
+        Some(DeployState::NeverStarted) => warn!(deploy, words, "nothing was changed"),
+        Some(DeployState::RolledOut) | None => info!(deploy, words, "done"),
+    }
+}
+
+/// Nothing goes on until it is written.
+async fn write<T>(desk: &Desk, journal: &Component, change: impl Fn(&mut Book) -> T) -> T {
+    loop {
+        match desk.change(&change) {
+            Ok(answer) => {
+                journal.up();
+                return answer;
+            }
+            Err(error) => journal.down(service::chain(&error)),
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}

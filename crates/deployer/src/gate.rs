@@ -1,0 +1,267 @@
+//! Whether a version works: not that its containers run, but that each of them says it does its work, for a while,
+//! without errors and without a fresh start. When that is not so in time, the gate stays closed.
+
+use std::time::Duration;
+
+use protocol::ServiceStats;
+
+use crate::crew::Container;
+
+/// Counters of what went wrong.
+const ERRORS: [&str; 2] = ["errors_total", "interactions_unanswered_total"];
+/// Counters of what was done, against which errors are held.
+const WORK: [&str; 2] = ["commands_total", "interactions_total"];
+/// So many errors are nothing.
+const ERRORS_FREE: f64 = 3.0;
+/// Beyond that, one in so many.
+const ERRORS_ONE_IN: f64 = 20.0;
+
+/// How long things must and may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Until which all must have worked for long enough.
+    pub limit: Duration,
+    /// How long they must work without a break.
+    pub watch: Duration,
+    /// The same for the first worker alone.
+    pub canary: Duration,
+    /// Between two looks.
+    pub look: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            // A health check has 10 s to begin and 10 × 3 s to fail; a Discord session may wait for its turn.
+            limit: Duration::from_secs(240),
+            watch: Duration::from_secs(30),
+            canary: Duration::from_secs(10),
+            look: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What one service must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name in the compose file.
+    pub service: String,
+    /// Its name on NATS, for what answers there.
+    pub answers_as: Option<String>,
+    /// The id of the image.
+    pub image: String,
+    /// At least so many.
+    pub count: usize,
+    /// Containers that do not count.
+    pub not: Vec<String>,
+}
+
+/// One look.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// All containers.
+    pub containers: Vec<Container>,
+    /// What services say; `None` when NATS could not be asked.
+    pub stats: Option<Vec<ServiceStats>>,
+}
+
+/// The gate.
+#[derive(Debug)]
+pub struct Gate {
+    wanted: Vec<Wanted>,
+    limit: Duration,
+    watch: Duration,
+    good_since: Option<Duration>,
+}
+
+/// What a look says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works.
+    Open,
+    /// It is not known yet; what is waited for.
+    Wait(String),
+    /// It does not.
+    Closed(String),
+}
+
+impl Gate {
+    /// A gate for these services.
+    #[must_use]
+    pub const fn new(wanted: Vec<Wanted>, limit: Duration, watch: Duration) -> Self {
+        Self { wanted, limit, watch, good_since: None }
+    }
+
+    /// One look, `at` after the first.
+    pub fn look(&mut self, at: Duration, sample: &Sample) -> Verdict {
+        let mut trouble = None;
+        let (mut errors, mut work) = (0.0, 0.0);
+        for wanted in &self.wanted {
+            let ours: Vec<&Container> = sample.containers.iter().filter(|it| wanted.counts(it)).collect();
+            if let Some(bad) = ours.iter().find(|it| it.fails() || it.restarts > 0) {
+                return Verdict::Closed(format!("{}: {}", wanted.service, bad.words()));
+            }
+            trouble = trouble.or_else(|| wanted.trouble(&ours, sample.stats.as_deref()));
+            for stats in ours.iter().filter_map(|it| said(it, sample.stats.as_deref()?)) {
+                errors += sum(stats, &ERRORS);
+                work += sum(stats, &WORK);
+            }
+        }
+        if errors > ERRORS_FREE && errors * ERRORS_ONE_IN > work {
+            return Verdict::Closed(format!("{errors} errors in {work} commands"));
+        }
+        if let Some(trouble) = trouble {
+            self.good_since = None;
+            return self.not_yet(at, trouble);
+        }
+        let since = *self.good_since.get_or_insert(at);
+        if at.saturating_sub(since) >= self.watch {
+            return Verdict::Open;
+        }
+        self.not_yet(at, "all work; looking whether they go on".to_owned())
+    }
+
+    fn not_yet(&self, at: Duration, words: String) -> Verdict {
+        if at < self.limit {
+            return Verdict::Wait(words);
+        }
+        Verdict::Closed(format!("not within {} s: {words}", self.limit.as_secs()))
+    }
+}
+
+impl Wanted {
+    fn counts(&self, it: &Container) -> bool {
+        it.service == self.service && it.image == self.image && !self.not.contains(&it.id)
+    }
+
+    fn trouble(&self, ours: &[&Container], stats: Option<&[ServiceStats]>) -> Option<String> {
+        let service = &self.service;
+        if ours.len() < self.count {
+            return Some(format!("{service}: {} of {} containers are there", ours.len(), self.count));
+        }
+        if let Some(slow) = ours.iter().find(|it| !it.works()) {
+            return Some(format!("{service}: {}", slow.words()));
+        }
+        self.answers_as.as_ref()?;
+        let Some(stats) = stats else { return Some("NATS cannot be asked how services are".to_owned()) };
+        ours.iter().find_map(|it| match said(it, stats) {
+            None => Some(format!("{service}: {} and does not answer on NATS", it.words())),
+            Some(stats) if !stats.ready => Some(format!("{service}: not ready: {}", stats.reason)),
+            Some(_) => None,
+        })
+    }
+}
+
+/// What the service in this container says of itself: an instance is called after its host, and a container's host
+/// name is the beginning of its id.
+fn said<'a>(container: &Container, stats: &'a [ServiceStats]) -> Option<&'a ServiceStats> {
+    let host = container.id.get(..12)?;
+    stats.iter().find(|stats| stats.instance.starts_with(host))
+}
+
+fn sum(stats: &ServiceStats, names: &[&str]) -> f64 {
+    let counts = |name: &str| names.contains(&name.split('.').next().unwrap_or_default());
+    stats.metrics.iter().filter(|(name, _)| counts(name)).map(|(_, value)| value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef";
+
+    fn container(health: &str) -> Container {
+        Container {
+            id: ID.to_owned(),
+            service: "command-worker".to_owned(),
+            image: "sha256:new".to_owned(),
+            folder: String::new(),
+            created: "1".to_owned(),
+            state: "running".to_owned(),
+            health: health.to_owned(),
+            restarts: 0,
+        }
+    }
+
+    fn stats(ready: bool, metrics: &[(&str, f64)]) -> ServiceStats {
+        ServiceStats {
+            v: protocol::VERSION,
+            service: "command-worker".to_owned(),
+            instance: "0123456789ab-1".to_owned(),
+            build: String::new(),
+            uptime_s: 1,
+            ready,
+            reason: if ready { String::new() } else { "consumer: not attached".to_owned() },
+            resident_bytes: 1,
+            metrics: metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        }
+    }
+
+    fn gate() -> Gate {
+        let wanted = Wanted {
+            service: "command-worker".to_owned(),
+            answers_as: Some("command-worker".to_owned()),
+            image: "sha256:new".to_owned(),
+            count: 1,
+            not: Vec::new(),
+        };
+        Gate::new(vec![wanted], Duration::from_secs(60), Duration::from_secs(10))
+    }
+
+    fn sample(container: Container, stats: Option<ServiceStats>) -> Sample {
+        Sample { containers: vec![container], stats: stats.map(|stats| vec![stats]) }
+    }
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn it_opens_when_all_worked_for_a_while_without_a_break() {
+        let mut gate = gate();
+        let good = sample(container("healthy"), Some(stats(true, &[])));
+        let bad = sample(container("healthy"), Some(stats(false, &[])));
+        assert!(matches!(gate.look(at(0), &good), Verdict::Wait(_)));
+        let waits = Verdict::Wait("command-worker: not ready: consumer: not attached".to_owned());
+        assert_eq!(gate.look(at(8), &bad), waits);
+        assert!(matches!(gate.look(at(12), &good), Verdict::Wait(_)));
+        assert!(matches!(gate.look(at(21), &good), Verdict::Wait(_)));
+        assert_eq!(gate.look(at(22), &good), Verdict::Open);
+    }
+
+    #[test]
+    fn it_stays_closed_when_the_time_is_over_whatever_is_not_known() {
+        let silent = "command-worker: container 0123456789ab is running, healthy and does not answer on NATS";
+        let slow = "command-worker: container 0123456789ab is running, starting";
+        for (sample, words) in [
+            (sample(container("starting"), Some(stats(true, &[]))), slow),
+            (Sample::default(), "command-worker: 0 of 1 containers are there"),
+            (sample(container("healthy"), None), "NATS cannot be asked how services are"),
+            (Sample { stats: Some(vec![]), ..sample(container("healthy"), None) }, silent),
+        ] {
+            let mut gate = gate();
+            assert_eq!(gate.look(at(59), &sample), Verdict::Wait(words.to_owned()));
+            assert_eq!(gate.look(at(60), &sample), Verdict::Closed(format!("not within 60 s: {words}")));
+        }
+    }
+
+    #[test]
+    fn what_ends_and_begins_again_or_errs_too_often_is_not_waited_for() {
+        let mut again = container("healthy");
+        again.restarts = 1;
+        assert!(matches!(gate().look(at(1), &sample(again, Some(stats(true, &[])))), Verdict::Closed(_)));
+        let erring = stats(true, &[("errors_total.failed", 5.0), ("commands_total.ping", 60.0)]);
+        let words = Verdict::Closed("5 errors in 60 commands".to_owned());
+        assert_eq!(gate().look(at(1), &sample(container("healthy"), Some(erring))), words);
+        let few = stats(true, &[("errors_total.failed", 5.0), ("commands_total.ping", 200.0)]);
+        assert!(matches!(gate().look(at(1), &sample(container("healthy"), Some(few))), Verdict::Wait(_)));
+    }
+
+    #[test]
+    fn containers_of_before_prove_nothing() {
+        let mut gate = gate();
+        gate.wanted[0].not.push(ID.to_owned());
+        let old = sample(container("healthy"), Some(stats(true, &[])));
+        assert!(matches!(gate.look(at(0), &old), Verdict::Wait(_)));
+    }
+}

@@ -1,0 +1,45 @@
+//! Rolls out new versions of the bot, looks whether they work, and goes back by itself. The only service near Docker;
+//! it has no open port, and obeys four verbs on `control.deploy.*`: `request`, `rollback`, `status`, `history`.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `config` | the settings |
+//! | `run` | start, the tasks side by side, what is obeyed and told |
+//! | `plan` | one deploy as a state machine: steps, failures, ends |
+//! | `book`, `journal` | what runs, what ran well, what failed, what is wanted; the file that survives us |
+//! | `desk` | the same, shared, written before it is seen |
+//! | `driver` | step after step |
+//! | `hands` | what each step does |
+//! | `crew` | how containers of one service come from one version to another |
+//! | `gate` | whether a version works |
+//! | `stack`, `lint` | which services a compose file has, and what it may hold |
+//! | `source`, `manifest` | where versions come from; what a release is signed for |
+//! | `docker`, `git`, `child` | the two programs that are run, and how |
+//!
+//! `plan`, `book`, `crew`, `gate`, `stack`, `lint` and `manifest` touch nothing outside so that their tests try every
+//! failure, and `sim` every death.
+
+mod book;
+mod child;
+mod config;
+mod crew;
+mod desk;
+mod docker;
+mod driver;
+mod gate;
+mod git;
+mod hands;
+mod journal;
+mod lint;
+mod manifest;
+mod plan;
+mod release;
+mod run;
+#[cfg(test)]
+mod sim;
+mod source;
+mod stack;
+
+pub use config::{Config, Place, SETTINGS, SourceConfig};
+pub use gate::Pace;
+pub use run::run;

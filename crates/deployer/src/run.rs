@@ -1,0 +1,222 @@
+//! The life of the service: the connection, the orders, the deploys and the notices side by side.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use bus::{Announcement, Bus, Link, Login, Options, User};
+use protocol::{
+    ServiceStats, VERSION,
+    control::{DeployAnswer, DeployOrder, DeployReply, DeployRequest, WORDS_MAX},
+};
+use service::{Component, Context, NatsLogin, clock::unix_ms};
+use tokio::{sync::watch, time::sleep};
+use tracing::warn;
+
+use crate::{
+    config::Config, desk::Desk, docker::Docker, driver, hands::Hands, journal::Journal, lint::Allowed,
+    plan::Want, source::Source,
+};
+
+/// The name under which it is commanded.
+const COMMANDED_AS: &str = "deploy";
+/// After a failed connection, before the next try.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks whether Docker answers.
+const LOOK_PAUSE: Duration = Duration::from_secs(60);
+
+/// Runs the deployer. A deploy that was going on when it ended goes on, or back; NATS need not be there for that.
+///
+/// # Errors
+/// When the journal cannot be read, or a part of it fails.
+pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
+    let journal = context.health.component("journal");
+    fs::create_dir_all(&config.data).with_context(|| format!("{} cannot be made", config.data.display()))?;
+    let desk = Arc::new(Desk::open(Journal::new(&config.data))?);
+    // Whether it can be written is known before it must be.
+    desk.change(|_| ())?;
+    journal.up();
+    let docker = docker(&config);
+    let engine = context.health.component("docker");
+    context.tasks.spawn("docker", look(docker.clone(), engine, context.shutdown.clone()));
+    let (report, connection) = watch::channel(None);
+    context.tasks.spawn("nats", serve(context.clone(), config.clone(), desk.clone(), report));
+    let hands = Hands {
+        source: Source::new(&config)?,
+        allowed: Allowed {
+            project: config.project.clone(),
+            folder: config.folder.clone(),
+            env_file: config.env_file.clone(),
+            binds: config.binds.clone(),
+            services: config.services.clone(),
+        },
+        docker,
+        connection,
+        backup: config.backup,
+        pace: config.pace,
+        data: config.data.clone(),
+        desk: desk.clone(),
+    };
+    driver::run(desk, hands, journal, context.shutdown.clone()).await
+}
+
+fn docker(config: &Config) -> Docker {
+    Docker {
+        project: config.project.clone(),
+        files: config.files.clone(),
+        env_file: config.env_file.clone(),
+        profiles: config.profiles.clone(),
+        environment: config.environment.clone(),
+    }
+}
+
+/// Ready means that Docker answers.
+async fn look(
+    docker: Docker,
+    engine: Component,
+    shutdown: tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match docker.platform().await {
+            Ok(_) => engine.up(),
+            Err(error) => engine.down(service::chain(&error)),
+        }
+        tokio::select! {
+            () = sleep(LOOK_PAUSE) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Everything that needs NATS: connects as often as it takes, obeys, tells.
+async fn serve(
+    context: Context,
+    config: Config,
+    desk: Arc<Desk>,
+    report: watch::Sender<Option<Bus>>,
+) -> anyhow::Result<()> {
+    let health = context.health.component("nats");
+    let connected = async {
+        loop {
+            match connect(&context, &config).await {
+                Ok(connected) => return connected,
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    warn!(error = reason, "no connection to NATS; trying again until there is one");
+                    health.down(reason);
+                }
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+    };
+    let (bus, announcement) = tokio::select! {
+        connected = connected => connected,
+        () = context.shutdown.cancelled() => return Ok(()),
+    };
+    report.send_replace(Some(bus.clone()));
+    let away = |link: &Link| (*link == Link::Down).then(|| "NATS is away".to_owned());
+    let outcome = tokio::select! {
+        outcome = health.follow(bus.link(), away, context.shutdown.clone()) => outcome,
+        outcome = obey(&bus, &desk) => outcome,
+        outcome = tell(&bus, &desk) => outcome,
+        () = context.shutdown.cancelled() => Ok(()),
+    };
+    drop(announcement);
+    bus.drain().await;
+    outcome
+}
+
+async fn connect(context: &Context, config: &Config) -> anyhow::Result<(Bus, Announcement)> {
+    let NatsLogin { nkey, ca_file } = config.nats_login.clone();
+    let login = Login { user: User::Deployer, nkey, ca_file };
+    let options = Options { url: config.nats_url.clone(), name: context.instance.clone() };
+    let bus = Bus::connect_as(&login, options).await?;
+    // What goes on then goes on after the start.
+    let mut orders = bus.obey_restart(context.name, &context.instance).await?;
+    context.start_again_when(async move { orders.next().await.is_some() });
+    let announcement = bus.announce(context.name, stats(context)).await?;
+    Ok((bus, announcement))
+}
+
+fn stats(context: &Context) -> impl Fn() -> ServiceStats + Send + Sync + 'static {
+    let (context, started) = (context.clone(), std::time::Instant::now());
+    move || {
+        let readiness = context.health.readiness();
+        ServiceStats {
+            v: VERSION,
+            service: context.name.to_owned(),
+            instance: context.instance.clone(),
+            build: service::BUILD.to_owned(),
+            uptime_s: started.elapsed().as_secs(),
+            ready: readiness.ready,
+            reason: readiness.reason,
+            resident_bytes: service::resident_bytes(),
+            metrics: context.metrics.snapshot(),
+        }
+    }
+}
+
+/// Answers each order at once.
+async fn obey(bus: &Bus, desk: &Desk) -> anyhow::Result<()> {
+    let mut orders = bus.obey::<DeployRequest>(COMMANDED_AS).await?;
+    while let Some(ordered) = orders.next().await {
+        let reply = take(desk, &ordered.order);
+        if let Err(error) = ordered.answer(&DeployAnswer { v: VERSION, reply }).await {
+            warn!(%error, "an order was not answered");
+        }
+    }
+    anyhow::bail!("the connection to NATS was closed")
+}
+
+fn take(desk: &Desk, request: &DeployRequest) -> DeployReply {
+    let want = match &request.order {
+        DeployOrder::Status => return DeployReply::Status(Box::new(desk.status())),
+        DeployOrder::History => return DeployReply::History { deploys: history(desk) },
+        DeployOrder::Request { commit, force } => {
+            Want::Newest { force: *force, commit: commit.as_deref().map(|commit| cut(commit, 64)) }
+        }
+        DeployOrder::Rollback { to } => {
+            Want::Kept { name: to.as_deref().map(|name| cut(name, WORDS_MAX)).unwrap_or_default() }
+        }
+    };
+    match desk.change(|book| book.accept(cut(&request.by, WORDS_MAX), want, unix_ms())) {
+        Ok(Ok(job)) => DeployReply::Accepted { job },
+        Ok(Err(reason)) => DeployReply::Refused { reason },
+        Err(error) => DeployReply::Refused { reason: service::chain(&error) },
+    }
+}
+
+/// As many as one message carries.
+fn history(desk: &Desk) -> Vec<protocol::control::Deploy> {
+    /// Far below what NATS takes, with the words of each.
+    const SHOWN_MAX: usize = 50;
+    desk.book().history.into_iter().take(SHOWN_MAX).collect()
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}
+
+/// Notes for good what was done.
+async fn tell(bus: &Bus, desk: &Desk) -> anyhow::Result<()> {
+    let mut changes = desk.changes();
+    loop {
+        changes.mark_unchanged();
+        let Some(notice) = desk.book().untold.first().cloned() else {
+            changes.changed().await?;
+            continue;
+        };
+        match bus.note(&notice).await {
+            Ok(()) => {
+                // Where it cannot be written it is told again, and is stored once all the same.
+                if let Err(error) = desk.change(|book| drop(book.untold.drain(..1.min(book.untold.len())))) {
+                    warn!(error = service::chain(&error), "it is not kept that a notice was told");
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+            Err(error) => {
+                warn!(error = service::chain(&error), "a notice was not stored; trying again");
+                sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Which services a merged compose file has, and how each of them is replaced.
+
+use serde_json::Value;
+
+use crate::release::Role;
+
+/// Containers of one service; more than any machine here carries.
+const COUNT_MAX: u64 = 64;
+
+/// The services of the bot in a compose file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The image that all of them run, as `name:tag`. The tag is moved to the version that is rolled out.
+    pub image: String,
+    /// Those that stay up.
+    pub services: Vec<Service>,
+    /// The service that makes keys, once.
+    pub keys: Option<String>,
+    /// The NATS server.
+    pub nats: Option<String>,
+}
+
+/// A service that stays up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The name under which it answers on NATS; `None` for what does not.
+    pub answers_as: Option<String>,
+    /// How it is replaced.
+    pub role: Role,
+    /// How many there are from the beginning.
+    pub count: u32,
+}
+
+/// Reads what `docker compose config --format json` says.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn read(config: &Value) -> Result<Stack, String> {
+    let services = config["services"].as_object().ok_or("the compose file has no services")?;
+    let begins_with = |service: &Value, words: &[&str]| {
+        let command = service["command"].as_array().map(Vec::as_slice).unwrap_or_default();
+        command.len() >= words.len() && words.iter().zip(command).all(|(word, found)| found == word)
+    };
+    let worker = services.values().find(|service| begins_with(service, &["command-worker"]));
+    let image = worker.and_then(|worker| worker["image"].as_str());
+    let image =
+        image.ok_or("the compose file has no service with the command `command-worker` and an image")?;
+    if image.contains('@') || !image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        return Err(format!("expected an image with a tag such as vigie:local, found {image:?}"));
+    }
+    let ours: Vec<_> = services.iter().filter(|(_, service)| service["image"] == image).collect();
+    let mut stack = Stack { image: image.to_owned(), services: Vec::new(), keys: None, nats: None };
+    stack.nats = services.contains_key("nats").then(|| "nats".to_owned());
+    for (name, service) in ours {
+        if begins_with(service, &["vigie", "keys"]) {
+            stack.keys = Some(name.clone());
+        } else if service["restart"] != "no" {
+            stack.services.extend(read_service(name, service));
+        }
+    }
+    Ok(stack)
+}
+
+fn read_service(name: &str, service: &Value) -> Option<Service> {
+    let binary = service["command"][0].as_str()?;
+    let role = match binary {
+        // It cannot replace itself in the middle of its work.
+        "deployer" => return None,
+        "vigie" => Role::Provision,
+        "command-worker" => Role::Worker,
+        "discord-gateway" | "twitch-gateway" => Role::Gateway,
+        _ => Role::Rest,
+    };
+    let answers = !matches!(binary, "vigie" | "sandbox");
+    let count = service["deploy"]["replicas"].as_u64().or_else(|| service["scale"].as_u64());
+    Some(Service {
+        name: name.to_owned(),
+        answers_as: answers.then(|| binary.to_owned()),
+        role,
+        count: u32::try_from(count.unwrap_or(1).min(COUNT_MAX)).unwrap_or(1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn services_of_the_bot_are_told_from_others_by_their_image_and_command() {
+        let config = json!({ "services": {
+            "keys": { "image": "vigie:local", "command": ["vigie", "keys", "/keys"], "restart": "no" },
+            "nats": { "image": "nats:2.15-alpine", "command": ["--config", "x"] },
+            "provision": { "image": "vigie:local", "command": ["vigie", "provision", "--stay"] },
+            "demo-discord": { "image": "vigie:local", "command": ["discord-gateway"] },
+            "command-worker": { "image": "vigie:local", "command": ["command-worker"], "deploy": { "replicas": 3 } },
+            "healthcheck": { "image": "vigie:local", "command": ["healthcheck"] },
+            "deployer": { "image": "vigie:local", "command": ["deployer"] },
+            "status": { "image": "vigie:local", "command": ["vigie", "status"], "restart": "no" },
+        } });
+        let stack = read(&config).unwrap();
+        assert_eq!((stack.image.as_str(), stack.keys.as_deref()), ("vigie:local", Some("keys")));
+        let found: Vec<_> = stack.services.iter().map(|it| (it.name.as_str(), it.role, it.count)).collect();
+        assert_eq!(
+            found,
+            [
+                ("command-worker", Role::Worker, 3),
+                ("demo-discord", Role::Gateway, 1),
+                ("healthcheck", Role::Rest, 1),
+                ("provision", Role::Provision, 1),
+            ]
+        );
+        assert_eq!(stack.services[1].answers_as.as_deref(), Some("discord-gateway"));
+    }
+
+    #[test]
+    fn an_image_whose_tag_cannot_be_moved_is_refused() {
+        for image in ["vigie", "host:5000/vigie", "vigie@sha256:00"] {
+            let config = json!({ "services": { "w": { "image": image, "command": ["command-worker"] } } });
+            assert!(read(&config).is_err(), "{image}");
+        }
+    }
+}

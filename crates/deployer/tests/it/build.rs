@@ -1,0 +1,135 @@
+//! What was pushed is built: from the configured ref of the configured remote, and nothing of it can run here before.
+
+use std::fs;
+
+use deployer::{Config, SETTINGS, SourceConfig};
+use protocol::control::{DeployOrder, DeployState};
+use service::Settings;
+use testkit::eventually;
+
+use crate::{
+    remote::Remote,
+    world::{SOON, World, compose, image},
+};
+
+fn config(world: &World, remote: &Remote, token: Option<&str>) -> Config {
+    let mut config = world.config();
+    let mut variables = vec![
+        ("DEPLOY_MODE", "build".to_owned()),
+        ("DEPLOY_FOLDER", "/".to_owned()),
+        ("DEPLOY_GIT_URL", remote.url.clone()),
+    ];
+    variables.extend(token.map(|token| ("DEPLOY_GIT_TOKEN", token.to_owned())));
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut settings = Settings::from_variables(&[SETTINGS], variables);
+    config.source = Config::read(&mut settings).source;
+    assert_eq!(settings.problems(), []);
+    assert!(matches!(config.source, SourceConfig::Build(_)));
+    config
+}
+
+/// A version in the repository.
+fn version(remote: &Remote, number: u8) -> String {
+    fs::write(remote.path("compose.yaml"), compose()).unwrap();
+    fs::write(remote.path("nats.conf"), "").unwrap();
+    fs::write(remote.path("image"), image(number)).unwrap();
+    fs::write(remote.path("deploy/Dockerfile"), "FROM scratch").unwrap();
+    remote.push()
+}
+
+#[tokio::test]
+async fn a_push_is_fetched_built_and_rolled_out_and_comes_back_with_its_own_compose_file() {
+    let world = World::start().await;
+    let remote = Remote::start(world.folder.path(), None).await;
+    let first = version(&remote, 1);
+    let _running = world.run(config(&world, &remote, None));
+    let end = world.deploy().await;
+    assert_eq!(end.words, format!("updated to c-{0} ({0})", &first[..12]));
+    world.runs(1);
+    assert!(world.commands().iter().any(|line| line == "build --quiet -- command-worker"));
+    let folder = world.path(&format!("data/versions/{first}"));
+    assert!(folder.join("nats.conf").is_file());
+    let second = version(&remote, 2);
+    world.put(&format!("fake/unready/{}", image(2)), "");
+    // A request tells of a commit, and nothing is taken from it.
+    let id = world.accepted(DeployOrder::Request { commit: Some(second), force: false }).await;
+    let end = world.end(&id).await;
+    assert!(!end.good, "{}", end.words);
+    world.runs(1);
+    assert_eq!(world.history().await[0].state, DeployState::RolledBackTo);
+    let log = fs::read_to_string(world.path("fake/log")).unwrap();
+    let last_up = log.lines().rfind(|line| line.contains(" up ")).unwrap();
+    assert!(last_up.contains(folder.to_str().unwrap()), "{last_up}");
+    // What could not come back is not kept.
+    eventually(SOON, || async {
+        let there = fs::read_dir(world.path("data/versions")).unwrap().count();
+        if there == 1 { Ok(()) } else { Err(there) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_on_the_ref_is_not_rolled_out() {
+    let world = World::start().await;
+    let remote = Remote::start(world.folder.path(), None).await;
+    version(&remote, 1);
+    remote.git(&["checkout", "--quiet", "-b", "other"]);
+    let other = version(&remote, 2);
+    remote.git(&["checkout", "--quiet", "main"]);
+    let _running = world.run(config(&world, &remote, None));
+    for commit in [other, "0".repeat(40), "--upload-pack=id".to_owned(), "HEAD".to_owned()] {
+        let id = world.accepted(DeployOrder::Request { commit: Some(commit), force: false }).await;
+        let end = world.end(&id).await;
+        assert!(end.words.contains("is not on refs/heads/main"), "{}", end.words);
+    }
+    world.runs(0);
+}
+
+#[tokio::test]
+async fn nothing_in_a_repository_runs_or_leads_elsewhere() {
+    let world = World::start().await;
+    let remote = Remote::start(world.folder.path(), None).await;
+    std::os::unix::fs::symlink("/etc/passwd", remote.path("nats.conf.link")).unwrap();
+    fs::write(remote.path(".gitattributes"), "* filter=evil\n").unwrap();
+    fs::write(
+        remote.path(".gitmodules"),
+        "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% /tmp/x\n",
+    )
+    .unwrap();
+    let first = version(&remote, 1);
+    let _running = world.run(config(&world, &remote, None));
+    assert!(world.deploy().await.good);
+    let link = world.path(&format!("data/versions/{first}/nats.conf.link"));
+    assert!(!link.is_symlink() && fs::read_to_string(link).unwrap() == "/etc/passwd");
+    let hooks =
+        fs::read_dir(world.path("data/repository.git/hooks")).map(Iterator::count).unwrap_or_default();
+    assert_eq!(hooks, 0);
+    // A compose file that asks for the machine is not even built.
+    fs::write(
+        remote.path("compose.yaml"),
+        compose().replace("\"context\": \"FOLDER\"", "\"context\": \"/\""),
+    )
+    .unwrap();
+    remote.push();
+    let before = world.commands().len();
+    let end = world.deploy().await;
+    assert!(end.words.contains("command-worker: build: context: / is not in"), "{}", end.words);
+    assert!(world.commands()[before..].iter().all(|line| !line.starts_with("build")));
+    world.runs(1);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_to_the_remote_and_to_nobody_else() {
+    let world = World::start().await;
+    // x-access-token:hunter2
+    let remote = Remote::start(world.folder.path(), Some("Basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMg==")).await;
+    version(&remote, 1);
+    let running = world.run(config(&world, &remote, Some("hunter3")));
+    let end = world.deploy().await;
+    assert!(end.words.starts_with("resolve: `git fetch") && !end.words.contains("hunter"), "{}", end.words);
+    drop(running);
+    let _running = world.run(config(&world, &remote, Some("hunter2")));
+    assert!(world.deploy().await.good);
+    let kept = fs::read_to_string(world.path("data/repository.git/config")).unwrap();
+    assert!(!kept.contains("hunter2") && !kept.contains("eC1h"));
+}

@@ -1,0 +1,89 @@
+#!/bin/sh
+# Stands for the `docker` program: an engine that is a folder, $FAKE. It takes only the commands that the deployer may
+# give, and ends badly on any other.
+set -eu
+said="$*"
+echo "$said" >>"$FAKE/log"
+for one in "$FAKE"/hang-before; do
+  if [ -e "$one" ] && case $said in *"$(cat "$one")"*) true ;; *) false ;; esac; then
+    rm "$one"; touch "$FAKE/hung"; exec sleep 60
+  fi
+done
+if [ -e "$FAKE/fail" ]; then
+  case $said in *"$(cat "$FAKE/fail")"*) echo "the engine is not well" >&2; exit 1 ;; esac
+fi
+
+image_file() { echo "$FAKE/images/$(echo "$1" | tr / %)"; }
+name_image() { mkdir -p "$FAKE/images"; echo "$2" >"$(image_file "$1")"; echo "$2" >"$FAKE/images/$2"; }
+make() { # make SERVICE COUNT: so many in all
+  while [ "$(grep -lx "service $1" "$FAKE"/containers/* 2>/dev/null | wc -l)" -lt "$2" ]; do
+    number=$(($(cat "$FAKE/number" 2>/dev/null || echo 100) + 1))
+    echo "$number" >"$FAKE/number"
+    image=$(cat "$(image_file vigie:local)")
+    printf 'service %s\nimage %s\nfolder %s\n' "$1" "$image" "$folder" >"$FAKE/new"
+    mv "$FAKE/new" "$FAKE/containers/$(printf '%012d%052d' "$number" 0)"
+  done
+}
+field() { sed -n "s/^$1 //p" "$FAKE/containers/$2"; }
+end() { for id; do [ -e "$FAKE/containers/$id" ] || { echo "No such container: $id" >&2; exit 1; }; rm "$FAKE/containers/$id"; done; }
+
+compose() {
+  folder=
+  while :; do
+    case $1 in
+      --project-directory) folder=$2; shift 2 ;;
+      --ansi | --project-name | --file | --profile | --env-file) shift 2 ;;
+      *) break ;;
+    esac
+  done
+  verb=$1; shift
+  case "$verb $*" in
+    "config --format json") sed "s|FOLDER|$folder|g" "$folder/compose.yaml" ;;
+    "up --detach --no-deps --no-build --pull never --no-recreate --scale "*) make "${10}" "${8#*=}" ;;
+    "up --detach --no-deps --no-build --pull never --force-recreate --scale "*)
+      for file in $(grep -lx "service ${10}" "$FAKE"/containers/* || true); do rm "$file"; done
+      make "${10}" "${8#*=}" ;;
+    "run --rm --no-deps -T -- keys") ;;
+    "exec -T -- nats nats-server --signal reload=1") ;;
+    "build --quiet -- command-worker") name_image "$VIGIE_IMAGE:$VIGIE_TAG" "$(cat "$folder/image")" ;;
+    *) echo "compose $verb $*: not allowed" >&2; exit 125 ;;
+  esac
+}
+
+containers() {
+  shift 2
+  separator='['
+  for id; do
+    [ -e "$FAKE/containers/$id" ] || { echo "Error: No such container: $id" >&2; exit 1; }
+    image=$(field image "$id")
+    health=healthy
+    [ ! -e "$FAKE/bad/$image" ] || [ "$(field service "$id")" = provision ] || health=unhealthy
+    printf '%s{"Id":"%s","Created":"%s","Image":"%s","RestartCount":0,"State":{"Status":"running","Health":{"Status":"%s"}},
+      "Config":{"Labels":{"com.docker.compose.service":"%s","com.docker.compose.project.working_dir":"%s"}}}' \
+      "$separator" "$id" "$id" "$image" "$health" "$(field service "$id")" "$(field folder "$id")"
+    separator=,
+  done
+  echo ']'
+}
+
+case $said in
+  "version --format "*) echo linux/amd64 ;;
+  "compose "*) shift; compose "$@" ;;
+  "ps --all --quiet --no-trunc --filter "*) ls "$FAKE/containers" ;;
+  "inspect --type container "*) shift; containers "$@" ;;
+  "image inspect -- "*)
+    file=$(image_file "$4")
+    [ -e "$file" ] || { echo "Error: No such image: $4" >&2; exit 1; }
+    printf '[{"Id":"%s","Os":"linux","Architecture":"%s","Size":9}]\n' "$(cat "$file")" "$(cat "$FAKE/architecture")" ;;
+  "image ls --format {{.Tag}} vigie-kept") (cd "$FAKE/images" && ls) | sed -n 's/^vigie-kept://p' ;;
+  "image rm -- vigie-kept:"*) rm "$(image_file "$4")" ;;
+  "pull --quiet -- "*) name_image "$4" "sha256:$(echo "${4#*@sha256:}" | tr 0-9a-f a-f0-9)" ;;
+  "tag -- "*) name_image "$4" "$(cat "$(image_file "$3")")" ;;
+  "stop -- "*) ;;
+  "rm -- "*) shift 2; end "$@" ;;
+  "logs --tail 20 -- "*) echo "error: the token is refused" ;;
+  *) echo "$said: not allowed" >&2; exit 125 ;;
+esac
+if [ -e "$FAKE/hang-after" ]; then
+  case $said in *"$(cat "$FAKE/hang-after")"*) rm "$FAKE/hang-after"; touch "$FAKE/hung"; exec sleep 60 ;; esac
+fi

@@ -1,0 +1,11 @@
+//! The deployer in process, against a real NATS server, real git over HTTP, and a program that stands for Docker: every
+//! failure and every death at every command can be had from it. The real engine is tried by `cargo xtask test --compose`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod build;
+mod deaths;
+mod pull;
+mod remote;
+mod secured;
+mod world;

@@ -1,0 +1,44 @@
+//! With no more rights than it is granted, across the accounts of NATS.
+
+use std::time::Duration;
+
+use bus::User;
+use protocol::{
+    VERSION,
+    control::{AuditResult, DeployOrder, DeployReply, DeployRequest},
+};
+use service::NatsLogin;
+use testkit::{Nats, eventually};
+
+use crate::world::{SOON, World};
+
+#[tokio::test]
+async fn it_obeys_the_operator_and_no_worker_and_notes_what_it_did() {
+    let nats = Nats::start_secured().await;
+    nats.bus("provision").await.drain().await;
+    let operator = nats.bus_as(User::Operator, "operator").await;
+    let worker = nats.bus_as(User::CommandWorker, "worker").await;
+    let world = World::of(nats, operator);
+    let mut config = world.config();
+    config.nats_login = NatsLogin { nkey: world.nats.login(User::Deployer).nkey, ca_file: None };
+    let _running = world.run(config);
+    let order = DeployOrder::Request { commit: None, force: false };
+    // There is no release yet.
+    let id = world.accepted(order.clone()).await;
+    assert!(world.end(&id).await.words.starts_with("resolve: "));
+    let trail = eventually(SOON, || async {
+        let trail = world.bus.trail(10).await.unwrap();
+        if trail.is_empty() { Err(trail) } else { Ok(trail) }
+    })
+    .await;
+    assert_eq!((trail[0].result, trail[0].service.as_str()), (AuditResult::Refused, "deployer"));
+    let request = DeployRequest { v: VERSION, by: "discord:1".to_owned(), order };
+    let refused = worker.command("deploy", &request, Duration::from_millis(500)).await;
+    assert!(refused.is_err() && worker.refused() > 0);
+    // What says one thing on the subject of another is not taken.
+    let subject = protocol::subject::control("deploy", "status");
+    let answer: protocol::control::DeployAnswer =
+        world.bus.request(subject, &request, Duration::from_secs(5), None).await.unwrap();
+    assert!(matches!(answer.reply, DeployReply::Refused { .. }), "{answer:?}");
+    assert_eq!(world.history().await.len(), 1);
+}
