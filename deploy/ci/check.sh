@@ -33,9 +33,17 @@ fi
 
 command -v kubectl >/dev/null || { echo "Kubernetes: skipped, there is no kubectl"; exit 0; }
 built=$(mktemp)
-trap 'rm -f "$built"' EXIT
-for folder in base keda; do
-  kubectl kustomize "deploy/kubernetes/$folder" >"$built"
+keys=$(mktemp -d)
+trap 'rm -rf "$built" "$keys"' EXIT
+mkdir "$keys/nats" "$keys/operator" "$keys/provision"
+touch "$keys/nats/users.conf" "$keys/operator/nats.nk" "$keys/provision/nats.nk"
+for folder in base keda keys; do
+  if [ $folder = keys ]; then
+    deploy/kubernetes/keys.sh "$keys" >"$built"
+    if grep -q key-operator "$built"; then echo "Kubernetes: the key of the operator is given away" >&2; exit 1; fi
+  else
+    kubectl kustomize "deploy/kubernetes/$folder" >"$built"
+  fi
   for version in 1.31.0 1.37.0; do
     # KEDA's own objects are in no schema of Kubernetes, which is said and no error.
     $tools/bin/kubernetes-validate --strict --quiet --kubernetes-version $version "$built"
