@@ -24,8 +24,9 @@ const SETTLE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(120);
 /// The budget is one of an hour.
 const BUDGET_OF: Duration = Duration::from_secs(3600);
-/// These are not ready while their platform is away, which no start mends.
-const ON_PLATFORMS: [&str; 2] = ["discord-gateway", "twitch-gateway"];
+/// These need nothing but NATS, so that while it is well they should be ready. Others may lack what no start brings
+/// back: a platform, a place for backups, Docker.
+const NEED_NATS_ALONE: [&str; 1] = ["command-worker"];
 
 /// When each service was told, in Unix milliseconds, the last time last.
 pub type Told = BTreeMap<String, Vec<u64>>;
@@ -112,11 +113,11 @@ impl Plan {
 
     fn unready<'a>(&self, service: &'a ServiceView) -> impl Iterator<Item = Patient> + use<'a> {
         let limit = self.pace.of(UNREADY_LIMIT);
-        let is_on_platform = ON_PLATFORMS.contains(&service.name.as_str());
+        let needs_nats_alone = NEED_NATS_ALONE.contains(&service.name.as_str());
         let unready = service
             .instances
             .iter()
-            .filter(move |one| !is_on_platform && one.unready >= limit && !one.stats.ready);
+            .filter(move |one| needs_nats_alone && one.unready >= limit && !one.stats.ready);
         unready.map(|one| Patient {
             service: service.name.clone(),
             instance: one.stats.instance.clone(),
@@ -304,10 +305,10 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_is_not_told_for_an_outage_of_its_platform() {
+    fn nobody_is_told_for_an_outage_of_what_is_not_watched() {
         let mut looks = Looks::new(3);
         let unready = |name: &str, unready_s| vec![service("backup", 0, 0), service(name, 0, unready_s)];
-        for name in ON_PLATFORMS {
+        for name in ["discord-gateway", "twitch-gateway", "deployer"] {
             looks.at(0, unready(name, 9000));
             assert_eq!(looks.at(600, unready(name, 9600)), None, "{name}");
         }
