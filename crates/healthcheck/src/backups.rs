@@ -10,10 +10,14 @@ use service::{Context, clock::unix_ms};
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::{config::Config, nats::Connection, view::Views};
+use crate::{
+    config::Config,
+    nats::Connection,
+    view::{View, Views},
+};
 
 /// The service that makes them.
-const SERVICE: &str = "backup";
+pub const SERVICE: &str = "backup";
 /// Between two questions.
 const EVERY: Duration = Duration::from_secs(60);
 /// It answers at once.
@@ -28,19 +32,19 @@ pub struct Backups {
     pub since_ms: u64,
 }
 
-/// The last answer; `None` while there is no such service.
+/// The last answer; `None` before the first one.
 pub type Answers = watch::Receiver<Option<Backups>>;
 
 /// Asks from now on.
 pub fn start(context: &Context, config: &Config, connection: &Connection, views: &Views) -> Answers {
     let (report, answers) = watch::channel(None);
-    let (connection, views, pace) = (connection.clone(), views.clone(), config.pace);
+    let (connection, mut views, pace) = (connection.clone(), views.clone(), config.pace);
     let shutdown = context.shutdown.clone();
     context.tasks.spawn("backups", async move {
         let asking = async {
-            loop {
-                let bus = connection.borrow().clone().ok().filter(|_| is_there(&views));
-                if let Some(bus) = bus {
+            while views.wait_for(|view| view.as_ref().is_some_and(|view| is_there(view))).await.is_ok() {
+                let bus = connection.borrow().clone();
+                if let Ok(bus) = bus {
                     ask(&bus, &report).await;
                 }
                 tokio::time::sleep(pace.of(EVERY)).await;
@@ -52,10 +56,8 @@ pub fn start(context: &Context, config: &Config, connection: &Connection, views:
     answers
 }
 
-fn is_there(views: &Views) -> bool {
-    let view = views.borrow();
-    let mut services = view.iter().flat_map(|view| &view.found.services);
-    services.any(|service| service.name == SERVICE && !service.instances.is_empty())
+fn is_there(view: &View) -> bool {
+    view.found.services.iter().any(|service| service.name == SERVICE && !service.instances.is_empty())
 }
 
 async fn ask(bus: &bus::Bus, report: &watch::Sender<Option<Backups>>) {

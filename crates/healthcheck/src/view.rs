@@ -33,7 +33,7 @@ pub struct Findings {
     pub letters: u64,
     /// Certificates that were looked at, by server.
     pub certificates: BTreeMap<String, certificates::Known>,
-    /// How backups stand; `None` without the service that makes them.
+    /// How backups stood when the service that makes them said so last.
     pub backups: Option<Backups>,
     /// The ways in which people are told.
     pub channels: BTreeMap<&'static str, Condition>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Pace, Reading, rule};
 use crate::{
-    backups::Backups,
+    backups::{self, Backups},
     certificates::Known,
     config::Config,
     services::ServiceView,
@@ -15,6 +15,8 @@ use crate::{
 /// Streams whose oldest message says that nobody takes them.
 const WORK: [&str; 4] = ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "ACTIONS_TWITCH"];
 
+/// What nobody can tell of a service before it has answered.
+const OF_SERVICES: [&str; 5] = ["silent", "unready", "shards", "restarts", "latency"];
 /// A certificate that ends sooner is to be looked after, and one that ends so soon at once.
 const ENDS_SOON: [Duration; 2] = [Duration::from_secs(14 * 86400), Duration::from_secs(3 * 86400)];
 
@@ -28,11 +30,11 @@ pub fn readings(found: &Findings, config: &Config, at_ms: u64) -> Vec<Reading> {
     }
     all.of_bot(found);
     all.of_machine(found);
-    for (server, known) in &found.certificates {
-        all.of_certificate(server, known, at_ms);
+    for server in config.certificates.iter().map(ToString::to_string) {
+        all.of_certificate(&server, found.certificates.get(&server), at_ms);
     }
-    if let Some(backups) = &found.backups {
-        all.of_backups(backups, config.backup_after, at_ms);
+    if found.services.iter().any(|service| service.name == backups::SERVICE) {
+        all.of_backups(found.backups.as_ref(), config.backup_after, at_ms);
     }
     for (channel, condition) in &found.channels {
         all.can_be_told("channel", channel, condition);
@@ -99,9 +101,7 @@ impl Readings {
         let name = &service.name;
         let silence = service.silent * pace.0;
         if !service.is_known(pace) {
-            self.unknown("silent", name);
-            self.unknown("unready", name);
-            return;
+            return OF_SERVICES.iter().for_each(|rule| self.unknown(rule, name));
         }
         let text = format!("none has answered for {}", duration(service.silent));
         self.add("silent", name, silence.as_secs_f64(), text);
@@ -131,10 +131,11 @@ impl Readings {
         self.add("memory", "", mb, format!("{} in all services", bytes(used)));
     }
 
-    fn of_certificate(&mut self, server: &str, known: &Known, at_ms: u64) {
+    fn of_certificate(&mut self, server: &str, known: Option<&Known>, at_ms: u64) {
         let (bad, text) = match known {
-            Known::Trouble(reason) => (1.0, format!("it cannot be looked at: {reason}")),
-            Known::Until(until_ms) => {
+            None => return self.unknown("certificate", server),
+            Some(Known::Trouble(reason)) => (1.0, format!("it cannot be looked at: {reason}")),
+            Some(Known::Until(until_ms)) => {
                 let left = Duration::from_millis(until_ms.saturating_sub(at_ms));
                 let bad = ENDS_SOON.iter().filter(|soon| left < **soon).count() as f64;
                 let text = match left {
@@ -147,7 +148,11 @@ impl Readings {
         self.add("certificate", server, bad, text);
     }
 
-    fn of_backups(&mut self, backups: &Backups, after: Duration, at_ms: u64) {
+    fn of_backups(&mut self, backups: Option<&Backups>, after: Duration, at_ms: u64) {
+        let Some(backups) = backups else {
+            self.unknown("backup", "");
+            return self.unknown("drill", "");
+        };
         let status = &backups.status;
         let age = Duration::from_millis(at_ms.saturating_sub(status.good_ms.unwrap_or(backups.since_ms)));
         let last = status.job.as_ref().filter(|job| job.verb == "create").and_then(|job| job.end.as_ref());
@@ -190,5 +195,34 @@ impl Readings {
             let text = "too little power, or too much heat";
             self.so("slowed", "", power.slowed, text.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use service::Settings;
+
+    use super::*;
+    use crate::config::SETTINGS;
+
+    /// After a restart of the watch, what was wrong before would else be over, and wrong again a moment later.
+    #[test]
+    fn what_was_not_asked_yet_is_unknown_and_not_fine() {
+        let variables =
+            HashMap::from([("HEALTHCHECK_CERTIFICATES".to_owned(), "example.org:443".to_owned())]);
+        let config = Config::read(&mut Settings::from_variables(&[SETTINGS], variables));
+        let services = crate::services::Services::new(&[backups::SERVICE.to_owned()], [].iter()).view();
+        let found = Findings { services, ..Findings::default() };
+        let unknown: Vec<(&str, String)> = readings(&found, &config, 1)
+            .into_iter()
+            .filter(|reading| reading.value.is_none())
+            .map(|reading| (reading.rule.name, reading.subject))
+            .collect();
+        let of_service = OF_SERVICES.map(|rule| (rule, backups::SERVICE.to_owned()));
+        let others = [("certificate", "example.org:443"), ("backup", ""), ("drill", "")];
+        let others = others.map(|(rule, subject)| (rule, subject.to_owned()));
+        assert_eq!(unknown, [of_service.as_slice(), &others].concat());
     }
 }
