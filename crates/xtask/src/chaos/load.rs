@@ -71,7 +71,15 @@ async fn say(stack: &Stack, place: &Place, person: &str, text: &str) -> anyhow::
 /// # Errors
 /// When the feed ends or leaves something out: then the ledger is worth nothing.
 pub async fn watch(stack: &Stack, shared: &Shared) -> anyhow::Result<()> {
-    let host = stack.url.trim_start_matches("http://");
+    listen(&stack.url, |place, text| shared.ledger().seen(place, text, stack.now())).await
+}
+
+/// Tells what bots say at a sandbox and where, for ever.
+///
+/// # Errors
+/// When the feed ends or leaves something out.
+pub(crate) async fn listen(url: &str, mut seen: impl FnMut(&Place, &str)) -> anyhow::Result<()> {
+    let host = url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).await?;
     // HTTP/1.0 has no chunks, so that the events come as they are.
     stream.write_all(format!("GET /sandbox/feed HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
@@ -80,17 +88,13 @@ pub async fn watch(stack: &Stack, shared: &Shared) -> anyhow::Result<()> {
         ensure!(!line.starts_with("event: missed"), "the sandbox's feed left something out");
         let Some(data) = line.strip_prefix("data:") else { continue };
         let item: Value = serde_json::from_str(data).context("the sandbox's feed is not understood")?;
-        if item["type"] == "message" && item["line"]["author"]["role"] == "bot" {
-            seen(stack, shared, &item);
+        if item["type"] != "message" || item["line"]["author"]["role"] != "bot" {
+            continue;
         }
+        let named = |platform: &Platform| item["platform"] == platform.name();
+        let Some(platform) = Platform::ALL.into_iter().find(named) else { continue };
+        let word = |name: &str| item["line"][name].as_str().unwrap_or_default();
+        seen(&Place { platform, channel: word("channel").to_owned() }, word("text"));
     }
     bail!("the sandbox's feed ended")
-}
-
-fn seen(stack: &Stack, shared: &Shared, item: &Value) {
-    let named = |platform: &Platform| item["platform"] == platform.name();
-    let Some(platform) = Platform::ALL.into_iter().find(named) else { return };
-    let word = |name: &str| item["line"][name].as_str().unwrap_or_default();
-    let place = Place { platform, channel: word("channel").to_owned() };
-    shared.ledger().seen(&place, word("text"), stack.now());
 }

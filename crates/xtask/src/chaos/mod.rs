@@ -13,7 +13,7 @@
 mod inject;
 pub(crate) mod kinds;
 pub(crate) mod ledger;
-mod load;
+pub(crate) mod load;
 mod part;
 mod plan;
 mod report;

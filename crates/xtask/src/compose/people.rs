@@ -6,18 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    time::{MissedTickBehavior, interval, sleep},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
     chaos::{
         kinds::Platform,
         ledger::{Ledger, Place},
+        load::listen,
     },
     http,
 };
@@ -111,26 +108,7 @@ impl People {
     }
 
     async fn watch(&self) -> anyhow::Result<()> {
-        let host = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(host).await?;
-        // HTTP/1.0 has no chunks, so that the events come as they are.
-        stream.write_all(format!("GET /sandbox/feed HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
-        let mut lines = BufReader::new(stream).lines();
-        while let Some(line) = lines.next_line().await.context("the sandbox's feed broke")? {
-            ensure!(!line.starts_with("event: missed"), "the sandbox's feed left something out");
-            let Some(data) = line.strip_prefix("data:") else { continue };
-            let item: Value = serde_json::from_str(data).context("the sandbox's feed is not understood")?;
-            if item["type"] != "message" || item["line"]["author"]["role"] != "bot" {
-                continue;
-            }
-            let word = |name: &str| item["line"][name].as_str().unwrap_or_default();
-            let named = |platform: &Platform| item["platform"] == platform.name();
-            if let Some(platform) = Platform::ALL.into_iter().find(named) {
-                let place = Place { platform, channel: word("channel").to_owned() };
-                self.ledger().seen(&place, word("text"), self.now());
-            }
-        }
-        bail!("the sandbox's feed ended")
+        listen(&self.url, |place, text| self.ledger().seen(place, text, self.now())).await
     }
 
     /// Waits until somebody was answered at once in every channel.
