@@ -10,10 +10,12 @@ use super::{
     docker::docker,
     people::{ANSWER_LIMIT, first_reply},
     project::{Container, Project},
-    report::{Cost, by_service},
+    report::{Cost, Load, by_service},
 };
 use crate::{chaos::kinds::Platform, http, shell};
 
+/// What `--only` calls this.
+pub const NAME: &str = "memory";
 /// Guilds besides the first one.
 pub const GUILDS: u32 = 999;
 /// Events a second, of which 5 % are commands.
@@ -27,7 +29,7 @@ const POLL: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When it does not start, or leaves commands unanswered.
-pub async fn measure(stack: Project) -> anyhow::Result<Vec<Cost>> {
+pub async fn measure(stack: Project) -> anyhow::Result<(Load, Vec<Cost>)> {
     shell::complain("starting a stack to measure its memory");
     stack.up(&[], &["sandbox"]).await?;
     stack.up(&[], &[]).await?;
@@ -42,14 +44,13 @@ pub async fn measure(stack: Project) -> anyhow::Result<Vec<Cost>> {
     http::post(&stack.url, "/sandbox/load", &plan, ANSWER_LIMIT).await?;
     sleep(Duration::from_secs(u64::from(SECONDS) * 3 / 4)).await;
     let (load, counted) = (resident(&ours).await?, counted(&ours).await?);
-    loop {
+    let reached = loop {
         let report = http::get(&stack.url, "/sandbox/load", ANSWER_LIMIT).await?;
         if report["phase"] == "done" {
-            ensure!(report["commands"] == report["answered"], "not all was answered under load: {report}");
-            break;
+            break Load::read(&report)?;
         }
         sleep(POLL).await;
-    }
+    };
     let limits = limits(&ours).await?;
     stack.down().await?;
     let of = |sums: &BTreeMap<String, u64>, service: &str| sums.get(service).copied().unwrap_or_default();
@@ -60,7 +61,25 @@ pub async fn measure(stack: Project) -> anyhow::Result<Vec<Cost>> {
         limit: of(&limits, &service),
         service,
     };
-    Ok(rest.into_iter().map(cost).collect())
+    Ok((reached, rest.into_iter().map(cost).collect()))
+}
+
+impl Load {
+    /// What the sandbox reports at the end.
+    fn read(report: &Value) -> anyhow::Result<Self> {
+        let number = |name: &str| report[name].as_u64().with_context(|| format!("no {name}: {report}"));
+        let load = Self {
+            guilds: GUILDS + 1,
+            events_per_second: report["rate"].as_f64().with_context(|| format!("no rate: {report}"))?,
+            commands: number("commands")?,
+        };
+        ensure!(
+            load.events_per_second > 0.98 * f64::from(RATE),
+            "the sandbox did not keep the rate: {report}"
+        );
+        ensure!(load.commands > 0 && load.commands == number("answered")?, "not all was answered: {report}");
+        Ok(load)
+    }
 }
 
 /// The resident memory of all processes of each service.
@@ -117,6 +136,17 @@ fn bytes(usage: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_was_not_reached_or_not_answered_is_no_measure() {
+        let read = |rate: f64, answered: u64| {
+            Load::read(&json!({ "rate": rate, "commands": 300, "answered": answered })).is_ok()
+        };
+        assert!(read(99.9, 300));
+        assert!(!read(90.0, 300));
+        assert!(!read(99.9, 299));
+        assert!(Load::read(&json!({})).is_err());
+    }
 
     #[test]
     fn what_the_engine_writes_is_read() {

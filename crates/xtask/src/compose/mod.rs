@@ -36,7 +36,7 @@ pub struct Options {
     /// Try this image instead of building one, such as vigie:local
     #[arg(long, value_name = "IMAGE", requires = "compose")]
     pub image: Option<String>,
-    /// Only trials whose name contains this, and nothing else
+    /// Only trials whose name contains this, and nothing else; `memory` measures only what the stack holds
     #[arg(long, value_name = "TEXT", requires = "compose")]
     pub only: Option<String>,
     /// Let the containers be when something fails
@@ -70,7 +70,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             "{reason}: expected a Docker engine with Compose v2; start one, or leave out --compose"
         );
     }
-    trials::check(options.only.as_deref())?;
+    let only = options.only.as_deref();
+    if only != Some(cost::NAME) {
+        trials::check(only)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let folder = tempfile::tempdir()?;
     let mut report = Report::default();
@@ -104,15 +107,18 @@ async fn everything(options: &Options, folder: &std::path::Path, report: &mut Re
     report.machine = docker::machine().await?;
     // Left by a run that was cut off.
     project::end_all().await?;
-    if options.only.is_none() {
+    let only = options.only.as_deref();
+    if only.is_none() {
         report.image_bytes = image::size(&image).await?;
         report.first = first::try_it(folder, &image).await?;
     }
-    let stack = Project::new("trials", folder, &image)?.without_limits(7).on_a_small_disk();
-    report.trials = trials::run(stack, options.only.as_deref()).await?;
-    if options.only.is_none() {
+    if only != Some(cost::NAME) {
+        let stack = Project::new("trials", folder, &image)?.without_limits(7).on_a_small_disk();
+        report.trials = trials::run(stack, only).await?;
+    }
+    if only.is_none_or(|only| only == cost::NAME) {
         let stack = Project::new("cost", folder, &image)?.without_limits(cost::GUILDS);
-        report.costs = cost::measure(stack).await?;
+        (report.load, report.costs) = cost::measure(stack).await?;
     }
     Ok(())
 }

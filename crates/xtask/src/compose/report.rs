@@ -17,8 +17,21 @@ pub struct Report {
     pub first: Vec<(&'static str, String)>,
     /// What was done while people talked.
     pub trials: Vec<Trial>,
+    /// What the memory under load was measured with.
+    pub load: Load,
     /// Memory.
     pub costs: Vec<Cost>,
+}
+
+/// A load that was reached, and of which every command was answered.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// Of Discord.
+    pub guilds: u32,
+    /// Chat lines, commands among them.
+    pub events_per_second: f64,
+    /// Commands in all.
+    pub commands: u64,
 }
 
 /// What became of what was said during one trial.
@@ -128,6 +141,12 @@ impl Report {
         if self.costs.is_empty() {
             return;
         }
+        let Load { guilds, events_per_second, commands } = self.load;
+        let _ = writeln!(
+            text,
+            "\nThe default stack in {guilds} guilds, at rest and with {events_per_second:.0} events/s, among them \
+             {commands} commands, all answered:"
+        );
         *text += "\n| service | resident at rest | resident under load | container under load | limit |\n";
         *text += "|---|---|---|---|---|\n";
         for cost in &self.costs {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use tokio::time::sleep;
 
 use super::{
@@ -111,7 +111,7 @@ const BLIND: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"]
 /// When there is none; the message names them all.
 pub fn check(only: Option<&str>) -> anyhow::Result<()> {
     let names = || PLANS.iter().map(|plan| plan.name).collect::<Vec<_>>().join("\n  ");
-    ensure!(chosen(only).next().is_some(), "expected a part of one of these names:\n  {}", names());
+    ensure!(chosen(only).next().is_some(), "expected memory, or a part of one of these names:\n  {}", names());
     Ok(())
 }
 
@@ -132,18 +132,21 @@ pub async fn run(stack: Project, only: Option<&str>) -> anyhow::Result<Vec<Trial
     let people = People::come(&stack.url).await?;
     stack.up(&[], &[]).await?;
     let mut windows = Vec::new();
-    tokio::select! {
-        ended = people.talk() => bail!("people stopped talking: {:?}", ended.err()),
-        done = act(&stack, &people, only, &mut windows) => done?,
-    }
+    let acted = tokio::select! {
+        ended = people.talk() => {
+            Err(ended.err().unwrap_or_else(|| anyhow!("for no reason")).context("people stopped talking"))
+        }
+        done = act(&stack, &people, only, &mut windows) => done,
+    };
     let trials: Vec<Trial> = windows.iter().map(|window| window.judge(&people.ledger())).collect();
-    if trials.iter().any(|trial| trial.lost + trial.doubled > 0) {
+    if acted.is_err() || trials.iter().any(|trial| trial.lost + trial.doubled > 0) {
         tell(&windows, &people.ledger());
         let log = paths::target().join("compose").join("trials.log");
         fs::create_dir_all(log.parent().unwrap_or(&log))?;
         fs::write(&log, stack.compose(&["logs", "--no-color", "--timestamps"]).await?)?;
         shell::complain(&format!("the logs of all containers are in {}", paths::shown(&log)));
     }
+    acted?;
     stack.down().await?;
     Ok(trials)
 }
