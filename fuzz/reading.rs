@@ -8,7 +8,7 @@ use hyper::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
 };
-use webhook_deploy::{Event, Forge, Hook, Meaning, Networks, Secret, parse_hooks, source};
+use webhook_deploy::{About, Event, Forge, Hook, Meaning, Networks, Secret, parse_hooks, source};
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -31,14 +31,17 @@ pub fn read(input: &[u8]) {
         let secret = Secret::new(forge, SECRET).expect("a secret");
         assert!(forge.verify(&secret, &headers, body, NOW_S).is_err());
         let event =
-            headers.get(forge.event_header()).and_then(|event| event.to_str().ok()).unwrap_or_default();
+            forge.event_header().and_then(|name| headers.get(name)?.to_str().ok()).unwrap_or_default();
+        let about = || About {
+            repository: "ines/vigie".to_owned(),
+            branch: "main".to_owned(),
+            events: Event::ALL.to_vec(),
+        };
         let hook = Hook {
             id: "site".to_owned(),
             forge,
             secret,
-            repository: "ines/vigie".to_owned(),
-            branch: "main".to_owned(),
-            events: Event::ALL.to_vec(),
+            about: (forge != Forge::Ci).then(about),
             networks: None,
         };
         if let Meaning::News { commit: Some(commit), .. } = Meaning::of(&hook, event, body) {

@@ -138,7 +138,8 @@ impl Door {
         }
         let (body, _room) = self.read(body).await?;
         let verified = hook.forge.verify(&hook.secret, &parts.headers, &body, unix_ms() / 1000)?;
-        let event = one(&parts.headers, hook.forge.event_header()).map_err(|_| Answer::Malformed)?;
+        let event = hook.forge.event_header().map(|name| one(&parts.headers, name)).unwrap_or(Ok(""));
+        let event = event.map_err(|_| Answer::Malformed)?;
         match Meaning::of(hook, event, &body) {
             Meaning::News { event, commit } => {
                 Ok((Arc::clone(place), Delivery { source, verified, event, commit }))

@@ -18,6 +18,9 @@ const FILE_MAX: u64 = 64 * 1024;
 const ID_MAX: usize = 32;
 const NAME_MAX: usize = 200;
 
+const UNKNOWN: &str = "is unknown; expected forge, repository, branch, secret_file, events or networks";
+const UNKNOWN_OF_CI: &str = "is unknown; of a ci expected forge, secret_file or networks";
+
 /// Where the deliveries of one repository come in.
 #[derive(Clone, Debug)]
 pub struct Hook {
@@ -27,14 +30,21 @@ pub struct Hook {
     pub forge: Forge,
     /// What it proves itself with.
     pub secret: Secret,
-    /// The one repository whose deliveries count, such as `ines/vigie`.
+    /// What of it counts; of a CI, which tells of nothing else, everything.
+    pub about: Option<About>,
+    /// Where deliveries may come from; without it from everywhere.
+    pub networks: Option<Networks>,
+}
+
+/// What of a forge counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The one repository, such as `ines/vigie`.
     pub repository: String,
-    /// The one branch that counts.
+    /// The one branch.
     pub branch: String,
     /// What is waited for.
     pub events: Vec<Event>,
-    /// Where deliveries may come from; without it from everywhere.
-    pub networks: Option<Networks>,
 }
 
 /// Reads the file; paths of secrets start in its folder.
@@ -126,11 +136,7 @@ fn hook(id: String, fields: &mut Fields<'_>, file: impl Fn(&str) -> Result<Strin
     let forge = fields.text("forge", &format!("one of {names}"), |text| {
         Forge::ALL.into_iter().find(|forge| forge.name() == text)
     });
-    let repository = fields.text("repository", "a repository such as \"ines/vigie\"", |text| {
-        is_repository(text).then(|| text.to_owned())
-    });
-    let branch =
-        fields.text("branch", "a branch such as \"main\"", |text| is_branch(text).then(|| text.to_owned()));
+    let about = if forge == Some(Forge::Ci) { None } else { Some(about(fields)) };
     let secret =
         fields.text("secret_file", "the path of a file", |path| Some(path.to_owned())).and_then(|path| {
             // The form of GitLab's signing token is its own; the length of the others is the same.
@@ -138,28 +144,31 @@ fn hook(id: String, fields: &mut Fields<'_>, file: impl Fn(&str) -> Result<Strin
             let secret = file(&path).and_then(|text| Secret::new(forge, text.trim_end_matches(['\r', '\n'])));
             secret.map_err(|reason| fields.problem("secret_file", &format!("{path}: {reason}"))).ok()
         });
-    let events = fields.list("events", "some of \"push\", \"release\"", |names| {
-        let event = |name: &&str| Event::ALL.into_iter().find(|event| event.name() == *name);
-        names.iter().map(event).collect()
-    });
     let networks = fields.list("networks", "networks such as \"192.0.2.0/24\"", |texts| {
         Networks::parse(texts.iter().copied()).ok()
     });
     for (name, _) in std::mem::take(&mut fields.table) {
-        fields.problem(
-            &name,
-            "is unknown; expected forge, repository, branch, secret_file, events or networks",
-        );
+        fields.problem(&name, if about.is_some() { UNKNOWN } else { UNKNOWN_OF_CI });
     }
-    Some(Hook {
-        id,
-        forge: forge?,
-        secret: secret?,
-        repository: repository?,
-        branch: branch?,
-        events: events.unwrap_or_else(|| vec![Event::Push]),
-        networks,
-    })
+    let about = match about {
+        Some(about) => Some(about?),
+        None => None,
+    };
+    Some(Hook { id, forge: forge?, secret: secret?, about, networks })
+}
+
+fn about(fields: &mut Fields<'_>) -> Option<About> {
+    let repository = fields.text("repository", "a repository such as \"ines/vigie\"", |text| {
+        is_repository(text).then(|| text.to_owned())
+    });
+    let branch =
+        fields.text("branch", "a branch such as \"main\"", |text| is_branch(text).then(|| text.to_owned()));
+    let events = fields.list("events", "some of \"push\", \"release\"", |names| {
+        let event = |name: &&str| Event::ALL.into_iter().find(|event| event.name() == *name);
+        names.iter().map(event).collect()
+    });
+    let events = events.unwrap_or_else(|| vec![Event::Push]);
+    Some(About { repository: repository?, branch: branch?, events })
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
@@ -220,8 +229,9 @@ mod tests {
         let hooks = parse(GOOD, secrets).unwrap();
         let [hook] = &hooks[..] else { panic!("{hooks:?}") };
         assert_eq!((hook.id.as_str(), hook.forge), ("site", Forge::GitHub));
-        assert_eq!((hook.repository.as_str(), hook.branch.as_str()), ("ines/vigie", "main"));
-        assert_eq!((&hook.events[..], &hook.networks), (&[Event::Push][..], &None));
+        let about = hook.about.as_ref().unwrap();
+        assert_eq!((about.repository.as_str(), about.branch.as_str()), ("ines/vigie", "main"));
+        assert_eq!((&about.events[..], &hook.networks), (&[Event::Push][..], &None));
         let more = format!(
             "{GOOD}\nevents = [\"push\", \"release\"]\nnetworks = [\"192.0.2.0/24\", \"2001:db8::1\"]\n\
              [other]\nforge = \"gitlab\"\nrepository = \"a/b/c\"\nbranch = \"release/1.x\"\nsecret_file = \"b\"\n"
@@ -231,6 +241,14 @@ mod tests {
         let site = hooks.iter().find(|hook| hook.id == "site").unwrap();
         assert!(site.networks.as_ref().unwrap().contains("192.0.2.9".parse().unwrap()));
         assert!(!format!("{hooks:?}").contains("aaaa"));
+    }
+
+    #[test]
+    fn a_ci_has_a_secret_and_nothing_to_compare() {
+        let hooks = parse("[ci]\nforge = \"ci\"\nsecret_file = \"a\"", secrets).unwrap();
+        assert_eq!(hooks[0].about, None);
+        let found = problems("[ci]\nforge = \"ci\"\nsecret_file = \"a\"\nbranch = \"main\"");
+        assert_eq!(found, ["[ci] branch: is unknown; of a ci expected forge, secret_file or networks"]);
     }
 
     #[test]
@@ -256,7 +274,7 @@ mod tests {
         let found = problems(text).join("\n");
         for expected in [
             "[Site] : expected a name of 1 to 32 of a-z 0-9 -",
-            "[Site] forge: expected one of github, gitea, forgejo, gitlab, gitlab-signed, found \"bitbucket\"",
+            "[Site] forge: expected one of github, gitea, forgejo, gitlab, gitlab-signed, ci, found \"bitbucket\"",
             "[Site] repository: expected a repository such as \"ines/vigie\", found \"vigie\"",
             "[Site] branch: expected a branch such as \"main\", found \"-main\"",
             "[Site] secret_file: short: has 15 bytes, expected at least 32: make one by openssl rand -hex 32",

@@ -41,7 +41,7 @@ mod server;
 mod signature;
 
 pub use config::{Config, SETTINGS};
-pub use hooks::{Hook, parse as parse_hooks};
+pub use hooks::{About, Hook, parse as parse_hooks};
 pub use network::{Networks, Unclear, source};
 pub use payload::{Event, Meaning};
 pub use run::run;

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::{hooks::Hook, signature::Forge};
+use crate::{
+    hooks::{About, Hook},
+    signature::Forge,
+};
 
 /// What may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,19 @@ struct Repository<'a> {
     path_with_namespace: Option<Cow<'a, str>>,
 }
 
+/// What `deploy/ci/deploy.sh` sends: the text of its `release.json`. The deployer reads its own.
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    release: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Release<'a> {
+    #[serde(borrow)]
+    commit: Option<Cow<'a, str>>,
+}
+
 impl Event {
     /// Every one.
     pub const ALL: [Self; 2] = [Self::Push, Self::Release];
@@ -78,6 +94,7 @@ impl Meaning {
     /// Reads a delivery. `event` is what its header says, which no proof covers.
     #[must_use]
     pub fn of(hook: &Hook, event: &str, body: &[u8]) -> Self {
+        let Some(about) = &hook.about else { return Self::of_ci(body) };
         let event = match (hook.forge, event) {
             (Forge::GitHub, "ping") => return Self::Ping,
             (Forge::GitHub | Forge::Gitea | Forge::Forgejo, "push")
@@ -88,17 +105,18 @@ impl Meaning {
         };
         let Ok(payload) = serde_json::from_slice::<Payload<'_>>(body) else { return Self::Malformed };
         match payload.repository_of(hook.forge) {
-            None => return Self::Malformed,
-            Some(name) if !name.eq_ignore_ascii_case(&hook.repository) => return Self::OtherRepository,
-            Some(_) => {}
+            None => Self::Malformed,
+            Some(name) if !name.eq_ignore_ascii_case(&about.repository) => Self::OtherRepository,
+            Some(_) if !about.events.contains(&event) => Self::Ignored,
+            Some(_) => payload.news(event, about),
         }
-        if !hook.events.contains(&event) {
-            return Self::Ignored;
-        }
-        match event {
-            Event::Push => payload.push(&hook.branch),
-            Event::Release => payload.release(),
-        }
+    }
+
+    fn of_ci(body: &[u8]) -> Self {
+        let Ok(told) = serde_json::from_slice::<Told<'_>>(body) else { return Self::Malformed };
+        let Ok(release) = serde_json::from_str::<Release<'_>>(&told.release) else { return Self::Malformed };
+        let commit = release.commit.filter(|commit| is_commit(commit));
+        Self::News { event: Event::Release, commit: commit.map(|commit| commit.to_ascii_lowercase()) }
     }
 }
 
@@ -107,6 +125,14 @@ impl Payload<'_> {
         match forge {
             Forge::GitHub | Forge::Gitea | Forge::Forgejo => self.repository.as_ref()?.full_name.as_deref(),
             Forge::GitLab | Forge::GitLabSigned => self.project.as_ref()?.path_with_namespace.as_deref(),
+            Forge::Ci => None,
+        }
+    }
+
+    fn news(&self, event: Event, about: &About) -> Meaning {
+        match event {
+            Event::Push => self.push(&about.branch),
+            Event::Release => self.release(),
         }
     }
 
@@ -149,14 +175,16 @@ mod tests {
 
     const COMMIT: &str = "bffeb74224043ba2feb48d137756c8a9331c449a";
 
+    fn about(event: Event) -> About {
+        About { repository: "Ines/Vigie".to_owned(), branch: "main".to_owned(), events: vec![event] }
+    }
+
     fn hook(forge: Forge) -> Hook {
         Hook {
             id: "site".to_owned(),
             forge,
             secret: Secret::new(Forge::GitHub, &"s".repeat(32)).unwrap(),
-            repository: "Ines/Vigie".to_owned(),
-            branch: "main".to_owned(),
-            events: vec![Event::Push],
+            about: (forge != Forge::Ci).then(|| about(Event::Push)),
             networks: None,
         }
     }
@@ -238,7 +266,7 @@ mod tests {
         let body = br#"{"action":"published","repository":{"full_name":"ines/vigie"}}"#;
         assert_eq!(meaning("release", body), Meaning::Ignored);
         let mut hook = hook(Forge::GitHub);
-        hook.events = vec![Event::Release];
+        hook.about = Some(about(Event::Release));
         let release = |body: &[u8]| Meaning::of(&hook, "release", body);
         assert_eq!(release(body), Meaning::News { event: Event::Release, commit: None });
         assert_eq!(
@@ -248,6 +276,23 @@ mod tests {
         let push = push("refs/heads/main", COMMIT, "ines/vigie");
         assert_eq!(Meaning::of(&hook, "push", &push), Meaning::Ignored);
         assert_eq!(release(&push), Meaning::Malformed, "the header lies");
+    }
+
+    #[test]
+    fn a_ci_tells_of_a_release_and_of_its_commit() {
+        let release = |commit: &str| {
+            let release =
+                json!({"image": "x", "version": "1", "commit": commit, "digest": "sha256:0"}).to_string();
+            let body = json!({"release": release, "signature": null}).to_string();
+            Meaning::of(&hook(Forge::Ci), "", body.as_bytes())
+        };
+        let news =
+            |commit: Option<&str>| Meaning::News { event: Event::Release, commit: commit.map(str::to_owned) };
+        assert_eq!(release(COMMIT), news(Some(COMMIT)));
+        assert_eq!(release("$(reboot)"), news(None));
+        for body in ["{}", "[]", r#"{"release":{}}"#, r#"{"release":"x"}"#] {
+            assert_eq!(Meaning::of(&hook(Forge::Ci), "", body.as_bytes()), Meaning::Malformed, "{body}");
+        }
     }
 
     #[test]

@@ -156,7 +156,9 @@ impl Place {
             }
         };
         let (event, id, object) = (event.name(), &verified.id, commit.as_deref().unwrap_or(event.name()));
-        let Hook { id: hook, branch, repository, .. } = &self.hook;
+        let Hook { id: hook, forge, about, .. } = &self.hook;
+        let of = about.as_ref().map(|about| format!(" of {} in {}", about.branch, about.repository));
+        let of = of.unwrap_or_default();
         info!(hook, event, object, delivery = id, %source, result = ?result, came, "delivery");
         if result == AuditResult::Done {
             // Exact until the year 285 million.
@@ -171,7 +173,7 @@ impl Place {
             verb: "request".to_owned(),
             object: object.to_owned(),
             result,
-            words: format!("{event} of {branch} in {repository}, delivery {id} from {source}; {came}"),
+            words: format!("{}: {event}{of}, delivery {id} from {source}; {came}", forge.name()),
         });
     }
 }

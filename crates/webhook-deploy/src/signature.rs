@@ -7,6 +7,7 @@
 //! | Gitea | `X-Gitea-Signature: <hex>` | the same |
 //! | Forgejo | `X-Forgejo-Signature: <hex>` | the same |
 //! | GitLab | `X-Gitlab-Token` | the secret itself |
+//! | a CI, by `deploy/ci/deploy.sh` | as GitHub | the same |
 //! | GitLab with a signing token | `webhook-signature: v1,<base64>` | HMAC-SHA256 of `id.timestamp.body` (Standard Webhooks) |
 //!
 //! Which of them holds is said by the configuration of the hook, never by the request.
@@ -43,6 +44,8 @@ pub enum Forge {
     GitLab,
     /// GitLab with a signing token.
     GitLabSigned,
+    /// `deploy/ci/deploy.sh`, wherever it runs.
+    Ci,
 }
 
 /// What a forge proves itself with; never shown.
@@ -76,7 +79,8 @@ pub enum Doubt {
 
 impl Forge {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::GitHub, Self::Gitea, Self::Forgejo, Self::GitLab, Self::GitLabSigned];
+    pub const ALL: [Self; 6] =
+        [Self::GitHub, Self::Gitea, Self::Forgejo, Self::GitLab, Self::GitLabSigned, Self::Ci];
 
     /// Its name in the configuration.
     #[must_use]
@@ -87,23 +91,25 @@ impl Forge {
             Self::Forgejo => "forgejo",
             Self::GitLab => "gitlab",
             Self::GitLabSigned => "gitlab-signed",
+            Self::Ci => "ci",
         }
     }
 
-    /// The header that says what happened.
+    /// The header that says what happened. A CI tells of releases only.
     #[must_use]
-    pub const fn event_header(self) -> &'static str {
+    pub const fn event_header(self) -> Option<&'static str> {
         match self {
-            Self::GitHub => "x-github-event",
-            Self::Gitea => "x-gitea-event",
-            Self::Forgejo => "x-forgejo-event",
-            Self::GitLab | Self::GitLabSigned => "x-gitlab-event",
+            Self::GitHub => Some("x-github-event"),
+            Self::Gitea => Some("x-gitea-event"),
+            Self::Forgejo => Some("x-forgejo-event"),
+            Self::GitLab | Self::GitLabSigned => Some("x-gitlab-event"),
+            Self::Ci => None,
         }
     }
 
     const fn proof_header(self) -> &'static str {
         match self {
-            Self::GitHub => "x-hub-signature-256",
+            Self::GitHub | Self::Ci => "x-hub-signature-256",
             Self::Gitea => "x-gitea-signature",
             Self::Forgejo => "x-forgejo-signature",
             Self::GitLab => "x-gitlab-token",
@@ -114,7 +120,7 @@ impl Forge {
     /// Where the id is; in the first that is there. Older GitLabs have the second only.
     const fn id_headers(self) -> &'static [&'static str] {
         match self {
-            Self::GitHub => &["x-github-delivery"],
+            Self::GitHub | Self::Ci => &["x-github-delivery"],
             Self::Gitea => &["x-gitea-delivery"],
             Self::Forgejo => &["x-forgejo-delivery"],
             Self::GitLab => &["idempotency-key", "x-gitlab-event-uuid"],
@@ -141,7 +147,9 @@ impl Forge {
             return Err(Doubt::Forged);
         }
         let mark = match self {
-            Self::GitHub => secret.signed(body, proof.strip_prefix("sha256=").and_then(tag_of_hex)),
+            Self::GitHub | Self::Ci => {
+                secret.signed(body, proof.strip_prefix("sha256=").and_then(tag_of_hex))
+            }
             Self::Gitea | Self::Forgejo => secret.signed(body, tag_of_hex(proof)),
             Self::GitLab => secret.told(proof).map(|()| mark_of(id)),
             Self::GitLabSigned => {

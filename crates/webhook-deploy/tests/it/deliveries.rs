@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,8 @@ use crate::world::{
     hex, push, request,
 };
 
+/// What the CI of a fork runs at the end of a release.
+const DEPLOY: &str = "../../deploy/ci/deploy.sh";
 /// Deliveries as forges sent them; a clone does not have them.
 const DELIVERIES: &str = "../../../shared/data/webhooks";
 
@@ -69,18 +72,23 @@ async fn a_push_of_each_forge_reaches_the_deployer_and_the_audit_trail() {
     ];
     assert_eq!(serving.send(&request("POST", "/hooks/signed", &signed, body.as_bytes())).await.status, 202);
 
+    let body = format!(r#"{{"release":"{{\"version\":\"1\",\"commit\":\"{COMMIT}\"}}","signature":null}}"#);
+    let signature = format!("sha256={}", hex("c".repeat(32).as_bytes(), body.as_bytes()));
+    let ci = [json, ("X-Hub-Signature-256", &signature), ("X-GitHub-Delivery", "72d3162e-cc78")];
+    assert_eq!(serving.send(&request("POST", "/hooks/ci", &ci, body.as_bytes())).await.status, 202);
+
     let by = |hook: &str| (format!("hook:{hook}"), Some(COMMIT.to_owned()));
-    assert_eq!(deployer.heard(), ["github", "gitea", "forgejo", "gitlab", "signed"].map(by));
+    assert_eq!(deployer.heard(), ["github", "gitea", "forgejo", "gitlab", "signed", "ci"].map(by));
     let trail = eventually(SOON, || async {
         let trail = world.bus.trail(10).await.unwrap();
-        if trail.len() == 5 { Ok(trail) } else { Err(trail) }
+        if trail.len() == 6 { Ok(trail) } else { Err(trail) }
     })
     .await;
     let first = trail.last().unwrap();
     assert_eq!((first.service.as_str(), first.by.as_str()), ("webhook-deploy", "hook:github"));
     assert_eq!((first.object.as_str(), first.result), (COMMIT, AuditResult::Done));
     assert!(first.words.contains("from 127.0.0.1; job job-1"), "{}", first.words);
-    assert!((serving.number("webhook_requests_total.accepted") - 5.0).abs() < 0.5);
+    assert!((serving.number("webhook_requests_total.accepted") - 6.0).abs() < 0.5);
     assert!(serving.number("webhook_accepted_timestamp_seconds") > 1e9);
     serving.stop().await;
 }
@@ -141,6 +149,36 @@ async fn real_deliveries_are_understood() {
 
 const GITEA: &str = "forge = \"gitea\"\nrepository = \"gitea/webhooks\"\nbranch = \"develop\"";
 const GITLAB: &str = "forge = \"gitlab\"\nrepository = \"mike/diaspora\"\nbranch = \"master\"";
+
+#[tokio::test]
+async fn the_last_step_of_a_release_is_heard() {
+    let needs = ["bash", "curl", "jq", "python3"];
+    let has = |program: &&str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
+    if !needs.iter().all(has) {
+        eprintln!("SKIPPED: not all of {needs:?} are here");
+        return;
+    }
+    let world = World::start().await;
+    let (serving, deployer) = (world.serve().await, world.deployer().await);
+    let folder = world.folder.path();
+    for folder in ["deploy/ci", "target/ci"].map(|name| folder.join(name)) {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(DEPLOY), folder.join("deploy/ci/deploy.sh")).unwrap();
+    let release = format!("{{\n  \"version\": \"1.2.3\",\n  \"commit\": \"{COMMIT}\"\n}}\n");
+    fs::write(folder.join("target/ci/release.json"), release).unwrap();
+    fs::write(folder.join("target/ci/release.json.minisig"), "untrusted comment: x\nRW…\n").unwrap();
+    let ran = tokio::process::Command::new("bash")
+        .arg(folder.join("deploy/ci/deploy.sh"))
+        .env("DEPLOY_WEBHOOK_URL", format!("http://{}/hooks/ci", serving.address))
+        .env("DEPLOY_WEBHOOK_SECRET", "c".repeat(32))
+        .stdin(Stdio::null())
+        .output();
+    let ran = ran.await.unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(deployer.heard(), [("hook:ci".to_owned(), Some(COMMIT.to_owned()))]);
+    serving.stop().await;
+}
 
 #[tokio::test]
 async fn what_is_not_waited_for_is_answered_and_nothing_is_done() {

@@ -73,6 +73,10 @@ forge = "gitlab-signed"
 repository = "ines/vigie"
 branch = "main"
 secret_file = "signed.secret"
+
+[ci]
+forge = "ci"
+secret_file = "ci.secret"
 "#;
 
 pub struct World {
@@ -113,6 +117,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let near = "n".repeat(32);
         let forgejo = "f".repeat(32);
+        let ci = "c".repeat(32);
         for (name, text) in [
             ("hooks.toml", HOOKS),
             ("github.secret", SECRET),
@@ -121,6 +126,7 @@ impl World {
             ("forgejo.secret", &forgejo),
             ("gitlab.secret", GITLAB_SECRET),
             ("signed.secret", SIGNING_TOKEN),
+            ("ci.secret", &ci),
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
