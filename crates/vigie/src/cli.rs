@@ -8,13 +8,14 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    audit, backup, completions, dead, deploy, doctor, env_file, events, find::Which, here, init, keys,
-    lifecycle, logs, monitor, provision, settings, status, up,
+    audit, backup, commit, completions, dead, deploy, doctor, env_file, events, find::Which, here, init,
+    keys, lifecycle, logs, monitor, provision, settings, status, up,
 };
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, and well; 1 something is wrong, or was not done; 64 settings or arguments cannot be used; \
-75 a job still goes on. With --json what is printed is for programs, and stays as it is.";
+Exit codes: 0 done, and well; 1 something is wrong, or was not done;
+64 settings or arguments cannot be used; 75 a job still goes on.
+With --json what is printed is for programs, and its fields stay.";
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.
 #[derive(Parser)]
@@ -58,6 +59,8 @@ enum Command {
     Backup(backup::Options),
     /// Roll out what is new, or go back
     Deploy(deploy::Options),
+    /// Check, commit and push the bot's folder, and watch the bot come back with it
+    CommitAndRestart(commit::Options),
     /// Make the keys by which NATS knows its users, and write what it grants each of them
     Keys(keys::Options),
     /// Create streams, consumers and buckets in NATS
@@ -147,6 +150,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(options) => audit::run(&options).await,
         Command::Backup(options) => backup::run(&options).await,
         Command::Deploy(options) => deploy::run(&options).await,
+        Command::CommitAndRestart(options) => commit::run(&options).await,
         Command::Keys(options) => keys::run(&options),
         Command::Provision(options) => provision::run(&options).await,
         Command::Completions(options) => completions::run(&options),

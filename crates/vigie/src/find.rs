@@ -37,6 +37,9 @@ pub(crate) struct Running {
     pub pid: u32,
     /// The NATS server that its services use; empty while it starts.
     pub nats_url: String,
+    /// Where a person looks: the chat page of the sandbox, or empty.
+    #[serde(default)]
+    pub url: String,
     /// Whether it was started without a terminal.
     #[serde(default)]
     pub background: bool,

@@ -25,8 +25,8 @@ use crate::{
 /// Who asks, for the one who obeys.
 pub(crate) const BY: &str = "cli";
 /// What `--help` of verbs with jobs ends with.
-pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, failed, or nobody answers; 64 arguments cannot \
-be used; 75 it still goes on";
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, failed, or nobody answers;\n\
+64 arguments cannot be used; 75 it still goes on";
 
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);

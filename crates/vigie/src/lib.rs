@@ -15,6 +15,7 @@
 //! | `vigie dead` | lists, shows, gives back or drops what failed for good |
 //! | `vigie audit` | what was done, and who asked |
 //! | `vigie backup`, `vigie deploy` | tells the services `backup` and `deployer`, and watches their jobs |
+//! | `vigie commit-and-restart` | from a change in the bot's folder to a bot that runs with it |
 //! | `vigie keys` | makes the keys by which NATS knows its users, and writes what it grants them |
 //! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
 //! | `vigie completions` | what a shell needs to complete commands |
@@ -27,6 +28,7 @@ mod ask;
 mod audit;
 mod backup;
 mod cli;
+mod commit;
 mod completions;
 mod dead;
 mod deploy;

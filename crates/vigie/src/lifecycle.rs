@@ -26,7 +26,7 @@ const BACK_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What `--help` of each ends with.
-const EXIT_CODES: &str = "Exit codes: 0 done, and all parts are as they should be; 1 not, or not in time; \
+const EXIT_CODES: &str = "Exit codes: 0 done, and all parts are as they should be; 1 not, or not in time;\n\
 64 arguments cannot be used";
 
 /// Arguments of `vigie start`.
@@ -34,7 +34,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, and all parts are as they should b
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct StartOptions {
     /// Only these parts, such as twitch-gateway; not with `vigie up`
-    #[arg(value_name = "PART")]
+    #[arg(value_name = "PART", value_parser = here::part_name)]
     parts: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -50,7 +50,7 @@ pub(crate) struct StartOptions {
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Only these parts, such as twitch-gateway
-    #[arg(value_name = "PART")]
+    #[arg(value_name = "PART", value_parser = here::part_name)]
     parts: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -100,10 +100,18 @@ pub(crate) async fn stop(options: &Options) -> anyhow::Result<ExitCode> {
 pub(crate) async fn restart(options: &Options) -> anyhow::Result<ExitCode> {
     let found = here::find(&options.runs).await?;
     // NATS of Compose is out of reach from here, and the others have it on this machine.
-    let by_nats = found.as_ref().is_none_or(|found| found.way() != Way::Compose);
-    if by_nats && !options.parts.is_empty() {
+    let by_nats = found.as_ref().is_none_or(|found| found.way() != Way::Compose) && !options.parts.is_empty();
+    let mut obeyed = Vec::new();
+    let mut rest = options.parts.clone();
+    if by_nats {
         match ask_services(options).await {
-            Ok(code) => return Ok(code),
+            Ok(asked) => {
+                (obeyed, rest) = (asked.obeyed, asked.deaf);
+                if rest.is_empty() {
+                    return tell_services(&obeyed, options.json);
+                }
+                cli::complain(&format!("{} cannot be told over NATS", rest.join(", ")));
+            }
             Err(reason) if found.is_none() => return Err(reason),
             Err(reason) => cli::complain(&format!("{reason:#}")),
         }
@@ -113,49 +121,70 @@ pub(crate) async fn restart(options: &Options) -> anyhow::Result<ExitCode> {
         None => here::must_find(&options.runs).await?,
     };
     cli::complain(&format!("starting {found} again"));
-    found.restart(&options.parts).await?;
+    found.restart(&rest).await?;
     let parts = found.wait_until(|part| !concerns(part, &options.parts) || is_up(part)).await?;
-    tell(&found, &parts, options.json, |part| !concerns(part, &options.parts) || is_up(part))
+    let back = |part: &Part| {
+        let gone = obeyed.iter().any(|(name, back)| !back && here::is_called(&part.name, name));
+        !gone && (!concerns(part, &options.parts) || is_up(part))
+    };
+    tell(&found, &parts, options.json, back)
+}
+
+/// What came of telling services to start again.
+struct Asked {
+    /// Those that did, and whether they are back.
+    obeyed: Vec<(String, bool)>,
+    /// Those of which nobody answers.
+    deaf: Vec<String>,
 }
 
 /// Has services start again by `control.<service>.restart`.
 ///
 /// # Errors
-/// When one of them cannot be asked; those before it have been.
-async fn ask_services(options: &Options) -> anyhow::Result<ExitCode> {
+/// When NATS does not answer.
+async fn ask_services(options: &Options) -> anyhow::Result<Asked> {
     let url = options.runs.which.nats_url()?;
     let bus = find::connect(&url).await?;
     let reason = "`vigie restart`".to_owned();
     let order = Restart { v: VERSION, by: BY.to_owned(), reason, instance: None };
-    let mut told = Vec::new();
+    let mut asked = Asked { obeyed: Vec::new(), deaf: Vec::new() };
     for name in &options.parts {
-        let asked = Instant::now();
+        let told = Instant::now();
         match bus.command_restart(name, &order, ANSWER_LIMIT).await {
-            Ok(_) => {}
-            Err(RequestError::NoResponders { .. }) => anyhow::bail!("no {name} answers on NATS"),
+            Ok(_) => {
+                cli::complain(&format!("{name} starts again"));
+                asked.obeyed.push((name.clone(), back(&bus, name, told).await));
+            }
+            // Whoever heard it and said nothing is stuck, which its supervisor gets over.
+            Err(RequestError::NoResponders { .. } | RequestError::TimedOut { .. }) => {
+                asked.deaf.push(name.clone())
+            }
             Err(error) => return Err(error.into()),
         }
-        cli::complain(&format!("{name} starts again"));
-        told.push((name.clone(), back(&bus, name, asked).await));
     }
-    let all = told.iter().all(|(_, back)| *back);
-    if options.json {
-        let parts: Vec<_> = told.iter().map(|(name, back)| json!({ "name": name, "ready": back })).collect();
+    Ok(asked)
+}
+
+fn tell_services(obeyed: &[(String, bool)], json: bool) -> anyhow::Result<ExitCode> {
+    let all = obeyed.iter().all(|(_, back)| *back);
+    let paint = Paint::stdout();
+    if json {
+        let parts: Vec<_> =
+            obeyed.iter().map(|(name, back)| json!({ "name": name, "ready": back })).collect();
         cli::say(&(json!({ "by": "nats", "good": all, "parts": parts }).to_string() + "\n"))?;
-    } else {
-        let paint = Paint::stdout();
-        for (name, back) in told {
-            let limit = paint::duration(BACK_LIMIT.as_secs());
-            cli::say(&match back {
-                true => format!("{} {}  is back\n", paint.good("✓"), paint.strong(&name)),
-                false => {
-                    let what = format!("is not ready after {limit}: `vigie logs {name}` may say why");
-                    format!("{} {}  {what}\n", paint.bad("✗"), paint.strong(&name))
-                }
-            })?;
-        }
+        return Ok(code(all));
     }
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for (name, back) in obeyed {
+        let shown = paint.strong(name);
+        cli::say(&if *back {
+            format!("{} {shown}  is back\n", paint.good("✓"))
+        } else {
+            let limit = paint::duration(BACK_LIMIT.as_secs());
+            let what = format!("is not ready after {limit}: `vigie logs {name}` may say why");
+            format!("{} {shown}  {what}\n", paint.bad("✗"))
+        })?;
+    }
+    Ok(code(all))
 }
 
 /// Waits until every instance of a service is younger than the order, and ready; not for ever.
@@ -194,5 +223,9 @@ fn tell(
     } else {
         cli::say(&here::render(parts, Paint::stdout()))?;
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(good))
+}
+
+fn code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,14 +10,15 @@ use crate::{
     paint::{self, Paint},
 };
 
-/// The longest name of a part that others are aligned with.
-const MOST_WIDTH: usize = 24;
+/// Room for the names of the parts that every bot has, `command-worker-1` and `discord-gateway-1`, and the most
+/// that others are aligned with.
+const WIDTHS: (usize, usize) = (17, 24);
 
 /// Arguments of `vigie logs`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
     /// Only of these parts, such as twitch-gateway
-    #[arg(value_name = "PART")]
+    #[arg(value_name = "PART", value_parser = here::part_name)]
     parts: Vec<String>,
     /// Go on with what comes, until Ctrl-C
     #[arg(long, short)]
@@ -59,17 +60,22 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Parts that were seen, each with a colour of its own.
-#[derive(Default)]
 struct Names {
     seen: Vec<String>,
     width: usize,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { seen: Vec::new(), width: WIDTHS.0 }
+    }
 }
 
 impl Names {
     fn render(&mut self, line: &LogLine, paint: Paint) -> String {
         let number = self.seen.iter().position(|name| *name == line.part).unwrap_or_else(|| {
             self.seen.push(line.part.clone());
-            self.width = self.width.max(line.part.chars().count()).min(MOST_WIDTH);
+            self.width = self.width.max(line.part.chars().count()).min(WIDTHS.1);
             self.seen.len() - 1
         });
         let name = paint.numbered(number, &format!("{:<width$} |", line.part, width = self.width));
@@ -83,13 +89,16 @@ mod tests {
 
     #[test]
     fn lines_stand_behind_the_names_of_their_parts() {
-        let lines = [("nats", "ready"), ("command-worker-1", "a\x1b[2J"), ("nats", "bye")];
+        let lines = [("nats", "ready"), ("demo-command-worker", "a\x1b[2J"), ("nats", "bye")];
         let mut names = Names::default();
         let text: String = lines
             .map(|(part, line)| LogLine { part: part.to_owned(), line: line.to_owned() })
             .iter()
             .map(|line| names.render(line, Paint::plain()))
             .collect();
-        assert_eq!(text, "nats | ready\ncommand-worker-1 | a\u{fffd}[2J\nnats             | bye\n");
+        let expected = "nats              | ready\n\
+                        demo-command-worker | a\u{fffd}[2J\n\
+                        nats                | bye\n";
+        assert_eq!(text, expected);
     }
 }

@@ -60,14 +60,23 @@ impl Paint {
 pub(crate) type Style<'a> = &'a dyn Fn(usize, usize, String) -> String;
 
 /// Rows with aligned columns, two spaces apart. Columns at the positions in `right` are flush right;
-/// the last column is as long as it likes. The first row is the heading.
+/// the last column is as long as it likes, on a terminal in lines below each other. The first row is the heading.
 pub(crate) fn table(rows: &[Vec<String>], right: &[usize], style: Style<'_>) -> String {
+    table_within(rows, right, style, width())
+}
+
+/// The last column is in lines below each other only where it has at least this much room.
+const LEAST_ROOM: usize = 24;
+
+fn table_within(rows: &[Vec<String>], right: &[usize], style: Style<'_>, terminal: Option<usize>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|at| {
             rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         })
         .collect();
+    let before: usize = widths.iter().take(columns.saturating_sub(1)).map(|width| width + 2).sum();
+    let room = terminal.filter(|terminal| *terminal >= before + LEAST_ROOM);
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
         // Empty cells at the end of a row need no padding.
@@ -76,6 +85,9 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize], style: Style<'_>) -> 
             let width = widths[at];
             let padded = match (right.contains(&at), at + 1 == used) {
                 (true, _) => format!("{cell:>width$}"),
+                (false, true) if at + 1 == columns => {
+                    room.map_or_else(|| cell.clone(), |room| wrap(cell, room, before))
+                }
                 (false, true) => cell.clone(),
                 (false, false) => format!("{cell:<width$}"),
             };
@@ -201,6 +213,20 @@ mod tests {
         a       10
         bcd      7  x
         ");
+    }
+
+    #[test]
+    fn on_a_terminal_the_last_column_goes_on_below_its_beginning() {
+        let rows = [["name", "note"], ["a", "one two three four five six"], ["b", ""]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
+        let table = |terminal| table_within(&rows, &[], &|_, _, cell| cell, terminal);
+        insta::assert_snapshot!(table(Some(30)), @r"
+        name  note
+        a     one two three four five
+              six
+        b
+        ");
+        assert!(table(Some(29)).contains("one two three four five six"), "too narrow to be of use");
     }
 
     #[test]

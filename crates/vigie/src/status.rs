@@ -27,7 +27,7 @@ const SESSIONS_LOST: &str = "discord_sessions_lost_total";
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// What `vigie status --help` ends with.
-const EXIT_CODES: &str = "Exit codes: 0 everything is ready; 1 something is not, or NATS does not answer; \
+const EXIT_CODES: &str = "Exit codes: 0 everything is ready; 1 something is not, or NATS does not answer;\n\
 64 arguments cannot be used";
 
 /// Arguments of `vigie status`.
@@ -225,13 +225,10 @@ impl View {
         if problems.is_empty() {
             text += &paint.good("Everything is ready.\n");
         }
-        for problem in problems {
-            text += &paint.bad(&format!("✗ {problem}"));
-            text.push('\n');
-        }
-        for warning in self.warnings() {
-            text += &paint.bad(&format!("! {warning}"));
-            text.push('\n');
+        let width = paint::width().unwrap_or(usize::MAX);
+        let signed = problems.iter().map(|problem| ("✗", problem.clone()));
+        for (sign, line) in signed.chain(self.warnings().into_iter().map(|warning| ("!", warning))) {
+            text += &paint.bad(&format!("{sign} {}\n", paint::wrap(&line, width, 2)));
         }
         text
     }

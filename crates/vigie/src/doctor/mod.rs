@@ -117,6 +117,23 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub(crate) async fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    tell(&look_here(&options.data).await, options.json)
+}
+
+/// The same for another command: says only what is wrong, and whether nothing is.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn can_start(data: &Path) -> anyhow::Result<bool> {
+    let mut findings = look_here(data).await;
+    findings.retain(|finding| finding.verdict == Verdict::Bad);
+    if !findings.is_empty() {
+        cli::say(&render(&findings, Paint::stdout(), paint::width()))?;
+    }
+    Ok(findings.is_empty())
+}
+
+async fn look_here(data: &Path) -> Vec<Finding> {
     let (machine, here) = (Machine::at(Path::new("/")), Path::new("."));
     let file = env_file::read(&here.join(env_file::NAME)).unwrap_or_default();
     let names = names::Names::gather();
@@ -124,14 +141,14 @@ pub(crate) async fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
     if !machine.in_container() {
         findings.extend(files::look(here, &names.secret));
     }
-    findings.extend(disk::look(&machine, &options.data));
+    findings.extend(disk::look(&machine, data));
     findings.extend(machine::look(&machine));
     let docker = docker::is_there();
     findings.extend(memory::look(&machine, docker || machine.in_container()));
     if docker && here.join(docker::COMPOSE_FILE).is_file() {
         findings.push(docker::look_at_file().await);
     }
-    tell(&findings, options.json)
+    findings
 }
 
 fn tell(findings: &[Finding], json: bool) -> anyhow::Result<ExitCode> {

@@ -61,7 +61,7 @@ impl Compose {
     pub(super) async fn find() -> Option<Self> {
         let named = env::var_os("COMPOSE_FILE").is_some_and(|files| !files.is_empty());
         let ours = |file: &&str| fs::read_to_string(file).is_ok_and(|text| text.contains(OURS));
-        if !(named || FILES.iter().find(|file| Path::new(file).is_file()).is_some_and(|file| ours(&file)))
+        if !(named || FILES.iter().find(|file| Path::new(file).is_file()).is_some_and(ours))
             || !program::is_there("docker")
         {
             return None;

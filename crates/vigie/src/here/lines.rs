@@ -143,7 +143,7 @@ impl Followed {
             match read_line(&mut self.file).await? {
                 // The rest of a line may not have been written yet.
                 Some(piece) if !piece.ends_with('\n') && (piece.len() as u64) < MAX_LINE_BYTES => {
-                    begun += &piece
+                    begun += &piece;
                 }
                 Some(piece) => {
                     let line = LogLine::of_prefixed((begun + &piece).trim_end());

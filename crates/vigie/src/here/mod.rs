@@ -24,6 +24,8 @@ use crate::{
     paint::{self, Paint},
 };
 
+/// The longest name of a part, in bytes.
+const MAX_NAME: usize = 64;
 /// How often parts are looked at until they are as they should be.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long parts may take to be ready; images may have to be built before, which does not count.
@@ -249,6 +251,20 @@ impl fmt::Display for Supervisor {
     }
 }
 
+/// A name as parts have them: it becomes an argument of a program, or a part of a subject.
+///
+/// # Errors
+/// When no part can be called so.
+pub(crate) fn part_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_@".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if begins && text.len() <= MAX_NAME && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of a part, such as twitch-gateway".to_owned())
+    }
+}
+
 /// What is said about a name that no part has.
 fn no_part<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> anyhow::Error {
     let all: Vec<&str> = all.into_iter().collect();
@@ -279,6 +295,13 @@ pub(crate) fn render(parts: &[Part], paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_becomes_a_flag_or_more_than_one_subject() {
+        assert!(["nats", "command-worker@2", "a_1"].iter().all(|name| part_name(name).is_ok()));
+        let bad = ["", "--rm", "a b", "*", "a.b", ">", "nats;reboot", &"x".repeat(65)];
+        assert!(bad.iter().all(|name| part_name(name).is_err()));
+    }
 
     #[test]
     fn parts_are_told_by_a_sign_and_the_supervisors_words() {

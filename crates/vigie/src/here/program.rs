@@ -56,7 +56,7 @@ pub(crate) async fn ask(mut command: Command) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When it fails or, if `bounded`, takes too long.
-pub(super) async fn tell(mut command: Command, bounded: bool) -> anyhow::Result<()> {
+pub(crate) async fn tell(mut command: Command, bounded: bool) -> anyhow::Result<()> {
     let shown = shown(&command);
     let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
     let mut child = child.with_context(|| format!("{shown} cannot be run"))?;

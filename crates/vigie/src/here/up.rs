@@ -1,7 +1,7 @@
 //! `vigie up`: the one that uses the data folder, in a terminal or in the background.
 
 use std::{
-    env, fmt, fs,
+    env, fmt,
     path::{Path, PathBuf, absolute},
     process::Stdio,
     time::Duration,
@@ -31,10 +31,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// It ends within five seconds by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// How long a part may take to be there again: it drains, and waits for its turn.
-const RESTART_LIMIT: Duration = Duration::from_secs(60);
+/// How long a part may take to have another process: it drains, and waits for its turn.
+const RESTART_LIMIT: Duration = Duration::from_secs(45);
 /// What it says on standard error when it cannot start is not read further, in bytes.
 const MAX_SAID: u64 = 16 * 1024;
+
+/// The part that has a page for people.
+const SANDBOX: &str = "sandbox";
 
 /// A data folder.
 pub(crate) struct Up {
@@ -63,8 +66,12 @@ impl Up {
     }
 
     pub(super) fn parts(&self) -> Vec<Part> {
-        let seats = self.running().map(|running| running.parts).unwrap_or_default();
-        seats.into_iter().map(Seat::into).collect()
+        let Running { parts, url, .. } = self.running().unwrap_or_default();
+        let mut parts: Vec<Part> = parts.into_iter().map(Seat::into).collect();
+        if let Some(sandbox) = parts.iter_mut().find(|part| part.name == SANDBOX) {
+            sandbox.detail += &format!(", {url}");
+        }
+        parts
     }
 
     /// Starts it in the background.
@@ -86,12 +93,18 @@ impl Up {
                 bail!("it ended while it started ({status}): {said}; {} has its log", log.display());
             }
             let ours = self.running().filter(|running| Some(running.pid) == child.id());
-            if ours.is_some_and(|running| running.ready) {
+            if ours.as_ref().is_some_and(|running| running.ready) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                // It goes on, and tells what it waits for.
-                return Ok(());
+                let parts = ours.map(|running| running.parts).unwrap_or_default();
+                let waiting: Vec<String> =
+                    parts.into_iter().filter(|part| !part.ready).map(|part| part.name).collect();
+                bail!(
+                    "it runs, and is not ready after {} s: {}; `vigie logs` may say why",
+                    START_LIMIT.as_secs(),
+                    waiting.join(", ")
+                );
             }
             sleep(LOOK_EVERY).await;
         }
@@ -143,10 +156,11 @@ impl Up {
             }
         }
         let deadline = Instant::now() + RESTART_LIMIT;
+        let another = |part: &Seat, pid| part.pid.is_some_and(|now| now != pid);
         let again = |now: &Running| {
-            let back =
-                |part: &Seat, name: &str, pid| part.name == name && part.ready && part.pid != Some(pid);
-            ended.iter().all(|(name, pid)| now.parts.iter().any(|part| back(part, name, *pid)))
+            let started =
+                |name: &str, pid| now.parts.iter().any(|part| part.name == name && another(part, pid));
+            ended.iter().all(|(name, pid)| started(name, *pid))
         };
         while !self.running().is_some_and(|now| again(&now)) && Instant::now() < deadline {
             sleep(LOOK_EVERY).await;
@@ -176,7 +190,7 @@ impl Up {
 
 impl fmt::Display for Up {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`vigie up` with {}", fs::canonicalize(&self.data).as_ref().unwrap_or(&self.data).display())
+        write!(f, "`vigie up` with {}", absolute(&self.data).as_ref().unwrap_or(&self.data).display())
     }
 }
 

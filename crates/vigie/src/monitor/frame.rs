@@ -25,7 +25,7 @@ impl Frame<'_> {
     /// Lines of at most `columns`, and at most `rows` of them.
     pub(super) fn render(&self, (columns, rows): (usize, usize)) -> String {
         let paint = self.paint;
-        let mut lines = vec![paint.faint(&format!("{} — q ends this", self.view.head())), String::new()];
+        let mut lines = vec![paint.faint(&self.view.head()), String::new()];
         for problem in self.view.problems() {
             lines.push(paint.bad(&format!("✗ {problem}")));
         }
@@ -47,9 +47,9 @@ impl Frame<'_> {
         }
         lines.push(String::new());
         let passing = self.rates.map_or_else(
-            || "PASSING  nobody listens yet".to_owned(),
+            || "PASSING  nobody listens yet; q ends this".to_owned(),
             |[events, actions, outcomes]| {
-                format!("PASSING  {events:.1} events/s  {actions:.1} actions/s  {outcomes:.1} outcomes/s")
+                format!("PASSING  {events:.1} events/s  {actions:.1} actions/s  {outcomes:.1} outcomes/s; q ends this")
             },
         );
         lines.push(paint.faint(&passing));

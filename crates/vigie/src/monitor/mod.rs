@@ -95,7 +95,7 @@ async fn draw(screen: &mut Screen, mut seen: watch::Receiver<Seen>) -> anyhow::R
                     Some((view, _)) => Frame { view, rates, lines: &lines, paint }.render(size),
                     None => "looking …".to_owned(),
                 };
-                screen.show(&text)?;
+                screen.show(text)?;
             }
         }
     }

@@ -21,6 +21,7 @@ const KEYS: usize = 16;
 pub(super) struct Screen {
     before: Termios,
     keys: mpsc::Receiver<u8>,
+    shown: String,
 }
 
 impl Screen {
@@ -38,7 +39,7 @@ impl Screen {
         keys.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
         tcsetattr(io::stdin(), OptionalActions::Now, &keys)?;
         let (sender, keys) = mpsc::channel(KEYS);
-        let screen = Self { before, keys };
+        let screen = Self { before, keys, shown: String::new() };
         cli::say(OPEN)?;
         // It ends with the process, or with its terminal.
         thread::Builder::new().name("keys".to_owned()).spawn(move || {
@@ -60,13 +61,16 @@ impl Screen {
         }
     }
 
-    /// Shows a text from the top; what was there is gone.
+    /// Shows a text from the top; what was there is gone. The same text is not written twice.
     ///
     /// # Errors
     /// When the terminal is gone.
-    #[allow(clippy::unused_self, reason = "only an open screen shows")]
-    pub(super) fn show(&self, text: &str) -> io::Result<()> {
+    pub(super) fn show(&mut self, text: String) -> io::Result<()> {
+        if text == self.shown {
+            return Ok(());
+        }
         let lines = text.replace('\n', "\x1b[K\r\n");
+        self.shown = text;
         cli::say(&format!("\x1b[H{lines}\x1b[K\x1b[J"))
     }
 }

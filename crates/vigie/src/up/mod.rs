@@ -93,6 +93,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let running = find::Running {
         pid: std::process::id(),
         nats_url: plan.nats_url.clone(),
+        url: plan.url.clone(),
         background: options.background,
         sandbox: options.shape.sandbox,
         workers: options.shape.workers,

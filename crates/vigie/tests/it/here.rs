@@ -99,7 +99,7 @@ fn compose_is_told_and_its_parts_are_shown() {
     assert!(err.contains("no part is called twich: expected one of demo-twitch, keys, nats"), "{err}");
 
     let (code, out, _) = machine.run(&["logs", "-n", "5", "nats", "twitch-gateway"]);
-    assert_eq!((code, &*out), (Some(0), "nats-1 | hello\ndemo-twitch-1 | you\n"));
+    assert_eq!((code, &*out), (Some(0), "nats-1            | hello\ndemo-twitch-1     | you\n"));
     assert_eq!(machine.told(), ["docker compose logs --no-color --tail 5 nats demo-twitch"]);
 
     let (code, out, _) = machine.run(&["stop", "--json"]);
@@ -217,7 +217,7 @@ fn vigie_up_is_started_in_the_background_and_looked_after_from_there() {
 
     let (code, out, _) = up.run(&["logs", "--lines", "1000"]);
     assert_eq!(code, Some(0));
-    assert!(out.contains("vigie            | everything has ended after "), "{out}");
+    assert!(out.contains("vigie             | everything has ended after "), "{out}");
     let ready = out.lines().filter(|line| line.contains("everything is ready after"));
     assert_eq!(ready.count(), 2, "{out}");
     let (_, out, _) = up.run(&["logs", "--json", "-n", "1", "vigie"]);

@@ -24,7 +24,7 @@ fn stats(service: &str, reason: &str) -> ServiceStats {
 }
 
 /// Announces the three services, of which the Twitch gateway says `reason`.
-async fn announce(bus: &Bus, reason: &'static str) -> Vec<bus::Announcement> {
+pub async fn announce(bus: &Bus, reason: &'static str) -> Vec<bus::Announcement> {
     let mut all = Vec::new();
     for (name, reason) in [("discord-gateway", ""), ("twitch-gateway", reason), ("command-worker", "")] {
         all.push(bus.announce(name, move || stats(name, reason)).await.unwrap());
@@ -61,6 +61,31 @@ async fn a_bot_that_is_well_is_0_and_one_that_is_not_is_1_with_the_reason() {
     assert_eq!(told.status.code(), Some(1));
     assert_eq!(view["ready"], false);
     assert_eq!(view["problems"][0], "twitch-gateway here-1 is not ready: twitch: login refused");
+}
+
+#[tokio::test]
+async fn a_service_is_told_to_start_again_from_anywhere() {
+    let (folder, nats) = (Folder::new(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let _well = announce(&bus, "").await;
+    let mut orders = bus.obey_restart("twitch-gateway", "here-1").await.unwrap();
+    bus.round_trip().await;
+    let told = tokio::spawn(async move { orders.next().await });
+    let done = run(&folder, &nats, &["restart", "twitch-gateway"]).await;
+    let text = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{text}");
+    assert!(text.contains("✓ twitch-gateway  is back"), "{text}");
+    let order = told.await.unwrap().unwrap();
+    assert_eq!((order.by.as_str(), order.instance), ("cli", None));
+
+    let deaf = run(&folder, &nats, &["restart", "backup"]).await;
+    let text = String::from_utf8(deaf.stderr).unwrap();
+    assert_eq!(deaf.status.code(), Some(1));
+    assert!(
+        text.contains("backup cannot be told over NATS") && text.contains("nothing runs Vigie here"),
+        "{text}"
+    );
+    assert_eq!(run(&folder, &nats, &["restart", "a.b"]).await.status.code(), Some(64));
 }
 
 #[tokio::test]

@@ -1,0 +1,197 @@
+//! `vigie commit-and-restart`: from a change in the bot's folder to a bot that runs with it. Each step is one that
+//! a person could do: `vigie check`, `git add`, `git commit`, `git push`, `vigie deploy now` or `vigie restart`,
+//! `vigie status`.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    ask, cli, doctor,
+    find::Which,
+    here::program,
+    paint::{self, Paint},
+};
+
+/// How long the bot may take to be ready again.
+const BACK_LIMIT: Duration = Duration::from_secs(90);
+/// How often is looked whether it is.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// So many files are named before the question.
+const NAMED: usize = 20;
+/// What must not be in a repository: the file with tokens, and the folder of `vigie init`.
+const SECRET: [&str; 2] = [".env", "secrets"];
+
+/// What `--help` ends with.
+const EXIT_CODES: &str = "\
+It runs what you could run yourself: vigie check, git add --all, git commit,
+git push; then vigie deploy now where there is a deployer, else vigie restart;
+then vigie status until it is well.
+
+Exit codes: 0 pushed, and the bot is ready; 1 something stopped it, and it says
+what; 64 arguments cannot be used; 75 the deploy still goes on";
+
+/// Arguments of `vigie commit-and-restart`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Options {
+    /// What the change is, in a sentence
+    #[arg(long, short, value_name = "TEXT")]
+    message: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Checks, commits, pushes and watches the bot come back.
+///
+/// # Errors
+/// When a step fails; the message says which, and what was before it is done.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if !ask::can_ask(options.yes) {
+        cli::complain("this pushes, and there is no terminal to ask on: add --yes");
+        return Ok(cli::bad_settings());
+    }
+    if !doctor::can_start(&options.which.data).await? {
+        cli::complain("vigie: nothing was committed: mend what is wrong first");
+        return Ok(ExitCode::FAILURE);
+    }
+    let changed = changed().await?;
+    let branch = git(&["symbolic-ref", "--short", "HEAD"]).await.context("expected a branch to commit to")?;
+    if !options.yes && !ask::confirmed(question(&changed, &branch, &options.message)).await? {
+        cli::say("nothing was committed\n")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    if !changed.is_empty() {
+        tell_git(&["add", "--all"]).await?;
+        tell_git(&["commit", "--quiet", "--message", &options.message]).await?;
+    }
+    tell_git(&["push", "--quiet"]).await.context("the change is committed here, and not pushed")?;
+    let commit = git(&["rev-parse", "--short", "HEAD"]).await?;
+    cli::say(&format!("{} {commit} is pushed to {branch}\n", Paint::stdout().good("✓")))?;
+    let code = roll_out(&options.which.data).await?;
+    if code != Some(0) {
+        return Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    come_back(&options.which.data).await
+}
+
+/// Files that a commit would hold.
+async fn changed() -> anyhow::Result<Vec<String>> {
+    let status = program::command("git", ["status", "--porcelain", "--untracked-files=all", "-z"]);
+    let status = program::ask(status).await?;
+    let mut paths = Vec::new();
+    let mut entries = status.split('\0').filter(|entry| !entry.is_empty());
+    while let Some(entry) = entries.next() {
+        let (state, path) =
+            entry.split_at_checked(3).with_context(|| format!("git status says {entry:?}"))?;
+        // The name it had before is an entry of its own.
+        if state.starts_with(['R', 'C']) {
+            entries.next();
+        }
+        paths.push(path.to_owned());
+    }
+    if let Some(secret) = paths.iter().find(|path| is_secret(path)) {
+        bail!("{secret} holds secrets, and would be committed: add it to .gitignore");
+    }
+    Ok(paths)
+}
+
+fn is_secret(path: &str) -> bool {
+    Path::new(path).components().any(|part| SECRET.iter().any(|name| part.as_os_str() == OsStr::new(name)))
+}
+
+fn question(changed: &[String], branch: &str, message: &str) -> String {
+    let mut text = String::new();
+    for path in changed.iter().take(NAMED) {
+        text += &format!("  {}\n", paint::harmless(path));
+    }
+    if changed.len() > NAMED {
+        text += &format!("  … and {} more\n", changed.len() - NAMED);
+    }
+    let what = match changed.len() {
+        0 => "nothing changed here; push".to_owned(),
+        1 => format!("commit this file as {message:?}, push"),
+        count => format!("commit these {count} files as {message:?}, push"),
+    };
+    format!("{text}{what} to {branch}, and have the bot run with it?")
+}
+
+/// By the deployer, where there is one; else what runs Vigie here starts it again. The exit code of that.
+async fn roll_out(data: &Path) -> anyhow::Result<Option<i32>> {
+    let mut ask = vigie(&["deploy", "status", "--json"], data)?;
+    let there = ask.stdout(Stdio::null()).stderr(Stdio::null()).status().await?.success();
+    let step: &[&str] = if there { &["deploy", "now"] } else { &["restart"] };
+    cli::complain(&format!("vigie {}", step.join(" ")));
+    Ok(vigie(step, data)?.status().await?.code())
+}
+
+/// Looks until the bot is well, not for ever.
+async fn come_back(data: &Path) -> anyhow::Result<ExitCode> {
+    let deadline = Instant::now() + BACK_LIMIT;
+    loop {
+        let mut look = vigie(&["status", "--json"], data)?;
+        let well = look.stdout(Stdio::null()).stderr(Stdio::null()).status().await?.success();
+        if well || Instant::now() >= deadline {
+            // It says what is missing, too.
+            let shown = vigie(&["status"], data)?.status().await?;
+            return Ok(if shown.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// This program with other arguments.
+fn vigie(arguments: &[&str], data: &Path) -> anyhow::Result<Command> {
+    let program: PathBuf = env::current_exe().context("cannot find out where this program lies")?;
+    let mut command = program::command(&program.to_string_lossy(), arguments);
+    command.arg("--data").arg(data);
+    Ok(command)
+}
+
+async fn git(arguments: &[&str]) -> anyhow::Result<String> {
+    ensure!(program::is_there("git"), "git is not installed");
+    Ok(program::ask(program::command("git", arguments)).await?.trim().to_owned())
+}
+
+/// A person may have to type the password of a key there.
+async fn tell_git(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = program::command("git", arguments);
+    command.stdin(Stdio::inherit());
+    program::tell(command, false).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_wherever_they_lie() {
+        assert!(
+            [".env", "bot/.env", "secrets/discord_token", "a/secrets/b"].iter().all(|path| is_secret(path))
+        );
+        assert!(![".env.example", "src/secrets.rs", "environment"].iter().any(|path| is_secret(path)));
+    }
+
+    #[test]
+    fn the_question_names_what_would_be_committed() {
+        let files: Vec<String> = (0..22).map(|number| format!("file-{number}")).collect();
+        let text = question(&files, "main", "add a command");
+        assert!(text.contains(
+            "  file-19\n  … and 2 more\ncommit these 22 files as \"add a command\", push to main,"
+        ));
+        assert!(question(&[], "main", "x").starts_with("nothing changed here; push to main,"));
+    }
+}
