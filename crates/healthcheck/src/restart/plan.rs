@@ -88,7 +88,7 @@ impl Plan {
     /// Notes that a service was told.
     pub fn note(&self, service: &str, at_ms: u64, told: &mut Told) {
         for times in told.values_mut() {
-            times.retain(|time| at_ms.saturating_sub(*time) < self.ms(BUDGET_OF));
+            times.retain(|time| ago(*time, at_ms).is_some_and(|ago| ago < self.ms(BUDGET_OF)));
         }
         told.retain(|_, times| !times.is_empty());
         told.entry(service.to_owned()).or_default().push(at_ms);
@@ -128,15 +128,16 @@ impl Plan {
     }
 
     fn has_settled(&self, at_ms: u64, told: &Told) -> bool {
-        told.values().flatten().all(|time| at_ms.saturating_sub(*time) >= self.ms(SETTLE))
+        told.values().flatten().filter_map(|time| ago(*time, at_ms)).all(|ago| ago >= self.ms(SETTLE))
     }
 
     fn may(&self, service: &str, at_ms: u64, told: &Told) -> bool {
         let times = told.get(service).map(Vec::as_slice).unwrap_or_default();
-        let lately = times.iter().filter(|time| at_ms.saturating_sub(**time) < self.ms(BUDGET_OF)).count();
-        let Some(last) = times.last().filter(|_| lately > 0) else { return self.budget > 0 };
-        let pause = self.ms(PAUSE).saturating_mul(1 << (lately - 1).min(16));
-        lately < self.budget && at_ms.saturating_sub(*last) >= pause
+        let lately =
+            || times.iter().filter_map(|time| ago(*time, at_ms)).filter(|ago| *ago < self.ms(BUDGET_OF));
+        let count = lately().count();
+        let pause = self.ms(PAUSE).saturating_mul(1 << count.saturating_sub(1).min(16));
+        count < self.budget && lately().all(|ago| ago >= pause)
     }
 
     fn ms(&self, time: Duration) -> u64 {
@@ -148,6 +149,11 @@ impl Patient {
     fn is(&self, (service, instance): &(String, String)) -> bool {
         self.service == *service && self.instance == *instance
     }
+}
+
+/// `None` for a time that is still to come: the clock was set back.
+const fn ago(time_ms: u64, at_ms: u64) -> Option<u64> {
+    at_ms.checked_sub(time_ms)
 }
 
 /// Whether all that the services depend on is well: NATS, what is declared in it, and the disk it writes to.
@@ -266,6 +272,15 @@ mod tests {
         );
         let mut never = Looks::new(0);
         assert!((0..100).all(|at_s| never.at(at_s * 5, one_hangs()).is_none()));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_once_stops_nothing() {
+        let mut looks = Looks::new(3);
+        looks.told.insert("command-worker".to_owned(), vec![9_000_000_000_000; 3]);
+        looks.at(0, one_hangs());
+        assert!(looks.at(60, one_hangs()).is_some());
+        assert_eq!(looks.told["command-worker"].len(), 1, "what is still to come is forgotten");
     }
 
     #[test]
