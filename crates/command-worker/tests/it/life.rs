@@ -175,10 +175,8 @@ async fn a_worker_that_is_told_to_start_again_ends_in_order_and_others_go_on() {
     assert_eq!(answer.instance, first.instance);
     let status = timeout(SOON, told.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(i32::from(service::EXIT_START_AGAIN)));
-    for n in 0..4 {
-        world.say(n, "!about").await;
-        assert!(world.heard().await.contains("0.1.0 ("));
-    }
+    world.say(1, "!about").await;
+    assert!(world.heard().await.contains("0.1.0 ("));
 }
 
 /// The real binary, with an address and a name of its own.

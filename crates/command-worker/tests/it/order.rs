@@ -34,7 +34,7 @@ async fn answers_keep_their_order_while_workers_come_and_go() {
     let (count, answers) = watch::channel(0);
     let heard = tokio::spawn(listen(replies, count));
     let all_asked = CancellationToken::new();
-    let coming_and_going = come_and_go(&world, &all_asked, answers);
+    let coming_and_going = come_and_go(&world, &all_asked, answers.clone());
     let asking = async {
         let mut pace = interval(PAUSE);
         for n in 0..QUESTIONS {
@@ -47,8 +47,13 @@ async fn answers_keep_their_order_while_workers_come_and_go() {
         all_asked.cancel();
     };
     tokio::join!(asking, coming_and_going);
-    let last = worker(&world).await.0;
-    let heard = timeout(4 * SOON, heard).await.expect("everything is answered").unwrap();
+    // Without its wire it would be cut off.
+    let (last, _wire) = worker(&world).await;
+    let Ok(heard) = timeout(4 * SOON, heard).await else {
+        let left = bus::backlogs(&world.bus).await;
+        panic!("{} of {QUESTIONS} are answered; left: {left:?}", *answers.borrow());
+    };
+    let heard = heard.unwrap();
     last.stop().await;
     for (channel, numbers) in heard {
         let first = (0..CHANNELS).find(|n| ChannelId::from(100 + n) == channel).unwrap();
