@@ -16,6 +16,7 @@
 //! | be found and counted | [`Bus::announce`], [`Bus::stats`] |
 //! | hear of all services, again and again | [`Bus::roll`] |
 //! | see how full streams are, and what waits for whom | [`Bus::survey`] |
+//! | save streams and buckets as files, put them back | [`Bus::save_stream`], [`Bus::put_stream_back`] |
 //! | create streams, consumers, buckets | [`provision`], once, before the services |
 //!
 //! What is stored where, for how long and at what cost is said in [`topology`].
@@ -34,6 +35,7 @@ mod outbox;
 mod provision;
 mod request;
 mod roll;
+mod snapshot;
 mod store;
 mod survey;
 pub mod topology;
@@ -52,6 +54,7 @@ pub use outbox::{Outbox, OutboxError};
 pub use provision::{Backlog, ProvisionError, backlogs, missing, provision};
 pub use request::{Request, RequestError, Requests, RespondError};
 pub use roll::{Heard, Roll};
+pub use snapshot::{Cut, SAVED, Saved, SnapshotError};
 pub use store::StoreError;
 pub use survey::{QueueState, StreamState, Survey, SurveyError};
 pub use topology::{BucketName, Keeping, Queue, Storage, Stream};

@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{Account, Grant, OF_APP, User};
+use super::{Account, FOR_APP, Grant, OF_APP, User};
 
 const HEAD: &str = "\
 # Written by `vigie keys`: changes here are lost. Only public keys are in it. docs/security.md shows the same
@@ -48,7 +48,7 @@ fn add_user(text: &mut String, user: User, key: &str) {
     text.push_str("      } }\n");
 }
 
-/// What `APP` gives to `OPS`. Nothing goes the other way.
+/// What `APP` gives to `OPS`; the other way go only parts of snapshots.
 fn add_passage(text: &mut String, account: Account) {
     let given: Vec<Grant> =
         User::ALL.into_iter().flat_map(User::grants).filter(|grant| grant.of_app).collect();
@@ -80,6 +80,12 @@ fn add_passage(text: &mut String, account: Account) {
         };
     }
     text.push_str("    ]\n");
+    let _ = match account {
+        Account::App => {
+            writeln!(text, "    imports: [ {{ stream: {{ account: {ops}, subject: {FOR_APP:?} }} }} ]")
+        }
+        Account::Ops => writeln!(text, "    exports: [ {{ stream: {FOR_APP:?}, accounts: [{app}] }} ]"),
+    };
 }
 
 /// Without what another one covers: what passes by two ways would arrive twice.

@@ -2,7 +2,8 @@
 
 use protocol::{Platform, subject};
 
-use super::{Account, Grant, OF_APP, User};
+use super::{Account, FOR_APP, Grant, OF_APP, User};
+use crate::snapshot::{DELIVERED, SAVED};
 use crate::topology::{AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_PREFIX, ONCE_STREAM, Queue, Stream};
 
 /// What the services protocol asks.
@@ -230,6 +231,23 @@ pub(super) fn note(user: User) -> Grant {
 /// To read what was done.
 pub(super) fn trail() -> Grant {
     Grant::new("read what was done").publish([format!("$JS.API.STREAM.MSG.GET.{AUDIT_STREAM}")])
+}
+
+/// To save streams and buckets, and put back those that last.
+pub(super) fn snapshots() -> Grant {
+    let saved = SAVED.iter().map(|saved| format!("$JS.API.STREAM.SNAPSHOT.{}", saved.name));
+    let lasting = SAVED.iter().filter(|saved| saved.lasting);
+    let put_back = lasting
+        .flat_map(|saved| ["DELETE", "RESTORE"].map(|verb| format!("$JS.API.STREAM.{verb}.{}", saved.name)));
+    Grant::new("save streams and buckets, and put back those that last")
+        .publish(saved)
+        .publish(put_back)
+        .subscribe([format!("{DELIVERED}.*")])
+}
+
+/// To pass the parts of a snapshot: those that are put back, and that those that are saved have come.
+pub(super) fn parts_of_snapshots() -> Grant {
+    Grant::new("pass the parts of snapshots to `APP`").publish([FOR_APP])
 }
 
 fn all_streams() -> Vec<String> {

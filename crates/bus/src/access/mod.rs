@@ -10,7 +10,8 @@
 //!
 //! There are two accounts. In one, a permission cannot hold back everything: whoever asks the server chooses
 //! the subject of the answer, and answers are not checked. So what commands the machine (`control.*` of backup
-//! and deployer) is in an account of its own, `OPS`, which sees some of `APP`, and of which `APP` sees nothing.
+//! and deployer) is in an account of its own, `OPS`, which sees some of `APP`, and of which `APP` sees
+//! nothing but the parts of snapshots that are put back.
 
 mod conf;
 mod grants;
@@ -73,6 +74,9 @@ pub struct Grant {
 
 /// How JetStream of `APP` is asked in `OPS`.
 pub(crate) const API_OF_APP: &str = "app.$JS.API";
+/// What `OPS` gives to `APP`, and all of it. As a question across accounts it would not do: the server adds a
+/// header to those, and takes it for a part of the snapshot.
+const FOR_APP: &str = "$JS.SNAPSHOT.>";
 /// What makes a subject of `APP` one of `OPS`.
 const OF_APP: &str = "app.";
 

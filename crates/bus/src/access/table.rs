@@ -6,7 +6,8 @@ use super::{
     Grant, User,
     grants::{
         ask_services, dead_letters, found, hear, inbox, keep, leases, measure, measure_consumers, note, once,
-        own_partitions, provision, read, restart, restarted, serve, share, tell, trail, watch,
+        own_partitions, parts_of_snapshots, provision, read, restart, restarted, serve, share, snapshots,
+        tell, trail, watch,
     },
 };
 use crate::topology::{BucketName, Queue, Stream};
@@ -115,6 +116,10 @@ fn backup() -> Vec<Grant> {
         restarted(user, &WATCHERS),
         note(user).of_app(),
         serve(user, "be told what to save and restore", &["control.backup.*"], None, &askers),
+        measure().of_app(),
+        snapshots().of_app(),
+        parts_of_snapshots(),
+        tell("ask whether the bot is stopped", &["$SRV.STATS"]).of_app(),
     ]
 }
 
@@ -161,5 +166,5 @@ fn app_service(user: User) -> Grant {
 }
 
 fn ops_service(user: User) -> Grant {
-    found(user, &[User::Healthcheck, User::Deployer, User::Operator])
+    found(user, &[User::Healthcheck, User::Backup, User::Deployer, User::Operator])
 }

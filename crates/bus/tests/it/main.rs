@@ -14,6 +14,7 @@ mod lease;
 mod once;
 mod outbox;
 mod request;
+mod snapshot;
 mod topology;
 
 use bus::Message;

@@ -1,0 +1,279 @@
+//! Streams and buckets as files: saved and put back by the server's own snapshots, in the layout that
+//! `nats stream restore` reads too. What is saved, how often and where to is not known here.
+//!
+//! A snapshot is one moment of one stream. The server sends it in parts, each of which is acknowledged, and says
+//! at the end whether that was all. Streams in memory have none.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    ErrorCode,
+    context::GetStreamErrorKind,
+    response::Response,
+    stream::{DeleteStatus, StorageType},
+};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use crate::{
+    connect::Bus,
+    topology::{AUDIT_STREAM, DEAD_STREAM, Stream},
+};
+
+/// Where the parts of a snapshot come, and are acknowledged.
+pub(crate) const DELIVERED: &str = "snapshot";
+/// How much is sent at once, in bytes; well below the server's `max_payload`.
+const PART_BYTES: usize = 64 * 1024;
+/// How long the server may take for one part.
+const PART_LIMIT: Duration = Duration::from_secs(15);
+/// How long it may take to make a stream of all that was sent.
+const REBUILD_LIMIT: Duration = Duration::from_secs(120);
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A stream that can be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its name on the server; a bucket is `KV_…`.
+    pub name: &'static str,
+    /// Whether it is meant to last. What only passes (events, actions) is not put back: it was answered since.
+    pub lasting: bool,
+}
+
+/// All that can be saved. Leases are not among them: they say who owns what now.
+pub const SAVED: [Saved; 8] = [
+    Saved { name: Stream::Events.name(), lasting: false },
+    Saved { name: Stream::Chatter.name(), lasting: false },
+    Saved { name: Stream::ActionsDiscord.name(), lasting: false },
+    Saved { name: Stream::ActionsTwitch.name(), lasting: false },
+    Saved { name: DEAD_STREAM, lasting: true },
+    Saved { name: AUDIT_STREAM, lasting: true },
+    Saved { name: "KV_session", lasting: true },
+    Saved { name: "KV_settings", lasting: true },
+];
+
+/// How a stream was when it was saved: what the server wants to know to put it back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Its configuration, as the server tells it.
+    pub config: serde_json::Value,
+    /// How much it held, as the server tells it.
+    pub state: serde_json::Value,
+}
+
+impl Cut {
+    /// How many messages it held.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.state["messages"].as_u64().unwrap_or_default()
+    }
+
+    /// When its first message was stored, as the server writes it: the same beginning is the same stream.
+    #[must_use]
+    pub fn began(&self) -> &str {
+        self.state["first_ts"].as_str().unwrap_or_default()
+    }
+}
+
+/// Why a stream could not be saved or put back.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The server was not asked, or did not answer.
+    #[error("NATS did not answer about {stream}")]
+    Asked {
+        /// Which stream.
+        stream: String,
+        /// What the client said.
+        source: Source,
+    },
+    /// The server does not want to.
+    #[error("NATS refused {stream}: {reason}")]
+    Refused {
+        /// Which stream.
+        stream: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Parts stopped coming, or one is missing.
+    #[error("{stream} did not pass whole: {reason}")]
+    Torn {
+        /// Which stream.
+        stream: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file.
+    #[error("{stream} cannot be written or read here")]
+    File {
+        /// Which stream.
+        stream: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+#[derive(Serialize)]
+struct SaveRequest<'a> {
+    deliver_subject: &'a str,
+    chunk_size: usize,
+    jsck: bool,
+}
+
+#[derive(Deserialize)]
+struct PutBack {
+    deliver_subject: String,
+}
+
+impl Bus {
+    /// Whether a stream is there and on disk, so that it can be saved.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Asked`]
+    pub async fn can_be_saved(&self, stream: &str) -> Result<bool, SnapshotError> {
+        match self.jetstream.get_stream(stream).await {
+            Ok(found) => Ok(found.cached_info().config.storage == StorageType::File),
+            Err(error) if is_missing(&error.kind()) => Ok(false),
+            Err(error) => Err(asked(stream)(error.into())),
+        }
+    }
+
+    /// Saves a stream as it is now, having the server check it first.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; then what was written is no snapshot.
+    pub async fn save_stream(
+        &self,
+        stream: &str,
+        file: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<Cut, SnapshotError> {
+        let torn = |reason: String| SnapshotError::Torn { stream: stream.to_owned(), reason };
+        let delivered = self.own_subject();
+        let mut parts =
+            self.client.subscribe(delivered.clone()).await.map_err(|error| asked(stream)(error.into()))?;
+        self.round_trip().await;
+        let request = SaveRequest { deliver_subject: &delivered, chunk_size: PART_BYTES, jsck: true };
+        let answer = self.jetstream.request(format!("STREAM.SNAPSHOT.{stream}"), &request).await;
+        let cut: Cut = answered(stream, answer)?;
+        let mut number = 0;
+        loop {
+            let part = timeout(PART_LIMIT, parts.next()).await;
+            let Ok(Some(part)) = part else { return Err(torn("NATS stopped sending".to_owned())) };
+            if part.payload.is_empty() {
+                // The end says whether it was all.
+                let status = part.status.map_or(204, |status| status.as_u16());
+                if !(200..300).contains(&status) {
+                    let words = part.description.unwrap_or_default();
+                    return Err(torn(format!("NATS gave up with {status} {words}")));
+                }
+                break;
+            }
+            number += 1;
+            let written = file.write_all(&part.payload).await;
+            written.map_err(|source| SnapshotError::File { stream: stream.to_owned(), source })?;
+            // The last one is not acknowledged.
+            let Some(reply) = part.reply else { continue };
+            // What the client had no room for is missing here.
+            if reply.rsplit('.').next().and_then(|number| number.parse().ok()) != Some(number) {
+                return Err(torn(format!("part {number} is missing")));
+            }
+            let acknowledged = self.client.publish(reply, Bytes::new()).await;
+            acknowledged.map_err(|error| asked(stream)(error.into()))?;
+        }
+        if number == 0 {
+            return Err(torn("NATS sent nothing".to_owned()));
+        }
+        Ok(cut)
+    }
+
+    /// Makes a stream anew from what was saved; gives how many messages it holds. There must be none of its name.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; then there is no such stream.
+    pub async fn put_stream_back(
+        &self,
+        stream: &str,
+        cut: &Cut,
+        file: &mut (impl AsyncRead + Unpin),
+    ) -> Result<u64, SnapshotError> {
+        let answer = self.jetstream.request(format!("STREAM.RESTORE.{stream}"), cut).await;
+        let PutBack { deliver_subject } = answered(stream, answer)?;
+        let replies = self.own_subject();
+        let mut answers =
+            self.client.subscribe(replies.clone()).await.map_err(|error| asked(stream)(error.into()))?;
+        self.round_trip().await;
+        loop {
+            let mut part = Vec::with_capacity(PART_BYTES);
+            let read = file.take(PART_BYTES as u64).read_to_end(&mut part).await;
+            read.map_err(|source| SnapshotError::File { stream: stream.to_owned(), source })?;
+            let last = part.is_empty();
+            let (to, from) = (deliver_subject.clone(), replies.clone());
+            let sent = self.client.publish_with_reply(to, from, part.into()).await;
+            sent.map_err(|error| asked(stream)(error.into()))?;
+            let limit = if last { REBUILD_LIMIT } else { PART_LIMIT };
+            let Ok(Some(answer)) = timeout(limit, answers.next()).await else {
+                let reason = "NATS stopped taking it".to_owned();
+                return Err(SnapshotError::Torn { stream: stream.to_owned(), reason });
+            };
+            if answer.payload.is_empty() && !last {
+                continue;
+            }
+            // The end is answered with the new stream, or at any part with what is wrong.
+            let answer = serde_json::from_slice::<Response<Cut>>(&answer.payload);
+            return answered(stream, answer).map(|cut: Cut| cut.messages());
+        }
+    }
+
+    /// Removes a stream, with all that is in it; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]
+    pub async fn remove_stream(&self, stream: &str) -> Result<(), SnapshotError> {
+        let answer = self.jetstream.request(format!("STREAM.DELETE.{stream}"), &json!({})).await;
+        match answer {
+            Ok(Response::Err { error }) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
+            answer => answered(stream, answer).map(|_: DeleteStatus| ()),
+        }
+    }
+
+    /// How a stream is now; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Asked`]
+    pub async fn stream_now(&self, stream: &str) -> Result<Option<Cut>, SnapshotError> {
+        let answer = self.jetstream.request(format!("STREAM.INFO.{stream}"), &json!({})).await;
+        match answer {
+            Ok(Response::Err { error }) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+            answer => answered(stream, answer).map(Some),
+        }
+    }
+
+    /// A subject of which nobody else knows.
+    fn own_subject(&self) -> String {
+        let inbox = self.client.new_inbox();
+        format!("{DELIVERED}.{}", inbox.rsplit('.').next().unwrap_or_default())
+    }
+}
+
+fn asked(stream: &str) -> impl Fn(Source) -> SnapshotError {
+    move |source| SnapshotError::Asked { stream: stream.to_owned(), source }
+}
+
+fn answered<T, E: Into<Source>>(stream: &str, answer: Result<Response<T>, E>) -> Result<T, SnapshotError> {
+    match answer {
+        Ok(Response::Ok(answer)) => Ok(answer),
+        Ok(Response::Err { error }) => {
+            Err(SnapshotError::Refused { stream: stream.to_owned(), reason: error.to_string() })
+        }
+        Err(error) => Err(asked(stream)(error.into())),
+    }
+}
+
+fn is_missing(error: &GetStreamErrorKind) -> bool {
+    matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
