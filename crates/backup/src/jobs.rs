@@ -1,0 +1,275 @@
+//! The steps of each job. What a job needs room for is below the data folder, and is gone when it is over.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use chrono::{DateTime, Utc};
+use tracing::warn;
+
+use crate::{
+    config::{Config, Database},
+    desk::{Progress, Task},
+    files,
+    kept::{Known, Store},
+    nats::Connection,
+    proof::Proof,
+    restore::{self, Journal},
+    save::{self, Plan, sqlite},
+    store::{Stores, TIME},
+    trouble::{Trouble, While as _, aside},
+};
+
+/// What must be left on the disk besides what is saved, in bytes.
+const SPARE: u64 = 64 << 20;
+/// Folders of ours below the data folder that hold nothing of worth when no job runs.
+const SCRATCH: [&str; 4] = ["stage", "drill", "restore", "scratch"];
+
+/// All that jobs work with; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Where backups are.
+    pub stores: Stores,
+    /// What is kept.
+    pub store: Arc<Store>,
+    /// NATS.
+    pub connection: Connection,
+    /// How far the job is.
+    pub progress: Progress,
+}
+
+impl Jobs {
+    /// Does one; gives words for people.
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    pub async fn run(&self, task: Task) -> Result<String, Trouble> {
+        match task {
+            Task::Create => self.create().await,
+            Task::Verify => self.verify().await,
+            Task::Drill => self.drill().await,
+            Task::Restore { backup, into } => self.restore(&backup, into.as_deref()).await,
+            Task::GoBack => self.go_back().await,
+        }
+    }
+
+    async fn create(&self) -> Result<String, Trouble> {
+        let began = Instant::now();
+        self.progress.step("look");
+        let kept = self.store.get();
+        let (config, stage) = (&*self.config, self.config.data.join("stage"));
+        files::fresh(&stage).during("making room for the backup")?;
+        enough_room(config)?;
+        let repository = self.stores.open(&kept).await?;
+        self.store.change(|kept| kept.repository = repository);
+        let backups = self.stores.list(&kept.backups).await?;
+        let now_ms = (config.clock)();
+        let number = backups.iter().map(|one| one.number).max().unwrap_or(0) + 1;
+        let id = name(now_ms, &backups);
+        let plan = Plan { id: id.clone(), number, expected: kept.parts.clone() };
+        let stored = self.store_new(plan, now_ms, &stage).await;
+        restore::clear(&stage);
+        let (backup, parts) = stored?;
+        let bytes = backup.bytes.unwrap_or(0);
+        // Read again: this is what is there.
+        let mut backups = self.stores.list(&[backups.as_slice(), &[backup]].concat()).await?;
+        self.store.change(|kept| {
+            kept.backups.clone_from(&backups);
+            kept.parts.clone_from(&parts);
+            kept.create_ms = Some(millis(began));
+        });
+        if !backups.iter().any(|one| one.id == id) {
+            return Err(Trouble::Found(format!("{id} was stored, and is not among the backups")));
+        }
+        self.progress.step("old backups");
+        backups = self.stores.forget(config, backups).await?;
+        self.store.change(|kept| kept.backups = backups);
+        Ok(format!("{id} holds {}: {}, saved in {}", parts.join(", "), size(bytes), seconds(millis(began))))
+    }
+
+    async fn store_new(
+        &self,
+        plan: Plan,
+        now_ms: u64,
+        stage: &Path,
+    ) -> Result<(Known, Vec<String>), Trouble> {
+        let manifest = save::gather(&self.config, &self.connection, plan, stage, &self.progress).await?;
+        let parts = manifest.kinds();
+        let mut backup = Known {
+            id: manifest.id,
+            number: manifest.number,
+            at_ms: now_ms,
+            parts: parts.clone(),
+            ..Known::default()
+        };
+        self.stores.save(&self.config, stage, &mut backup, &self.progress).await?;
+        Ok((backup, parts))
+    }
+
+    async fn verify(&self) -> Result<String, Trouble> {
+        let began = Instant::now();
+        let backups = self.listed().await?;
+        self.stores.verify(&backups, &self.progress).await?;
+        Ok(format!(
+            "{} backups, what was read of them is whole; read in {}",
+            backups.len(),
+            seconds(millis(began))
+        ))
+    }
+
+    async fn drill(&self) -> Result<String, Trouble> {
+        let backup = self.chosen("latest").await?;
+        let scratch = self.config.data.join("drill");
+        let began = Instant::now();
+        let proved = restore::restored(&self.stores, &backup, &scratch, &self.progress).await;
+        let took_ms = millis(began);
+        restore::clear(&scratch);
+        let words = found(&backup, &proved?, took_ms);
+        let now_ms = (self.config.clock)();
+        self.store.change(|kept| {
+            kept.restore_ms = Some(took_ms);
+            if let Some(known) = kept.backups.iter_mut().find(|known| known.id == backup.id) {
+                known.proved_ms = Some(now_ms);
+            }
+        });
+        self.progress.step("old backups");
+        self.stores.prune().await?;
+        Ok(words)
+    }
+
+    async fn restore(&self, backup: &str, into: Option<&str>) -> Result<String, Trouble> {
+        let backup = self.chosen(backup).await?;
+        let began = Instant::now();
+        let Some(into) = into else {
+            let bus = self.connection.borrow().clone().map_err(Trouble::Found)?;
+            let (config, stores) = (&self.config, &self.stores);
+            let proof = restore::in_place(config, &bus, stores, &backup, &self.progress).await?;
+            let words = found(&backup, &proof, millis(began));
+            return Ok(format!("{words}. What was there before is in .vigie-before beside it"));
+        };
+        let proof = restore::to_new_place(&self.stores, &backup, Path::new(into), &self.progress).await?;
+        Ok(format!("{}, into {into}", found(&backup, &proof, millis(began))))
+    }
+
+    async fn go_back(&self) -> Result<String, Trouble> {
+        let doing = "reading restore.json in BACKUP_DATA";
+        let Some(mut journal) = Journal::read(&self.config.data).during(doing)? else {
+            return Ok("there is nothing to go back from".to_owned());
+        };
+        // Files need no NATS, and whoever starts next needs them.
+        let mut journal = aside(move || {
+            journal.back().during("putting files back where they were")?;
+            Ok(journal)
+        })
+        .await?;
+        self.progress.step("waiting for NATS");
+        let mut connection = self.connection.clone();
+        let connected = connection.wait_for(Result::is_ok).await.during("waiting for NATS")?.clone();
+        let bus = connected.map_err(Trouble::Found)?;
+        self.progress.step("going back");
+        let backup = std::mem::take(&mut journal.backup);
+        restore::undo(&self.config, &bus, journal).await?;
+        Ok(format!("the restore of {backup} did not come to its end; all is as it was before"))
+    }
+
+    /// Which backups there are now.
+    pub async fn listed(&self) -> Result<Vec<Known>, Trouble> {
+        self.progress.step("look");
+        let kept = self.store.get();
+        let repository = self.stores.open(&kept).await?;
+        let backups = self.stores.list(&kept.backups).await?;
+        self.store.change(|kept| {
+            kept.repository = repository;
+            kept.backups.clone_from(&backups);
+        });
+        Ok(backups)
+    }
+
+    async fn chosen(&self, name: &str) -> Result<Known, Trouble> {
+        let backups = self.listed().await?;
+        let chosen = match name {
+            "latest" => backups.last(),
+            name => backups.iter().find(|backup| backup.id == name),
+        };
+        let none = || match backups.is_empty() {
+            true => Trouble::Found("there is no backup yet: expected `backup create` first".to_owned()),
+            false => {
+                Trouble::Found(format!("there is no backup {name}: `backup list` tells which there are"))
+            }
+        };
+        chosen.cloned().ok_or_else(none)
+    }
+}
+
+/// Removes what jobs of a process that is gone have left behind.
+pub fn tidy(data: &Path) {
+    SCRATCH.iter().for_each(|name| restore::clear(&data.join(name)));
+}
+
+/// `20261122T033000Z`, and a number behind it where that is taken.
+fn name(now_ms: u64, backups: &[Known]) -> String {
+    let time =
+        i64::try_from(now_ms).ok().and_then(DateTime::<Utc>::from_timestamp_millis).unwrap_or_default();
+    let plain = time.format(TIME).to_string();
+    let taken = |name: &str| backups.iter().any(|one| one.id == name);
+    let mut names = std::iter::once(plain.clone()).chain((2..).map(|more| format!("{plain}-{more}")));
+    names.find(|name| !taken(name)).unwrap_or(plain)
+}
+
+/// A database that is not there yet needs none.
+fn enough_room(config: &Config) -> Result<(), Trouble> {
+    let Some(Database::Sqlite(path)) = &config.database else { return Ok(()) };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let sizes = sqlite::names(path).into_iter().filter_map(|name| std::fs::metadata(folder.join(name)).ok());
+    let needed = sizes.map(|file| file.len()).sum::<u64>() + SPARE;
+    let room = files::room(&config.data).during("looking at the disk")?;
+    if room < needed {
+        let (room, needed) = (size(room), size(needed));
+        return Err(Trouble::Found(format!("BACKUP_DATA has room for {room}, and {needed} are needed")));
+    }
+    Ok(())
+}
+
+fn found(backup: &Known, proof: &Proof, took_ms: u64) -> String {
+    let parts = proof.manifest.kinds().join(", ");
+    let (id, files, rows) = (&backup.id, proof.files, proof.rows);
+    format!("{id} came back whole in {}: {parts}, {files} files, {rows} rows", seconds(took_ms))
+}
+
+fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
+    let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit);
+    unit.map_or_else(
+        || format!("{bytes} B"),
+        |(name, unit)| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+    )
+}
+
+/// Says what went wrong, once, with all that caused it.
+pub fn told(trouble: &Trouble, task: &Task) -> String {
+    let words = service::chain(trouble);
+    warn!(job = task.verb(), error = words, "a job failed");
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_names_are_for_people() {
+        assert_eq!((size(999), size(12_345_678)), ("999 B".to_owned(), "12.3 MB".to_owned()));
+        let first = name(1_795_318_200_000, &[]);
+        assert_eq!(first, "20261122T033000Z");
+        let taken = Known { id: first, ..Known::default() };
+        assert_eq!(name(1_795_318_200_000, &[taken]), "20261122T033000Z-2");
+    }
+}

@@ -1,0 +1,385 @@
+//! The life of the service: it hears orders, looks at the clock, and does one job at a time.
+
+use std::{
+    fs::File,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use bus::{Announcement, Bus, Ordered, Orders};
+use protocol::{
+    ServiceStats, VERSION,
+    control::{
+        Audit, AuditResult, Backup, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus,
+        JobEnd,
+    },
+};
+use rustix::fs::{FlockOperation, flock};
+use service::Context;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    desk::{Desk, Task},
+    files,
+    jobs::{self, Jobs},
+    kept::{Known, Store},
+    nats::{self, Connection},
+    numbers::Numbers,
+    restore::Journal,
+    schedule::Due,
+    store::Stores,
+};
+
+/// How long the audit trail is waited for: what was done is told anyway.
+const NOTE_LIMIT: Duration = Duration::from_secs(10);
+/// How often a backup that was due and failed is tried again,
+const RETRIES: u32 = 3;
+/// after so many looks at the clock: a quarter of an hour.
+const RETRY_TICKS: u32 = 45;
+/// How many backups are listed.
+const LISTED_MAX: usize = 500;
+/// Who asks when nobody does.
+const SCHEDULE: &str = "schedule";
+
+/// Runs the backup.
+///
+/// # Errors
+/// When its folder cannot be used, or another one uses it, or the NATS client broke.
+pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
+    let component = context.health.component("backups");
+    let Some(stores) = Stores::new(&config) else {
+        component.off("expected BACKUP_REPOSITORY and BACKUP_PASSWORD, or BACKUP_EXPORT, to be set");
+        let connection = nats::connect(&context, &config);
+        return idle(&context, connection).await;
+    };
+    files::fresh_if_missing(&config.data).with_context(|| format!("the folder {}", config.data.display()))?;
+    let _lock = lock(&config)?;
+    jobs::tidy(&config.data);
+    let store = Arc::new(Store::open(&config.data));
+    let connection = nats::connect(&context, &config);
+    let work = Work::new(&context, config, stores, store, connection)?;
+    component.up();
+    work.run().await
+}
+
+/// Two of them would take each other's folders away.
+fn lock(config: &Config) -> anyhow::Result<File> {
+    let path = config.data.join("lock");
+    let file = File::create(&path).with_context(|| format!("the lock {}", path.display()))?;
+    let taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    taken.with_context(|| {
+        format!("another backup uses {}: give each its own BACKUP_DATA", config.data.display())
+    })?;
+    Ok(file)
+}
+
+/// Nothing is configured: it is found, and does nothing.
+async fn idle(context: &Context, mut connection: Connection) -> anyhow::Result<()> {
+    let mut attached: Option<Attached> = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = context.shutdown.cancelled() => return Ok(()),
+            changed = connection.changed() => {
+                changed?;
+                attached = attach(context, &connection).await?;
+            }
+            order = next(&mut attached) => {
+                let reason = "backups are off: expected BACKUP_REPOSITORY or BACKUP_EXPORT to be set".to_owned();
+                let reply = match order.order.order {
+                    BackupOrder::Status => BackupReply::Status(Box::default()),
+                    BackupOrder::List => BackupReply::Backups { backups: Vec::new() },
+                    _ => BackupReply::Refused { reason },
+                };
+                answer(order, reply).await;
+            }
+        }
+    }
+}
+
+/// What there is once NATS is there.
+struct Attached {
+    orders: Orders<BackupRequest>,
+    _announcement: Announcement,
+}
+
+/// A job that runs.
+struct Running {
+    task: Task,
+    by: String,
+    outcome: AbortOnDropHandle<Result<String, String>>,
+}
+
+struct Work {
+    context: Context,
+    config: Arc<Config>,
+    jobs: Jobs,
+    desk: Desk,
+    store: Arc<Store>,
+    connection: Connection,
+    numbers: Numbers,
+    create: Due,
+    drill: Due,
+    running: Option<Running>,
+    /// Looks at the clock until the next try, and how many tries there were.
+    retry: Option<(u32, u32)>,
+}
+
+impl Work {
+    fn new(
+        context: &Context,
+        config: Config,
+        stores: Stores,
+        store: Arc<Store>,
+        connection: Connection,
+    ) -> anyhow::Result<Self> {
+        let now_ms = (config.clock)();
+        let kept = store.get();
+        let create = Due::new(config.schedule.clone(), kept.created_at_ms, now_ms);
+        let drill = Due::new(config.drill.clone(), kept.drilled_at_ms, now_ms);
+        let desk = Desk::new(store.clone(), now_ms);
+        let config = Arc::new(config);
+        let numbers = Numbers::new(&context.metrics);
+        numbers.show(&store.get());
+        let jobs = Jobs {
+            config: config.clone(),
+            stores,
+            store: store.clone(),
+            connection: connection.clone(),
+            progress: desk.progress(),
+        };
+        let context = context.clone();
+        let mut work = Self {
+            context,
+            config,
+            jobs,
+            desk,
+            store,
+            connection,
+            numbers,
+            create,
+            drill,
+            running: None,
+            retry: None,
+        };
+        let unfinished = Journal::read(&work.config.data).context("restore.json in BACKUP_DATA")?;
+        if unfinished.is_some() {
+            work.begin(Task::GoBack, "start");
+        }
+        Ok(work)
+    }
+
+    async fn run(mut self) -> anyhow::Result<()> {
+        let shutdown = self.context.shutdown.clone();
+        let mut tick = tokio::time::interval(self.config.tick);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut attached: Option<Attached> = None;
+        let mut connection = self.connection.clone();
+        loop {
+            tokio::select! {
+                // First: the connection ends with it.
+                biased;
+                () = shutdown.cancelled() => break,
+                changed = connection.changed() => {
+                    changed?;
+                    attached = attach(&self.context, &connection).await?;
+                }
+                order = next(&mut attached) => self.obey(order).await,
+                outcome = ended(&mut self.running) => self.over(outcome).await,
+                _ = tick.tick() => self.look_at_the_clock(),
+            }
+        }
+        // A job that runs is dropped, its programs are killed, and what it began is put in order at the next start.
+        drop(self.running.take());
+        let bus = self.connection.borrow().clone();
+        if let Ok(bus) = bus {
+            bus.drain().await;
+        }
+        Ok(())
+    }
+
+    fn look_at_the_clock(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        let now_ms = (self.config.clock)();
+        let again = match &mut self.retry {
+            Some((left @ 1.., _)) => {
+                *left -= 1;
+                *left == 0
+            }
+            _ => false,
+        };
+        if self.create.is_due(now_ms) || again {
+            self.store.change(|kept| kept.created_at_ms = Some(now_ms));
+            self.begin(Task::Create, SCHEDULE);
+        } else if !self.store.get().backups.is_empty() && self.drill.is_due(now_ms) {
+            self.store.change(|kept| kept.drilled_at_ms = Some(now_ms));
+            self.begin(Task::Drill, SCHEDULE);
+        }
+    }
+
+    fn begin(&mut self, task: Task, by: &str) -> String {
+        let id = self.desk.begin(&task, by, (self.config.clock)());
+        info!(job = id, by, "begun");
+        let (jobs, doing) = (self.jobs.clone(), task.clone());
+        let outcome = tokio::spawn(async move {
+            let outcome = jobs.run(doing.clone()).await;
+            outcome.map_err(|trouble| jobs::told(&trouble, &doing))
+        });
+        self.running = Some(Running { task, by: by.to_owned(), outcome: AbortOnDropHandle::new(outcome) });
+        id
+    }
+
+    async fn obey(&mut self, ordered: Ordered<BackupRequest>) {
+        let BackupRequest { by, order, .. } = ordered.order.clone();
+        let reply = match (Task::of(&order), self.desk.running()) {
+            (None, _) if order == BackupOrder::List => self.listed(),
+            (None, _) => BackupReply::Status(Box::new(self.status())),
+            // Whoever asks for what goes on already has it.
+            (Some(Task::Create), Some(job)) if job.verb == Task::Create.verb() => {
+                BackupReply::Accepted { job: job.id }
+            }
+            (Some(task), Some(job)) => {
+                let reason = format!("{} is running ({}): expected it to be over first", job.verb, job.step);
+                self.note(&task, &by, AuditResult::Refused, reason.clone()).await;
+                BackupReply::Refused { reason }
+            }
+            (Some(task), None) => {
+                let job = self.begin(task.clone(), &by);
+                answer(ordered, BackupReply::Accepted { job }).await;
+                self.note(&task, &by, AuditResult::Begun, String::new()).await;
+                return;
+            }
+        };
+        answer(ordered, reply).await;
+    }
+
+    async fn over(&mut self, outcome: (Task, String, Result<String, String>)) {
+        let (task, by, outcome) = outcome;
+        let (good, words) = match outcome {
+            Ok(words) => (true, words),
+            Err(words) => (false, words),
+        };
+        let end = JobEnd { at_ms: (self.config.clock)(), good, words: words.clone() };
+        self.store.change(|kept| match task {
+            Task::Create => kept.create = Some(end.clone()),
+            Task::Drill => kept.drill = Some(end.clone()),
+            Task::Verify | Task::Restore { .. } | Task::GoBack => {}
+        });
+        self.desk.end(end);
+        self.numbers.ended(good);
+        self.numbers.show(&self.store.get());
+        if task == Task::Create {
+            let tries = self.retry.map_or(0, |(_, tries)| tries);
+            self.retry = (!good && by == SCHEDULE && tries < RETRIES).then_some((RETRY_TICKS, tries + 1));
+        }
+        if good {
+            info!(job = task.verb(), words, "done");
+        }
+        let result = if good { AuditResult::Done } else { AuditResult::Failed };
+        self.note(&task, &by, result, words).await;
+    }
+
+    fn status(&self) -> BackupStatus {
+        let kept = self.store.get();
+        BackupStatus {
+            job: self.desk.job(),
+            good_ms: kept.backups.last().map(|newest| newest.at_ms),
+            drill: kept.drill,
+            next_ms: self.create.next(),
+        }
+    }
+
+    fn listed(&self) -> BackupReply {
+        let kept = self.store.get();
+        let backups = kept.backups.iter().rev().take(LISTED_MAX).map(Known::shown).collect();
+        BackupReply::Backups { backups }
+    }
+
+    /// In the audit trail. NATS may be away: then it is in the log only.
+    async fn note(&self, task: &Task, by: &str, result: AuditResult, words: String) {
+        let Ok(bus) = self.connection.borrow().clone() else { return };
+        let entry = Audit {
+            v: VERSION,
+            at_ms: (self.config.clock)(),
+            service: self.context.name.to_owned(),
+            by: by.to_owned(),
+            verb: task.verb().to_owned(),
+            object: task.object().to_owned(),
+            result,
+            words,
+        };
+        match timeout(NOTE_LIMIT, bus.note(&entry)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = service::chain(&error), "not in the audit trail"),
+            Err(_) => warn!("not in the audit trail: NATS does not answer"),
+        }
+    }
+}
+
+impl Known {
+    fn shown(&self) -> Backup {
+        let Self { id, at_ms, bytes, parts, proved_ms, .. } = self.clone();
+        Backup { id, at_ms, bytes, parts, proved_ms }
+    }
+}
+
+/// Begins to use the connection.
+async fn attach(context: &Context, connection: &Connection) -> anyhow::Result<Option<Attached>> {
+    let Ok(bus) = connection.borrow().clone() else { return Ok(None) };
+    let orders = bus.obey(context.name).await?;
+    let mut restarts = bus.obey_restart(context.name, &context.instance).await?;
+    context.start_again_when(async move { restarts.next().await.is_some() });
+    let announcement = announce(context, &bus).await?;
+    bus.round_trip().await;
+    info!(server = bus.server_version(), "hears orders");
+    Ok(Some(Attached { orders, _announcement: announcement }))
+}
+
+async fn announce(context: &Context, bus: &Bus) -> anyhow::Result<Announcement> {
+    let (context, started) = (context.clone(), Instant::now());
+    let stats = move || {
+        let health = context.health.readiness();
+        ServiceStats {
+            v: VERSION,
+            service: context.name.to_owned(),
+            instance: context.instance.clone(),
+            build: service::BUILD.to_owned(),
+            uptime_s: started.elapsed().as_secs(),
+            ready: health.ready,
+            reason: health.reason,
+            resident_bytes: service::resident_bytes(),
+            metrics: context.metrics.snapshot(),
+        }
+    };
+    Ok(bus.announce("backup", stats).await?)
+}
+
+async fn next(attached: &mut Option<Attached>) -> Ordered<BackupRequest> {
+    if let Some(attached) = attached
+        && let Some(order) = attached.orders.next().await
+    {
+        return order;
+    }
+    std::future::pending().await
+}
+
+async fn ended(running: &mut Option<Running>) -> (Task, String, Result<String, String>) {
+    let Some(job) = running else { return std::future::pending().await };
+    let outcome =
+        (&mut job.outcome).await.unwrap_or_else(|error| Err(format!("it did not end well: {error}")));
+    let (task, by) = (job.task.clone(), job.by.clone());
+    *running = None;
+    (task, by, outcome)
+}
+
+async fn answer(ordered: Ordered<BackupRequest>, reply: BackupReply) {
+    if let Err(error) = ordered.answer(&BackupAnswer { v: VERSION, reply }).await {
+        warn!(%error, "an order was not answered");
+    }
+}

@@ -1,0 +1,77 @@
+//! Streams and buckets on disk, each by a snapshot of the server.
+
+use std::path::Path;
+
+use bus::{Bus, Cut, SAVED};
+use tokio::fs::{self, File};
+use tracing::info;
+
+use crate::{
+    manifest::Part,
+    trouble::{Trouble, While as _},
+};
+
+/// What the server told of a stream, and what it sent: the names that `nats stream restore` looks for.
+pub const CUT: &str = "backup.json";
+/// The stream itself.
+pub const DATA: &str = "stream.tar.s2";
+
+/// Saves all of them into `folder`. Those in memory, and those that are not there, are left out.
+///
+/// # Errors
+/// [`Trouble`]
+pub async fn save(bus: &Bus, folder: &Path) -> Result<Vec<Part>, Trouble> {
+    let mut parts = Vec::new();
+    for saved in SAVED {
+        let doing = || format!("saving the stream {}", saved.name);
+        if !bus.can_be_saved(saved.name).await.during(doing())? {
+            info!(stream = saved.name, "not on disk; it is not saved");
+            continue;
+        }
+        let cut = save_one(bus, saved.name, &folder.join(saved.name)).await?;
+        parts.push(Part::Stream { name: saved.name.to_owned(), messages: cut.messages() });
+    }
+    Ok(parts)
+}
+
+/// Saves one into `folder`.
+///
+/// # Errors
+/// [`Trouble`]
+pub async fn save_one(bus: &Bus, name: &str, folder: &Path) -> Result<Cut, Trouble> {
+    let doing = || format!("saving the stream {name}");
+    fs::create_dir_all(folder).await.during(doing())?;
+    let mut file = File::create(folder.join(DATA)).await.during(doing())?;
+    let cut = bus.save_stream(name, &mut file).await.during(doing())?;
+    file.sync_all().await.during(doing())?;
+    crate::files::write_json(&folder.join(CUT), &cut).during(doing())?;
+    Ok(cut)
+}
+
+/// What was saved of one.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn cut(folder: &Path) -> Result<Cut, Trouble> {
+    let doing = || format!("reading {}", folder.display());
+    let text = std::fs::read(folder.join(CUT)).during(doing())?;
+    serde_json::from_slice(&text).during(doing())
+}
+
+/// Puts one that was saved in the place of what is there.
+///
+/// # Errors
+/// [`Trouble`]; then there may be none.
+pub async fn replace(bus: &Bus, name: &str, folder: &Path) -> Result<(), Trouble> {
+    let doing = || format!("putting the stream {name} back");
+    let cut = cut(folder)?;
+    let mut file = File::open(folder.join(DATA)).await.during(doing())?;
+    bus.remove_stream(name).await.during(doing())?;
+    let messages = bus.put_stream_back(name, &cut, &mut file).await.during(doing())?;
+    // What became too old meanwhile is gone by now.
+    if messages > cut.messages() {
+        let expected = cut.messages();
+        return Err(Trouble::Found(format!("{name} holds {messages} messages, {expected} were expected")));
+    }
+    Ok(())
+}

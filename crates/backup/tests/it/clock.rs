@@ -1,0 +1,68 @@
+//! The clock: what is due, what was missed, and jumps.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use backup::Timetable;
+use protocol::control::BackupOrder;
+use testkit::eventually;
+
+use crate::world::{SOON, World};
+
+const HOUR: u64 = 3_600_000;
+/// 2026-11-22T00:00:00Z
+const START: u64 = 1_795_305_600_000;
+
+/// One clock for each test, which each run in their own process or share it: so, one test.
+static NOW: AtomicU64 = AtomicU64::new(START);
+
+fn now() -> u64 {
+    NOW.load(Ordering::Relaxed)
+}
+
+async fn backups(world: &World, count: usize) {
+    eventually(SOON, || async {
+        let found = world.list().await.len();
+        let over = world.status().await.job.is_none_or(|job| job.end.is_some());
+        if found == count && over { Ok(()) } else { Err((found, over)) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn backups_and_drills_are_made_when_they_are_due_whatever_the_clock_does() {
+    let world = World::start().await;
+    let config = || {
+        let mut config = world.config(false);
+        config.clock = now;
+        config.schedule = Timetable::read("30 3 * * *").unwrap();
+        config.drill = Timetable::read("30 4 * * *").unwrap();
+        config
+    };
+    let service = world.serve(config()).await;
+    assert_eq!(world.status().await.next_ms, Some(START + 3 * HOUR + HOUR / 2));
+    NOW.store(START + 4 * HOUR, Ordering::Relaxed);
+    backups(&world, 1).await;
+    NOW.store(START + 5 * HOUR, Ordering::Relaxed);
+    let drill = eventually(SOON, || async {
+        let status = world.status().await;
+        status.drill.clone().ok_or(status)
+    })
+    .await;
+    assert!(drill.good, "{}", drill.words);
+    service.stop().await;
+
+    // Three nights without power: one backup, at the start.
+    NOW.store(START + 77 * HOUR, Ordering::Relaxed);
+    let service = world.serve(config()).await;
+    backups(&world, 2).await;
+    // A Pi without a clock of its own begins long ago; what is made then is the newest all the same.
+    NOW.store(HOUR, Ordering::Relaxed);
+    world.good(BackupOrder::Create).await;
+    let listed = world.list().await;
+    assert_eq!((listed.len(), listed[0].at_ms), (3, HOUR));
+    let words = world.good(BackupOrder::Drill).await;
+    assert!(words.starts_with(&listed[0].id), "{words}");
+    NOW.store(START + 78 * HOUR, Ordering::Relaxed);
+    backups(&world, 4).await;
+    service.stop().await;
+}

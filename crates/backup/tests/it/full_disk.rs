@@ -1,0 +1,117 @@
+//! A disk that is full. It takes root to mount a small one: elsewhere these tests say that they were skipped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use protocol::control::BackupOrder;
+
+use crate::{
+    programs,
+    world::{World, restore},
+};
+
+/// A disk of so many MB, unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    #[allow(clippy::print_stdout, reason = "whoever runs the tests must see that something was skipped")]
+    fn mount(folder: &Path, megabytes: u32) -> Option<Self> {
+        fs::create_dir_all(folder).unwrap();
+        let size = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            println!("skipped: a small disk cannot be mounted here (that takes root)");
+            return None;
+        }
+        Some(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn where_backups_are_the_old_ones_stay_and_the_new_one_is_not_half() {
+    for restic in [false, true] {
+        let world = World::start().await;
+        let Some(_disk) = SmallDisk::mount(&world.path("disk"), 8) else { return };
+        let mut config = world.config(restic && programs::restic());
+        if config.repository.is_some() {
+            config.repository = Some(world.path("disk/repository").display().to_string().into());
+        } else {
+            config.export = Some(world.path("disk"));
+        }
+        let service = world.serve(config).await;
+        world.good(BackupOrder::Create).await;
+        // Random, so that it cannot be pressed.
+        let mut noise = vec![0; 12 << 20];
+        noise.iter_mut().for_each(|byte| *byte = rand());
+        fs::write(world.path("gitea/large"), noise).unwrap();
+        let end = world.does(BackupOrder::Create).await;
+        assert!(
+            !end.good && end.words.contains("No space left") || end.words.contains("no space left"),
+            "{}",
+            end.words
+        );
+        assert_eq!(world.list().await.len(), 1);
+        fs::remove_file(world.path("gitea/large")).unwrap();
+        world.good(BackupOrder::Drill).await;
+        world.good(BackupOrder::Create).await;
+        world.is_tidy();
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn where_work_is_done_it_is_told_before_anything_begins() {
+    let world = World::start().await;
+    let Some(_disk) = SmallDisk::mount(&world.path("data"), 8) else { return };
+    let service = world.serve(world.config(false)).await;
+    let end = world.does(BackupOrder::Create).await;
+    assert!(!end.good && end.words.contains("has room for"), "{}", end.words);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn where_it_is_restored_all_is_as_it_was() {
+    let world = World::start().await;
+    let Some(_disk) = SmallDisk::mount(&world.path("bot/mounted"), 4) else { return };
+    let mut config = world.config(false);
+    config.database = Some(backup::Database::Sqlite(world.path("bot/mounted/vigie.db")));
+    let database = rusqlite::Connection::open(world.path("bot/mounted/vigie.db")).unwrap();
+    database.execute_batch("CREATE TABLE people (name TEXT)").unwrap();
+    let body = "x".repeat(1 << 20);
+    database.execute("INSERT INTO people VALUES (?1)", [&body]).unwrap();
+    let service = world.serve(config).await;
+    world.good(BackupOrder::Create).await;
+    database.execute("DELETE FROM people", []).unwrap();
+    drop(database);
+    fs::write(world.path("bot/mounted/filler"), vec![1; 2 << 20]).unwrap();
+    let end = world.does(restore("latest", None)).await;
+    assert!(!end.good, "{}", end.words);
+    let database = rusqlite::Connection::open(world.path("bot/mounted/vigie.db")).unwrap();
+    let count: i64 = database.query_row("SELECT count(*) FROM people", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 0);
+    world.is_tidy();
+    service.stop().await;
+}
+
+/// As good as random for a compressor.
+fn rand() -> u8 {
+    use std::cell::Cell;
+    thread_local!(static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
+    STATE.with(|state| {
+        let mut x = state.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        state.set(x);
+        x.to_le_bytes()[3]
+    })
+}

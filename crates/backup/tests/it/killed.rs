@@ -1,0 +1,85 @@
+//! The service dies in the midst of a job; the next one finds nothing half.
+
+use std::fs;
+
+use protocol::control::BackupOrder;
+use testkit::eventually;
+
+use crate::{
+    programs,
+    world::{SOON, World, restore},
+};
+
+/// Begins it and kills the service at the step.
+async fn dies_at(world: &World, order: BackupOrder, step: &str) -> bool {
+    let service = world.serve(world.config(programs::restic())).await;
+    let job = world.order(order).await.unwrap();
+    let reached = eventually(SOON, || async {
+        let status = world.status().await;
+        let now = status.job.clone().filter(|one| one.id == job).unwrap();
+        match (now.end.is_some(), now.step == step) {
+            (true, _) => Ok(false),
+            (_, true) => Ok(true),
+            _ => Err(status),
+        }
+    })
+    .await;
+    service.kill().await;
+    reached
+}
+
+#[tokio::test]
+async fn during_a_backup_at_any_step() {
+    let world = World::start().await;
+    world.people(20_000);
+    let steps = ["look", "streams", "database", "hashes", "repository", "archive", "old backups"];
+    let mut reached = 0;
+    for step in steps {
+        reached += usize::from(dies_at(&world, BackupOrder::Create, step).await);
+        let service = world.serve(world.config(programs::restic())).await;
+        let status = world.status().await;
+        assert!(status.job.is_none_or(|job| job.end.is_some()), "{step}");
+        world.is_tidy();
+        // What was stored before, and what is stored now, is whole.
+        world.good(BackupOrder::Create).await;
+        world.good(BackupOrder::Drill).await;
+        service.stop().await;
+    }
+    assert!(reached > 0, "no step was seen");
+    let exported = fs::read_dir(world.path("export")).map(|found| {
+        found
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "part"))
+            .count()
+    });
+    assert!(exported.is_err() || exported.unwrap() == 0);
+}
+
+#[tokio::test]
+async fn during_a_restore_in_place_all_is_old_or_all_is_new() {
+    let world = World::start().await;
+    world.set("saved").await;
+    let service = world.serve(world.config(false)).await;
+    world.good(BackupOrder::Create).await;
+    service.stop().await;
+    let backup = "latest";
+    let mut reached = 0;
+    for step in ["restore", "prepare", "files", "streams", "check"] {
+        world.people(2);
+        world.set("later").await;
+        let before = world.count();
+        reached += usize::from(dies_at(&world, restore(backup, None), step).await);
+        let service = world.serve(world.config(false)).await;
+        let status = eventually(SOON, || async {
+            let status = world.status().await;
+            if status.job.as_ref().is_some_and(|job| job.end.is_some()) { Ok(status) } else { Err(status) }
+        })
+        .await;
+        let (count, later) = (world.count(), world.has("later").await);
+        let (old, new) = ((before, true), (3, false));
+        assert!([old, new].contains(&(count, later)), "{step}: {count} {later} {:?}", status.job);
+        assert!(world.has("saved").await, "{step}");
+        world.is_tidy();
+        service.stop().await;
+    }
+    assert!(reached > 0, "no step was seen");
+}

@@ -1,0 +1,123 @@
+//! Bringing a backup back.
+
+use std::fs;
+
+use protocol::{ServiceStats, VERSION, control::BackupOrder};
+use testkit::Nats;
+
+use crate::{
+    programs,
+    world::{World, restore},
+};
+
+fn stats(service: &str) -> ServiceStats {
+    ServiceStats {
+        v: VERSION,
+        service: service.to_owned(),
+        instance: "one".to_owned(),
+        build: "0.1.0 (test)".to_owned(),
+        uptime_s: 1,
+        ready: true,
+        reason: String::new(),
+        resident_bytes: 1,
+        metrics: std::collections::BTreeMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn in_place_everything_is_as_it_was_and_what_was_there_is_put_aside() {
+    let world = World::start().await;
+    world.set("saved").await;
+    let service = world.serve(world.config(programs::restic())).await;
+    world.good(BackupOrder::Create).await;
+    world.people(5);
+    world.set("later").await;
+    fs::write(world.path("gitea/repositories/one.git"), "changed").unwrap();
+    fs::write(world.path("gitea/new"), "new").unwrap();
+    world.good(restore("latest", None)).await;
+    assert_eq!(world.count(), 3);
+    assert!(world.has("saved").await && !world.has("later").await);
+    assert_eq!(fs::read_to_string(world.path("gitea/repositories/one.git")).unwrap(), "objects");
+    assert!(!world.path("gitea/new").exists());
+    assert_eq!(fs::read_to_string(world.path("gitea/.vigie-before/new")).unwrap(), "new");
+    // What was put aside is not saved with it.
+    world.good(BackupOrder::Create).await;
+    let into = world.path("again");
+    world.good(restore("latest", Some(&into))).await;
+    assert!(
+        into.join("folders/gitea/repositories").exists()
+            && !into.join("folders/gitea/.vigie-before").exists()
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_machine_comes_back_from_the_backup_alone() {
+    let restic = programs::restic();
+    let lost = World::start().await;
+    lost.set("saved").await;
+    lost.people(40);
+    let service = lost.serve(lost.config(restic)).await;
+    lost.good(BackupOrder::Create).await;
+    service.stop().await;
+    // Another machine: its own NATS, its own empty folders; of the lost one it has where backups are.
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let new = World::of(nats, bus);
+    for folder in ["bot", "gitea"] {
+        fs::remove_dir_all(new.path(folder)).unwrap();
+    }
+    let mut config = new.config(restic);
+    if restic {
+        config.repository = Some(lost.path("repository").display().to_string().into());
+        let into = new.path("settings-first");
+        let service = new.serve(config.clone()).await;
+        new.good(restore("latest", Some(&into))).await;
+        assert_eq!(fs::read_to_string(into.join("settings/0/.env")).unwrap(), "DISCORD_TOKEN=hunter2\n");
+        service.stop().await;
+    } else {
+        config.export = Some(lost.path("export"));
+    }
+    let service = new.serve(config).await;
+    new.good(restore("latest", None)).await;
+    assert_eq!(new.count(), 43);
+    assert!(new.has("saved").await);
+    assert_eq!(fs::read_to_string(new.path("gitea/repositories/one.git")).unwrap(), "objects");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_exchanged_under_a_bot_that_runs() {
+    let world = World::start().await;
+    let service = world.serve(world.config(false)).await;
+    world.good(BackupOrder::Create).await;
+    world.people(2);
+    let running = world.bus.announce("command-worker", || stats("command-worker")).await.unwrap();
+    world.bus.round_trip().await;
+    let end = world.does(restore("latest", None)).await;
+    assert!(!end.good && end.words.contains("expected the bot to be stopped"), "{}", end.words);
+    assert!(end.words.contains("command-worker"), "{}", end.words);
+    assert_eq!(world.count(), 5);
+    drop(running);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_place_is_empty_and_a_backup_that_is_not_there_is_told() {
+    let world = World::start().await;
+    let service = world.serve(world.config(false)).await;
+    let end = world.does(restore("latest", None)).await;
+    assert!(!end.good && end.words.contains("there is no backup yet"), "{}", end.words);
+    world.good(BackupOrder::Create).await;
+    let full = world.path("gitea");
+    let end = world.does(restore("latest", Some(&full))).await;
+    assert!(!end.good && end.words.contains("expected an empty folder"), "{}", end.words);
+    assert!(full.join("repositories/one.git").exists());
+    for into in ["relative", "/tmp/../etc/vigie-test"] {
+        let end = world.does(restore("latest", Some(std::path::Path::new(into)))).await;
+        assert!(!end.good && end.words.contains("the whole path"), "{}", end.words);
+    }
+    let end = world.does(restore("20200101T000000Z", None)).await;
+    assert!(!end.good && end.words.contains("there is no backup 2020"), "{}", end.words);
+    service.stop().await;
+}
