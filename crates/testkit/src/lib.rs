@@ -6,6 +6,7 @@
 
 mod everything;
 mod frame;
+mod junk;
 mod nats;
 mod point;
 mod proxy;
@@ -13,6 +14,7 @@ mod wait;
 mod wire;
 
 pub use everything::Everything;
+pub use junk::Junk;
 pub use nats::Nats;
 pub use point::Point;
 pub use proxy::Proxy;

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use bus::{Message, Queue};
 use protocol::{
-    Batch, ChannelId, DropReason, EventBody, Outcome, OutcomeBody, Platform, Raid, Rank, VERSION, Versioned,
-    subject,
+    Batch, ChannelId, DropReason, EventBody, Outcome, OutcomeBody, Platform, Raid, Rank, VERSION, subject,
 };
-use serde::{Deserialize, Serialize};
-use testkit::eventually;
+use testkit::{Junk, eventually};
 
 use crate::{
     sample,
@@ -150,19 +148,6 @@ async fn a_question_that_is_too_old_is_dropped_with_an_outcome() {
     world.backlog("EVENTS", 0).await;
     world.backlog("ACTIONS_TWITCH", 0).await;
     worker.stop().await;
-}
-
-#[derive(Serialize, Deserialize)]
-struct Junk {
-    v: u16,
-}
-
-impl Versioned for Junk {
-    const NAME: &'static str = "junk";
-
-    fn version(&self) -> u16 {
-        self.v
-    }
 }
 
 #[tokio::test]

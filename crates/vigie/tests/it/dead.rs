@@ -8,12 +8,9 @@ use std::{
 };
 
 use bus::{Bus, Message, Queue, Stream};
-use protocol::{
-    Author, ChatMessage, Command, Event, EventBody, EventId, Platform, Rank, VERSION, Versioned, subject,
-};
-use serde::{Deserialize, Serialize};
+use protocol::{Author, ChatMessage, Command, Event, EventBody, EventId, Platform, Rank, VERSION, subject};
 use serde_json::Value;
-use testkit::{Everything, Nats, eventually};
+use testkit::{Everything, Junk, Nats, eventually};
 
 use crate::folder::Folder;
 
@@ -32,19 +29,6 @@ struct Told {
     code: Option<i32>,
     out: String,
     err: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Junk {
-    v: u16,
-}
-
-impl Versioned for Junk {
-    const NAME: &'static str = "junk";
-
-    fn version(&self) -> u16 {
-        self.v
-    }
 }
 
 impl World {

@@ -4,28 +4,12 @@ use std::time::Duration;
 
 use bus::{Message, User};
 use e2e::{Process, Stack, StackOptions};
-use protocol::Versioned;
 use sandbox::{discord::RestFault, feed::Platform, people::Person};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use testkit::eventually;
+use testkit::{Junk, eventually};
 
 /// How long a thing may take to be counted.
 const SOON: Duration = Duration::from_secs(30);
-
-/// A message that no worker can read.
-#[derive(Serialize, Deserialize)]
-struct Junk {
-    v: u16,
-}
-
-impl Versioned for Junk {
-    const NAME: &'static str = "junk";
-
-    fn version(&self) -> u16 {
-        self.v
-    }
-}
 
 /// A Vigie with everything that has numbers.
 pub struct Run {
