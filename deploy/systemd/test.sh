@@ -30,12 +30,12 @@ container() { systemd-nspawn -q --register=no --keep-unit --resolv-conf=off --pr
 debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,util-linux,curl,ca-certificates \
   "$suite" "$tree" "$mirror" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log" >&2; die "debootstrap failed"; }
 mkdir "$tree/binaries" "$tree/units"
-cp "$binaries"/{vigie,sandbox,discord-gateway,twitch-gateway,command-worker,nats-server} "$tree/binaries/"
+cp "$binaries"/{vigie,sandbox,discord-gateway,twitch-gateway,command-worker,healthcheck,nats-server} "$tree/binaries/"
 cp "$here"/* "$tree/units/"
 echo ship >"$tree/etc/hostname"
 container --pipe -- sh -euc '
   /units/install.sh /binaries >/dev/null
-  test "$(stat -c %a /etc/vigie/discord.env /etc/vigie/twitch.env | sort -u)" = 600
+  test "$(stat -c %a /etc/vigie/discord.env /etc/vigie/twitch.env /etc/vigie/healthcheck.env | sort -u)" = 600
   cat >/etc/vigie/discord.env <<END
 DISCORD_TOKEN=sandbox-token
 DISCORD_API_URL=http://127.0.0.1:7700
@@ -59,7 +59,7 @@ cat >"$tree/look.sh" <<'END'
 exec >/result 2>/look.log
 look() { local what=$1; shift; if "$@" >&2; then echo "ok $what"; else echo "FAIL $what"; fi; }
 soon() { local end=$((SECONDS + 40)); while ((SECONDS < end)); do if "$@" >&2; then return 0; fi; sleep 0.2; done; return 1; }
-services=(vigie-nats vigie-provision vigie-discord-gateway vigie-twitch-gateway vigie-command-worker@1)
+services=(vigie-nats vigie-provision vigie-discord-gateway vigie-twitch-gateway vigie-command-worker@1 vigie-healthcheck)
 answers() { curl -fsS -m 8 -d "{\"platform\":\"$1\",\"text\":\"!ping\",\"within_ms\":5000}" -H 'content-type: application/json' http://127.0.0.1:7700/sandbox/ask; }
 ready() { curl -fsS -m 3 "http://127.0.0.1:$1/readyz"; }
 pid() { systemctl show -p MainPID --value "$1"; }
@@ -68,15 +68,17 @@ comes_back() { local old; old=$(pid "$1"); kill -9 "$old"; soon back "$1" "$old"
 back() { systemctl -q is-active "$1" && [ "$(pid "$1")" != "$2" ]; }
 set -x
 for service in "${services[@]}"; do look "$service runs" soon systemctl is-active "$service"; done
-for port in 9421 9422 9431; do look "port $port says ready" soon ready $port; done
+for port in 9420 9421 9422 9431; do look "port $port says ready" soon ready $port; done
 for platform in discord twitch; do look "it answers on $platform" soon answers $platform; done
 for worker in 2 3; do look "worker $worker joins" systemctl enable --now vigie-command-worker@$worker; done
 look "and is ready" soon ready 9433
-look "vigie status sees all five" bash -c 'vigie status --json | tee /dev/stderr | grep -o "\"instance\":\"ship-[a-z0-9-]*\"" | sort -u | wc -l | grep -x 5'
+look "vigie status sees all six" bash -c 'vigie status --json | tee /dev/stderr | grep -o "\"instance\":\"ship-[a-z0-9-]*\"" | sort -u | wc -l | grep -x 6'
+look "the health check finds it well" soon bash -c 'curl -fsS -m 3 http://127.0.0.1:9420/status | tee /dev/stderr | grep -x healthy'
+look "and sees the machine" bash -c 'curl -fsS -m 3 http://127.0.0.1:9420/metrics | grep -cE "^vigie_host_(cpus|memory_bytes|disk_bytes|uptime_seconds) [1-9]" | grep -x 4'
 look "without a key nobody is let in" bash -c '/usr/local/lib/vigie/vigie status 2>&1 | tee /dev/stderr | grep -q "without a key"'
 look "only root reads the keys" test "$(find /etc/vigie/keys -name nats.nk -perm 400 -user root | wc -l)" = 10
 for service in "${services[@]}"; do look "$service comes back when killed" comes_back "$service"; done
-for port in 9421 9422 9431 9432; do soon ready $port; done
+for port in 9420 9421 9422 9431 9432; do soon ready $port; done
 for platform in discord twitch; do look "it answers on $platform again" soon answers $platform; done
 for service in "${services[@]}"; do
   look "$service is no root" test "$(field "$service" Uid)" -gt 60000
@@ -96,7 +98,7 @@ sed -i /PREFIX/d /etc/vigie/discord.env
 systemctl start vigie-discord-gateway
 look "and runs when it is mended" soon ready 9421
 look "stopping the target" timeout 60 systemctl stop vigie.target
-look "stops all of it" soon bash -c '! pgrep -x "nats-server|vigie|discord-gateway|twitch-gateway|command-worker"'
+look "stops all of it" soon bash -c '! pgrep -x "nats-server|vigie|discord-gateway|twitch-gateway|command-worker|healthcheck"'
 look "in order" bash -c 'for u in "$@"; do test "$(systemctl show -p Result --value "$u")" = success; done' x "${services[@]}"
 systemctl start vigie.target
 look "and it answers after the next start" soon answers discord
