@@ -145,7 +145,8 @@ impl Requests {
     }
 
     /// Takes no more questions, and gives those that had been asked of us by then. While NATS is away, or
-    /// does not answer within a second, or the connection was lost since, some may be missing: whoever asked is told by the gateway in the end.
+    /// does not answer within a second, or the connection was lost since, some may be missing: whoever asked is
+    /// told by the gateway in the end.
     pub async fn stop(mut self) -> Vec<Request> {
         let mut left = Vec::new();
         while let Some(Some(message)) = unconstrained(self.subscriber.next()).now_or_never() {
@@ -157,7 +158,11 @@ impl Requests {
         // so that after a lost one this cannot be done.
         let end = async {
             if self.link.has_changed()? {
-                return Ok(self.subscriber.drain().await?);
+                self.subscriber.drain().await?;
+                while let Some(message) = self.subscriber.next().await {
+                    left.extend(self.read(message));
+                }
+                return Ok(());
             }
             self.subscriber.unsubscribe_after((self.came + ON_THE_WAY) as u64).await?;
             loop {
