@@ -254,14 +254,19 @@ impl Bus {
     /// Waits until the server has everything that was sent. (`flush` of the client only empties the
     /// socket; a round trip through the server is a request to oneself.)
     pub async fn round_trip(&self) {
-        let inbox = self.client.new_inbox();
-        let Ok(mut echo) = self.client.subscribe(inbox.clone()).await else { return };
-        if self.client.publish(inbox, Vec::new().into()).await.is_ok() {
-            let answered = futures_util::StreamExt::next(&mut echo);
-            if tokio::time::timeout(ANSWER_LIMIT, answered).await.is_err() {
-                warn!("NATS did not echo in time");
-            }
+        if self.round_trip_time().await.is_none() {
+            warn!("NATS did not echo in time");
         }
+    }
+
+    /// How long a message takes to the server and back; `None` when it did not come back in time.
+    pub async fn round_trip_time(&self) -> Option<Duration> {
+        let started = Instant::now();
+        let inbox = self.client.new_inbox();
+        let mut echo = self.client.subscribe(inbox.clone()).await.ok()?;
+        self.client.publish(inbox, Vec::new().into()).await.ok()?;
+        tokio::time::timeout(ANSWER_LIMIT, futures_util::StreamExt::next(&mut echo)).await.ok()??;
+        Some(started.elapsed())
     }
 
     /// Sends what is buffered and closes.

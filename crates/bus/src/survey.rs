@@ -1,17 +1,14 @@
 //! How full everything is, and how much waits for whom: one look at all that `vigie provision` makes.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{ErrorCode, consumer, context::GetStreamErrorKind};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 
 use crate::{
     connect::Bus,
     topology::{AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_STREAM, Stream},
 };
-
-/// How long the echo of a round trip may take.
-const ECHO_LIMIT: Duration = Duration::from_secs(5);
 
 /// What NATS holds now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,16 +88,6 @@ impl Bus {
             self.add_stream(&mut survey, name).await?;
         }
         Ok(survey)
-    }
-
-    /// How long a message takes to the server and back; `None` when it did not come back in time.
-    pub async fn round_trip_time(&self) -> Option<Duration> {
-        let started = Instant::now();
-        let inbox = self.client.new_inbox();
-        let mut echo = self.client.subscribe(inbox.clone()).await.ok()?;
-        self.client.publish(inbox, Vec::new().into()).await.ok()?;
-        tokio::time::timeout(ECHO_LIMIT, echo.next()).await.ok()??;
-        Some(started.elapsed())
     }
 
     /// Whether the stream is there.
