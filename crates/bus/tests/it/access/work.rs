@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bus::{Bus, Login, Message, Nkey, Options, Queue, Stream, User};
-use protocol::{Platform, ServiceStats, VERSION};
+use protocol::{Platform, ServiceStats, VERSION, control::Restart};
 use testkit::Nats;
 
 fn stats(service: User) -> ServiceStats {
@@ -58,6 +58,39 @@ async fn all_services_are_found_from_the_other_account_and_not_the_other_way_rou
     let found = worker.stats(Duration::from_secs(2)).await;
     let names: Vec<String> = found.into_iter().map(|one| one.service).collect();
     assert_eq!(names, ["command-worker", "dashboard", "discord-gateway", "twitch-gateway"]);
+}
+
+#[tokio::test]
+async fn services_of_both_accounts_are_told_to_start_again() {
+    const WITHIN: Duration = Duration::from_secs(5);
+    let nats = Nats::start_secured().await;
+    let order = |by: User, instance: &str| Restart {
+        v: VERSION,
+        by: by.name().to_owned(),
+        reason: "it hangs".to_owned(),
+        instance: Some(instance.to_owned()),
+    };
+    for asker in [User::Operator, User::Healthcheck] {
+        let asks = nats.bus_as(asker, "asks").await;
+        for user in [User::DiscordGateway, User::TwitchGateway, User::CommandWorker, User::Backup] {
+            let [one, other] = [nats.bus_as(user, "one").await, nats.bus_as(user, "other").await];
+            let mut told = one.obey_restart(user.name(), "one").await.unwrap();
+            let mut not_told = other.obey_restart(user.name(), "other").await.unwrap();
+            one.round_trip().await;
+            other.round_trip().await;
+            let order = order(asker, "one");
+            let obeyed = async {
+                tokio::select! {
+                    told = told.next() => told,
+                    other = not_told.next() => panic!("{other:?} was for the one"),
+                }
+            };
+            let (answer, heard) = tokio::join!(asks.command_restart(user.name(), &order, WITHIN), obeyed);
+            assert_eq!((answer.unwrap().instance.as_str(), heard), ("one", Some(order)), "{asker} {user}");
+            clean(&one).await;
+        }
+        clean(&asks).await;
+    }
 }
 
 #[tokio::test]
