@@ -195,13 +195,13 @@ async fn a_restart_of_the_server_changes_nothing_short_or_long() {
     assert_eq!(after, before);
 }
 
-/// Longer than a key lives, and one of the three is back first.
 async fn nothing_moves<T>(within: Duration, moved: impl Future<Output = (String, usize, T)>) {
     if let Ok((moved, ..)) = timeout(within, moved).await {
         panic!("{moved}");
     }
 }
 
+/// Longer than a key lives, and one of the three is back first.
 #[tokio::test]
 async fn after_a_long_outage_each_takes_back_its_own_and_nothing_moves() {
     let mut nats = Nats::start().await;
