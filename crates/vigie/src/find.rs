@@ -17,6 +17,10 @@ use crate::settings::SETTINGS;
 
 /// The services that `vigie up` runs, which are the ones with settings.
 pub(crate) const SERVICES: [&str; 4] = ["discord-gateway", "twitch-gateway", "command-worker", "healthcheck"];
+/// Those that look after a bot where somebody set them up, and how their settings begin. Their binaries may be
+/// missing.
+pub(crate) const OPTIONAL: [(&str, &str); 3] =
+    [("backup", "BACKUP_"), ("deployer", "DEPLOY_"), ("webhook-deploy", "WEBHOOK_")];
 /// Those without which the bot does not work.
 pub(crate) const NEEDED: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"];
 /// A command that asks waits this long for NATS, not the half minute that a service waits.

@@ -157,7 +157,7 @@ async fn ask_services(options: &Options) -> anyhow::Result<Asked> {
             }
             // Whoever heard it and said nothing is stuck, which its supervisor gets over.
             Err(RequestError::NoResponders { .. } | RequestError::TimedOut { .. }) => {
-                asked.deaf.push(name.clone())
+                asked.deaf.push(name.clone());
             }
             Err(error) => return Err(error.into()),
         }

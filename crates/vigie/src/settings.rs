@@ -95,7 +95,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// As [`run`].
 pub(crate) fn all() -> anyhow::Result<Vec<Known>> {
     let mut tables = vec![("vigie".to_owned(), SETTINGS.iter().map(known).collect())];
-    for name in find::SERVICES {
+    let optional = find::OPTIONAL.iter().map(|(name, _)| *name).filter(|name| find::binary(name).is_ok());
+    for name in find::SERVICES.into_iter().chain(optional) {
         tables.push((name.to_owned(), of_service(name)?));
     }
     merge(tables)

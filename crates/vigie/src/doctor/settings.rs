@@ -19,7 +19,11 @@ const GATE: &str = "VIGIE_HTTP_ADDR";
 pub(crate) async fn look(names: &Names, file: &[(String, String)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut problems = BTreeSet::new();
-    for service in find::SERVICES {
+    let set_up = |start: &str| {
+        env::vars_os().any(|(name, value)| !value.is_empty() && name.to_string_lossy().starts_with(start))
+    };
+    let optional = find::OPTIONAL.iter().filter(|(name, start)| set_up(start) && find::binary(name).is_ok());
+    for service in find::SERVICES.into_iter().chain(optional.map(|(name, _)| *name)) {
         match ask(service).await {
             Ok(said) => problems.extend(said),
             Err(reason) => {

@@ -35,7 +35,8 @@ pub(super) async fn services(bus: &Bus) -> Vec<ServiceStats> {
 /// has more time, and one that is not there is known at once.
 async fn complete(bus: &Bus, mut found: Vec<ServiceStats>) -> Vec<ServiceStats> {
     let mut late = JoinSet::new();
-    for name in find::SERVICES {
+    // One that is not there is known at once.
+    for name in find::SERVICES.into_iter().chain(find::OPTIONAL.map(|(name, _)| name)) {
         if !found.iter().any(|one| one.service == name) {
             let bus = bus.clone();
             late.spawn(async move {
