@@ -97,7 +97,7 @@ fn healthcheck() -> Vec<Grant> {
         ops_service(User::Healthcheck),
         restarted(User::Healthcheck, &[User::Operator]),
         note(User::Healthcheck).of_app(),
-        ask_services().of_app(),
+        tell("ask the services for their numbers", &["$SRV.STATS"]).of_app(),
         measure().of_app(),
         measure_consumers().of_app(),
         tell("tell people on Discord what is wrong", &["action.discord.*.alerts"]).of_app(),
