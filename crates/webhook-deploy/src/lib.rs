@@ -46,4 +46,4 @@ pub use network::{Networks, Unclear, source};
 pub use payload::{Event, Meaning};
 pub use run::run;
 pub use seen::Mark;
-pub use signature::{Doubt, Forge, SECRET_MIN, Secret, Verified};
+pub use signature::{Doubt, Forge, Secret, Verified};

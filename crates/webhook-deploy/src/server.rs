@@ -46,6 +46,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let cut = CancellationToken::new();
     loop {
         let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -64,9 +65,10 @@ pub async fn serve(
             numbers.closed.with(CROWDED).inc();
             continue;
         };
-        let (door, numbers) = (Arc::clone(&door), numbers.clone());
+        let (door, numbers, cut) = (Arc::clone(&door), numbers.clone(), cut.clone());
         work.spawn(async move {
-            let served = timeout(CONNECTION_LIMIT, connection(stream, peer, &door)).await;
+            let serving = timeout(CONNECTION_LIMIT, connection(stream, peer, &door));
+            let served = cut.run_until_cancelled(serving).await.unwrap_or(Ok(None));
             if let Some(reason) = served.unwrap_or(Some(SLOW)) {
                 numbers.closed.with(reason).inc();
             }
@@ -77,6 +79,7 @@ pub async fn serve(
     work.close();
     if timeout(DRAIN_LIMIT, work.wait()).await.is_err() {
         warn!("requests that are still in work are cut off");
+        cut.cancel();
     }
 }
 

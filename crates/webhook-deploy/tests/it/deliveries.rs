@@ -26,8 +26,10 @@ async fn a_push_of_each_forge_reaches_the_deployer_and_the_audit_trail() {
     let (serving, deployer) = (world.serve().await, world.deployer().await);
     let body = push(COMMIT);
     let json = ("Content-Type", "application/json");
+    let started = Instant::now();
     let replied = serving.send(&github("github", SECRET, "push", &body, &[])).await;
     assert_eq!((replied.status, replied.body.as_str()), (202, "accepted\n"));
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(replied.head.contains("connection: close"), "{}", replied.head);
 
     // As they do, Gitea and Forgejo send the headers of others too.

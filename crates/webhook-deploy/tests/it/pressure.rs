@@ -65,6 +65,23 @@ async fn who_is_slow_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_is_slow_does_not_keep_it_from_ending() {
+    let world = World::start().await;
+    let serving = world.serve().await;
+    let mut body = TcpStream::connect(serving.address).await.unwrap();
+    let request = github("github", SECRET, "push", &push(COMMIT), &[]);
+    body.write_all(&request[..request.len() - 10]).await.unwrap();
+    eventually(SOON, || async {
+        let came = serving.number("webhook_connections_total");
+        if came > 0.5 { Ok(()) } else { Err(came) }
+    })
+    .await;
+    let started = Instant::now();
+    serving.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn one_source_has_few_connections_and_cannot_keep_the_others_out() {
     let world = World::start().await;
     let serving = world.serve().await;
