@@ -46,6 +46,12 @@ pub struct Book {
     pub last: Option<control::Job>,
     /// What people were not told yet, the oldest first.
     pub untold: Vec<Audit>,
+    /// The day since 1970 on which it was last looked whether there is something new.
+    #[serde(default)]
+    pub looked_day: u64,
+    /// The version of which people were told last that it is there.
+    #[serde(default)]
+    pub offered: Option<String>,
 }
 
 /// A version that failed, or that a person went back from.
@@ -81,6 +87,8 @@ impl Default for Book {
             next: None,
             last: None,
             untold: Vec::new(),
+            looked_day: 0,
+            offered: None,
         }
     }
 }
@@ -235,18 +243,35 @@ impl Book {
     fn tell(&mut self, job: &Job, result: AuditResult, words: String, now_ms: u64) {
         let shown = shown(job);
         let object = job.target.as_ref().map_or(&job.id, |target| &target.name).clone();
+        self.add_notice(shown.by, shown.verb, object, result, words, now_ms);
+    }
+
+    /// Notes, once for each, that a version is there which nobody asked for yet.
+    pub fn offer(&mut self, newest: &Release, now_ms: u64) {
+        let known = self.current.as_ref().is_some_and(|current| current.source == newest.source)
+            || self.quarantined.iter().any(|bad| bad.source == newest.source);
+        if known || self.offered.as_ref() == Some(&newest.source) {
+            return;
+        }
+        self.offered = Some(newest.source.clone());
+        let words = format!("{} is there; `vigie deploy now` rolls it out", newest.name);
+        let (by, verb) = ("schedule".to_owned(), "check".to_owned());
+        self.add_notice(by, verb, newest.name.clone(), AuditResult::Done, words, now_ms);
+    }
+
+    fn add_notice(
+        &mut self,
+        by: String,
+        verb: String,
+        object: String,
+        result: AuditResult,
+        words: String,
+        at_ms: u64,
+    ) {
         let over = (self.untold.len() + 1).saturating_sub(UNTOLD_MAX);
         self.untold.drain(..over);
-        self.untold.push(Audit {
-            v: protocol::VERSION,
-            at_ms: now_ms,
-            service: "deployer".to_owned(),
-            by: shown.by,
-            verb: shown.verb,
-            object,
-            result,
-            words,
-        });
+        let service = "deployer".to_owned();
+        self.untold.push(Audit { v: protocol::VERSION, at_ms, service, by, verb, object, result, words });
     }
 
     /// The kept version of this name; without one the newest that nobody went back from.

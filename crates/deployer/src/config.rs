@@ -10,6 +10,7 @@ use crate::{
     child,
     gate::Pace,
     git::{self, Remote},
+    schedule::{Check, Window},
 };
 
 /// More names than anybody lists.
@@ -107,6 +108,18 @@ pub static SETTINGS: &[Setting] = &[
         "required or off",
         "whether everything is saved before each deploy; off: what a bad version does to data is not undone",
     ),
+    setting(
+        "DEPLOY_CHECK",
+        Some("off"),
+        "off, notify or auto",
+        "whether it is looked once a day for something new; notify: only said so, auto: rolled out",
+    ),
+    setting(
+        "DEPLOY_WINDOW",
+        Some("02:00-05:00"),
+        "two times in UTC such as 02:00-05:00",
+        "when it is looked",
+    ),
 ];
 
 /// How the deployer runs.
@@ -136,6 +149,10 @@ pub struct Config {
     pub binds: Vec<PathBuf>,
     /// Whether everything is saved before.
     pub backup: bool,
+    /// Whether it is looked by itself for something new.
+    pub check: Check,
+    /// When.
+    pub window: Window,
     /// How long things must and may take; shorter in tests.
     pub pace: Pace,
     /// What `docker` and `git` are told of the environment; others in tests.
@@ -194,6 +211,13 @@ impl Config {
                 "off" => Ok(false),
                 _ => Err(String::new()),
             }),
+            check: settings.parse("DEPLOY_CHECK", |text| match text {
+                "off" => Ok(Check::Off),
+                "notify" => Ok(Check::Notify),
+                "auto" => Ok(Check::Auto),
+                _ => Err(String::new()),
+            }),
+            window: settings.parse("DEPLOY_WINDOW", Window::read),
             pace: Pace::default(),
             environment: child::environment(),
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::control::DeployState;
-use service::{Component, clock::unix_ms};
+use service::{Component, CounterVec, clock::unix_ms};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -17,12 +17,15 @@ use crate::{
 
 /// After a step of the way back failed, before it is begun again; also between tries to write the journal.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// How deploys end.
+pub const ENDS: [&str; 4] = ["rolled_out", "rolled_back_to", "never_started", "rollback_failed"];
 
 /// Takes deploys as they come, until `shutdown`. What goes on then goes on after the next start.
 pub async fn run(
     desk: Arc<Desk>,
     hands: Hands,
     journal: Component,
+    ends: CounterVec,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut changes = desk.changes();
@@ -31,7 +34,7 @@ pub async fn run(
             changes.mark_unchanged();
             let book = desk.book();
             match book.job.clone() {
-                Some(job) => step(&desk, &hands, &journal, job, &book).await,
+                Some(job) => step(&desk, &hands, &journal, &ends, job, &book).await,
                 // It cannot end: `desk` lives here.
                 None => drop(changes.changed().await),
             }
@@ -43,7 +46,7 @@ pub async fn run(
     }
 }
 
-async fn step(desk: &Desk, hands: &Hands, journal: &Component, job: Job, book: &Book) {
+async fn step(desk: &Desk, hands: &Hands, journal: &Component, ends: &CounterVec, job: Job, book: &Book) {
     let word = job.step.word();
     let back = job.way == Way::Back;
     let begun = write(desk, journal, |book| book.job.as_mut().map_or(Ok(()), Job::begin)).await;
@@ -61,12 +64,22 @@ async fn step(desk: &Desk, hands: &Hands, journal: &Component, job: Job, book: &
     match end {
         Some(end) => {
             say(&job, &end);
-            if end.state.is_some() {
+            if let Some(state) = end.state {
+                ends.with(word_of(state)).inc();
                 hands.tidy(&desk.book()).await;
             }
         }
         None if failed && back => sleep(RETRY_PAUSE.min(hands.pace.limit)).await,
         None => {}
+    }
+}
+
+const fn word_of(state: DeployState) -> &'static str {
+    match state {
+        DeployState::RolledOut => "rolled_out",
+        DeployState::RolledBackTo => "rolled_back_to",
+        DeployState::NeverStarted => "never_started",
+        DeployState::RollbackFailed => "rollback_failed",
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Wanted {
     pub count: usize,
     /// Containers that do not count.
     pub not: Vec<String>,
+    /// Containers of before, whose fresh starts may be long ago.
+    pub known: Vec<String>,
 }
 
 /// One look.
@@ -98,7 +100,8 @@ impl Gate {
         let (mut errors, mut work) = (0.0, 0.0);
         for wanted in &self.wanted {
             let ours: Vec<&Container> = sample.containers.iter().filter(|it| wanted.counts(it)).collect();
-            if let Some(bad) = ours.iter().find(|it| it.fails() || it.restarts > 0) {
+            let fails = |it: &&&Container| !wanted.known.contains(&it.id) && (it.fails() || it.restarts > 0);
+            if let Some(bad) = ours.iter().find(fails) {
                 return Verdict::Closed(format!("{}: {}", wanted.service, bad.words()));
             }
             trouble = trouble.or_else(|| wanted.trouble(&ours, sample.stats.as_deref()));
@@ -204,6 +207,7 @@ mod tests {
             image: "sha256:new".to_owned(),
             count: 1,
             not: Vec::new(),
+            known: Vec::new(),
         };
         Gate::new(vec![wanted], Duration::from_secs(60), Duration::from_secs(10))
     }
@@ -255,6 +259,17 @@ mod tests {
         assert_eq!(gate().look(at(1), &sample(container("healthy"), Some(erring))), words);
         let few = stats(true, &[("errors_total.failed", 5.0), ("commands_total.ping", 200.0)]);
         assert!(matches!(gate().look(at(1), &sample(container("healthy"), Some(few))), Verdict::Wait(_)));
+    }
+
+    #[test]
+    fn what_came_back_may_have_begun_anew_weeks_ago() {
+        let mut gate = gate();
+        let mut old = container("healthy");
+        old.restarts = 7;
+        gate.wanted[0].known.push(ID.to_owned());
+        let sample = sample(old, Some(stats(true, &[])));
+        assert!(matches!(gate.look(at(0), &sample), Verdict::Wait(_)));
+        assert_eq!(gate.look(at(10), &sample), Verdict::Open);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Hands {
             return Err("NATS does not answer: it could not be seen whether the new version works".to_owned());
         }
         let containers = self.docker.containers().await.map_err(words)?;
-        let crew: Vec<Crew> = stack.services.iter().filter_map(|it| crew_of(it, &containers)).collect();
+        let mut crew: Vec<Crew> = stack.services.iter().filter_map(|it| crew_of(it, &containers)).collect();
         let works = |it: &&Container| {
             it.state == "running"
                 && crew.iter().any(|crew| crew.role == Role::Worker && crew.service == it.service)
@@ -179,7 +179,16 @@ impl Hands {
             },
         };
         self.proved(&from).await?;
-        self.stack(&from).await?;
+        let before = self.stack(&from).await?;
+        // What nobody started stays so; what is new in this version begins.
+        crew.retain(|crew| crew.before > 0 || before.services.iter().all(|it| it.name != crew.service));
+        let changed = before.changed_in(&stack);
+        if !changed.is_empty() {
+            let changed = changed.join(", ");
+            return Err(format!(
+                "{changed}: changed, which stops the bot for a while: do this update by hand"
+            ));
+        }
         Ok(Found::Before { from, crew })
     }
 
@@ -367,6 +376,7 @@ fn wanted(job: &Job, crew: &Crew, image: &str) -> Wanted {
         image: image.to_owned(),
         count: if back { crew.before } else { crew.after } as usize,
         not: if back { Vec::new() } else { crew.old.clone() },
+        known: if back { crew.old.clone() } else { Vec::new() },
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `book`, `journal` | what runs, what ran well, what failed, what is wanted; the file that survives us |
 //! | `desk` | the same, shared, written before it is seen |
 //! | `driver` | step after step |
+//! | `schedule` | looking for something new by itself, once a day |
 //! | `hands` | what each step does |
 //! | `crew` | how containers of one service come from one version to another |
 //! | `gate` | whether a version works |
@@ -35,6 +36,7 @@ mod manifest;
 mod plan;
 mod release;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod sim;
 mod source;
@@ -43,3 +45,4 @@ mod stack;
 pub use config::{Config, Place, SETTINGS, SourceConfig};
 pub use gate::Pace;
 pub use run::run;
+pub use schedule::{Check, Window};

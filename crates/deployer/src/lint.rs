@@ -81,9 +81,11 @@ pub struct Allowed {
     pub project: String,
     /// The folder of the compose file. What lies in it may be mounted, but not the folder itself.
     pub folder: PathBuf,
-    /// The file with settings and secrets, which may not.
+    /// The configured folder, which the deployer itself is given.
+    pub home: PathBuf,
+    /// The file with settings and secrets, which nobody else is.
     pub env_file: PathBuf,
-    /// Other files and folders that may be mounted, or hold secrets.
+    /// Other files and folders that may be mounted, or hold secrets. They need not be seen from here.
     pub binds: Vec<PathBuf>,
     /// Names of other services.
     pub services: Vec<String>,
@@ -267,7 +269,7 @@ fn mount(service: &str, mount: &Value, allowed: &Allowed) -> Option<String> {
                 return Some(format!("{}: a mount that spreads is not allowed here", source.display()));
             }
             // The one service near Docker.
-            if service == "deployer" && is_socket(source) {
+            if service == "deployer" && (is_socket(source) || source == allowed.home) {
                 return None;
             }
             place(source, allowed)
@@ -282,14 +284,19 @@ fn is_socket(path: &Path) -> bool {
 
 /// What is wrong with a path of this machine, which a container would be given.
 fn place(path: &Path, allowed: &Allowed) -> Option<String> {
-    let Some(path) = real(path) else { return Some(format!("{} is not there", path.display())) };
-    let in_folder = path.starts_with(&allowed.folder) && path != allowed.folder;
-    let is_settings = real(&allowed.env_file).is_some_and(|settings| settings.starts_with(&path));
-    let named = allowed.binds.iter().filter_map(|bind| real(bind)).any(|bind| path.starts_with(bind));
     let shown = path.display();
-    if is_settings {
+    let Some(found) = real(path) else {
+        // Not seen from within a container: what the operator names is believed, as it is written.
+        let plain = path.components().all(|part| part.as_os_str() != "..");
+        let named = plain && allowed.binds.iter().any(|bind| path.starts_with(bind));
+        return (!named).then(|| format!("{shown} is not there, and not in DEPLOY_BINDS"));
+    };
+    if real(&allowed.env_file).is_some_and(|settings| settings.starts_with(&found)) {
         return Some(format!("{shown} holds the settings and secrets"));
     }
+    let in_folder = found.starts_with(&allowed.folder) && found != allowed.folder;
+    let mut binds = allowed.binds.iter().map(|bind| real(bind).unwrap_or_else(|| bind.clone()));
+    let named = binds.any(|bind| found.starts_with(bind));
     (!in_folder && !named).then(|| format!("{shown} is not in {} or DEPLOY_BINDS", allowed.folder.display()))
 }
 
@@ -325,8 +332,9 @@ mod tests {
             Allowed {
                 project: "vigie".to_owned(),
                 env_file: folder.join(".env"),
+                home: PathBuf::from("/srv/vigie"),
                 folder,
-                binds: vec![PathBuf::from("/etc/hostname")],
+                binds: vec![PathBuf::from("/etc/hostname"), PathBuf::from("/not/seen")],
                 services: vec!["mine".to_owned()],
             }
         }
@@ -360,14 +368,20 @@ mod tests {
                     "logging": { "driver": "json-file" },
                 },
                 "caddy": { "cap_add": ["NET_BIND_SERVICE"], "ports": [{ "target": 80 }] },
-                "deployer": { "volumes": [{ "type": "bind", "source": "/var/run/docker.sock", "target": "/x" }] },
+                "deployer": { "volumes": [
+                    { "type": "bind", "source": "/var/run/docker.sock", "target": "/x" },
+                    { "type": "bind", "source": "/srv/vigie", "target": "/srv/vigie", "read_only": true },
+                ] },
                 "command-worker": {
                     "build": { "context": "FOLDER", "dockerfile": "deploy/Dockerfile", "args": {} },
                     "pull_policy": "never",
                     "deploy": { "replicas": 2, "resources": { "limits": { "memory": "1" } }, "placement": {} },
                     "devices": [], "network_mode": "none",
                 },
-                "mine": { "volumes": [{ "type": "bind", "source": "/etc/hostname", "target": "/x" }] },
+                "mine": { "volumes": [
+                    { "type": "bind", "source": "/etc/hostname", "target": "/x" },
+                    { "type": "bind", "source": "/not/seen/from/here", "target": "/y" },
+                ] },
             },
             "networks": { "bus": { "name": "vigie_bus", "ipam": {}, "internal": true } },
             "volumes": { "nats-data": { "name": "vigie_nats-data" } },
@@ -440,6 +454,8 @@ mod tests {
             "FOLDER/link",
             "FOLDER/..",
             "FOLDER/none",
+            "/srv/vigie",
+            "/not/seen/../../etc",
         ] {
             assert_eq!(world.of_worker("volumes", bind(source)).len(), 1, "{source}");
         }

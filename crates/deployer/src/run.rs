@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::{
     config::Config, desk::Desk, docker::Docker, driver, hands::Hands, journal::Journal, lint::Allowed,
-    plan::Want, source::Source,
+    plan::Want, schedule, source::Source,
 };
 
 /// The name under which it is commanded.
@@ -30,6 +30,7 @@ const LOOK_PAUSE: Duration = Duration::from_secs(60);
 /// When the journal cannot be read, or a part of it fails.
 pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     let journal = context.health.component("journal");
+    let config = Config { data: std::path::absolute(&config.data)?, ..config };
     fs::create_dir_all(&config.data).with_context(|| format!("{} cannot be made", config.data.display()))?;
     let desk = Arc::new(Desk::open(Journal::new(&config.data))?);
     // Whether it can be written is known before it must be.
@@ -40,11 +41,16 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     context.tasks.spawn("docker", look(docker.clone(), engine, context.shutdown.clone()));
     let (report, connection) = watch::channel(None);
     context.tasks.spawn("nats", serve(context.clone(), config.clone(), desk.clone(), report));
+    let source = Source::new(&config)?;
+    let often = (config.check, config.window);
+    let looks = schedule::run(desk.clone(), docker.clone(), source.clone(), often, context.shutdown.clone());
+    context.tasks.spawn("schedule", looks);
     let hands = Hands {
-        source: Source::new(&config)?,
+        source,
         allowed: Allowed {
             project: config.project.clone(),
             folder: config.folder.clone(),
+            home: config.folder.clone(),
             env_file: config.env_file.clone(),
             binds: config.binds.clone(),
             services: config.services.clone(),
@@ -56,16 +62,23 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
         data: config.data.clone(),
         desk: desk.clone(),
     };
-    driver::run(desk, hands, journal, context.shutdown.clone()).await
+    let ends =
+        context.metrics.counter_vec("deploys", "Deploys that ended, by how", "state").known(&driver::ENDS);
+    driver::run(desk, hands, journal, ends, context.shutdown.clone()).await
 }
 
 fn docker(config: &Config) -> Docker {
+    let mut environment = config.environment.clone();
+    // Without a home, as in a container, the program would write below the root.
+    if !environment.iter().any(|(name, _)| name == "HOME" || name == "DOCKER_CONFIG") {
+        environment.push(("DOCKER_CONFIG".to_owned(), config.data.join("docker").into()));
+    }
     Docker {
         project: config.project.clone(),
         files: config.files.clone(),
         env_file: config.env_file.clone(),
         profiles: config.profiles.clone(),
-        environment: config.environment.clone(),
+        environment,
     }
 }
 
@@ -208,7 +221,7 @@ async fn tell(bus: &Bus, desk: &Desk) -> anyhow::Result<()> {
         match bus.note(&notice).await {
             Ok(()) => {
                 // Where it cannot be written it is told again, and is stored once all the same.
-                if let Err(error) = desk.change(|book| drop(book.untold.drain(..1.min(book.untold.len())))) {
+                if let Err(error) = desk.change(|book| book.untold.retain(|other| *other != notice)) {
                     warn!(error = service::chain(&error), "it is not kept that a notice was told");
                     sleep(RETRY_PAUSE).await;
                 }

@@ -1,5 +1,7 @@
 //! Which services a merged compose file has, and how each of them is replaced.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::release::Role;
@@ -18,6 +20,8 @@ pub struct Stack {
     pub keys: Option<String>,
     /// The NATS server.
     pub nats: Option<String>,
+    /// Networks and volumes, by `networks.bus` and the like.
+    pub shared: BTreeMap<String, Value>,
 }
 
 /// A service that stays up.
@@ -51,7 +55,17 @@ pub fn read(config: &Value) -> Result<Stack, String> {
         return Err(format!("expected an image with a tag such as vigie:local, found {image:?}"));
     }
     let ours: Vec<_> = services.iter().filter(|(_, service)| service["image"] == image).collect();
-    let mut stack = Stack { image: image.to_owned(), services: Vec::new(), keys: None, nats: None };
+    let shared = ["networks", "volumes"].into_iter().flat_map(|kind| {
+        let all = config[kind].as_object().into_iter().flatten();
+        all.map(move |(name, value)| (format!("{kind}.{name}"), value.clone()))
+    });
+    let mut stack = Stack {
+        image: image.to_owned(),
+        services: Vec::new(),
+        keys: None,
+        nats: None,
+        shared: shared.collect(),
+    };
     stack.nats = services.contains_key("nats").then(|| "nats".to_owned());
     for (name, service) in ours {
         if begins_with(service, &["vigie", "keys"]) {
@@ -61,6 +75,17 @@ pub fn read(config: &Value) -> Result<Stack, String> {
         }
     }
     Ok(stack)
+}
+
+impl Stack {
+    /// What all services share and is another in `next`: Compose would take it away from those that run.
+    #[must_use]
+    pub fn changed_in(&self, next: &Self) -> Vec<String> {
+        let differs = |(name, value): (&String, &Value)| {
+            next.shared.get(name).is_some_and(|other| other != value).then(|| name.clone())
+        };
+        self.shared.iter().filter_map(differs).collect()
+    }
 }
 
 fn read_service(name: &str, service: &Value) -> Option<Service> {
@@ -114,6 +139,17 @@ mod tests {
             ]
         );
         assert_eq!(stack.services[1].answers_as.as_deref(), Some("discord-gateway"));
+    }
+
+    #[test]
+    fn networks_and_volumes_may_come_and_go_and_not_change() {
+        let of = |networks: Value| {
+            let worker = json!({ "image": "vigie:local", "command": ["command-worker"] });
+            read(&json!({ "services": { "w": worker }, "networks": networks })).unwrap()
+        };
+        let before = of(json!({ "bus": { "internal": true }, "edge": {} }));
+        assert_eq!(before.changed_in(&of(json!({ "bus": { "internal": true }, "new": {} }))), [""; 0]);
+        assert_eq!(before.changed_in(&of(json!({ "bus": {}, "edge": {} }))), ["networks.bus"]);
     }
 
     #[test]

@@ -1,0 +1,168 @@
+//! Once a day, in a window of time, it is looked whether there is something new.
+
+use std::{sync::Arc, time::Duration};
+
+use service::clock::unix_ms;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{book::Book, desk::Desk, docker::Docker, plan::Want, source::Source};
+
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_secs(60);
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+
+/// What is done about something new that nobody asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// Nothing: it is not looked.
+    #[default]
+    Off,
+    /// People are told.
+    Notify,
+    /// It is rolled out.
+    Auto,
+}
+
+/// A time of the day, in minutes after midnight UTC; it may span midnight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    from: u64,
+    until: u64,
+}
+
+impl Window {
+    /// Reads two times such as `02:00-05:00`.
+    ///
+    /// # Errors
+    /// When they are none.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let minutes = |time: &str| {
+            let (hours, minutes) = time.trim().split_once(':')?;
+            let (hours, minutes) = (hours.parse::<u64>().ok()?, minutes.parse::<u64>().ok()?);
+            (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        };
+        let times = text.split_once('-').and_then(|(from, until)| Some((minutes(from)?, minutes(until)?)));
+        times.map(|(from, until)| Self { from, until }).ok_or_else(String::new)
+    }
+
+    /// The day on which the window began that is open at this time, in days since 1970; `None` when it is closed.
+    fn day(self, now_ms: u64) -> Option<u64> {
+        let (day, minute) = (now_ms / DAY_MS, now_ms % DAY_MS / MINUTE_MS);
+        let spans = self.from > self.until;
+        match (minute >= self.from, minute < self.until) {
+            (true, true) => Some(day),
+            (true, false) if spans => Some(day),
+            (false, true) if spans => day.checked_sub(1),
+            _ => None,
+        }
+    }
+}
+
+/// The day on which it is to be looked now, when it was not looked yet. Whoever deploys at the moment has looked.
+fn due(book: &Book, window: Window, now_ms: u64) -> Option<u64> {
+    window.day(now_ms).filter(|day| *day != book.looked_day && book.job.is_none())
+}
+
+/// Looks, until `shutdown`.
+pub async fn run(
+    desk: Arc<Desk>,
+    docker: Docker,
+    source: Source,
+    (check, window): (Check, Window),
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let work = async {
+        loop {
+            let now_ms = unix_ms();
+            if let Some(day) = due(&desk.book(), window, now_ms)
+                && let Err(error) = look(&desk, &docker, &source, check, (day, now_ms)).await
+            {
+                warn!(error, "it could not be looked whether there is something new; tomorrow again");
+            }
+            sleep(TICK).await;
+        }
+    };
+    if check == Check::Off {
+        shutdown.cancelled().await;
+        return Ok(());
+    }
+    tokio::select! {
+        () = work => Ok(()),
+        () = shutdown.cancelled() => Ok(()),
+    }
+}
+
+async fn look(
+    desk: &Desk,
+    docker: &Docker,
+    source: &Source,
+    check: Check,
+    (day, now_ms): (u64, u64),
+) -> Result<(), String> {
+    let chain = |error: &dyn std::error::Error| service::chain(error);
+    desk.change(|book| book.looked_day = day).map_err(|error| chain(&error))?;
+    if check == Check::Auto {
+        let want = Want::Newest { force: false, commit: None };
+        let accepted = desk.change(|book| book.accept("schedule".to_owned(), want, now_ms));
+        let id = accepted.map_err(|error| chain(&error))??;
+        info!(deploy = id, "looking whether there is something new");
+        return Ok(());
+    }
+    let platform = docker.platform().await.map_err(|error| chain(&error))?;
+    let current = desk.book().current;
+    let newest = source.newest(None, &platform, current.as_ref()).await.map_err(|error| chain(&error))?;
+    desk.change(|book| book.offer(&newest, now_ms)).map_err(|error| chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+    #[test]
+    fn it_is_looked_once_in_each_window() {
+        let window = Window::read("02:00-05:00").unwrap();
+        let mut book = Book::default();
+        assert_eq!(due(&book, window, 7 * DAY_MS + HOUR_MS), None);
+        assert_eq!(due(&book, window, 7 * DAY_MS + 2 * HOUR_MS), Some(7));
+        book.looked_day = 7;
+        assert_eq!(due(&book, window, 7 * DAY_MS + 4 * HOUR_MS), None);
+        assert_eq!(due(&book, window, 8 * DAY_MS + 4 * HOUR_MS), Some(8));
+        assert_eq!(due(&book, window, 8 * DAY_MS + 5 * HOUR_MS), None);
+    }
+
+    #[test]
+    fn a_window_may_span_midnight() {
+        let window = Window::read("23:00-01:00").unwrap();
+        assert_eq!(window.day(7 * DAY_MS + 23 * HOUR_MS), Some(7));
+        assert_eq!(window.day(8 * DAY_MS), Some(7));
+        assert_eq!(window.day(8 * DAY_MS + HOUR_MS), None);
+        for bad in ["", "2-5", "02:00", "24:00-01:00", "02:60-03:00"] {
+            assert!(Window::read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_offered_once() {
+        let mut book = Book::default();
+        let release = |name: &str| crate::release::Release {
+            name: name.to_owned(),
+            source: name.to_owned(),
+            commit: None,
+            pull: String::new(),
+            image: String::new(),
+            folder: String::new(),
+        };
+        book.current = Some(release("1"));
+        for name in ["1", "2", "2", "3"] {
+            book.offer(&release(name), 1);
+        }
+        let told: Vec<&str> = book.untold.iter().map(|notice| notice.object.as_str()).collect();
+        assert_eq!(told, ["2", "3"]);
+        assert_eq!(book.untold[0].words, "2 is there; `vigie deploy now` rolls it out");
+    }
+}
