@@ -10,14 +10,16 @@ use super::Text;
 /// Where translations are.
 const TRANSLATED: &str = "docs/fr/";
 /// Each translation with its original.
-const TRANSLATIONS: [(&str, &str); 7] = [
+const TRANSLATIONS: [(&str, &str); 9] = [
     ("docs/fr/premiers-pas.md", "docs/getting-started.md"),
     ("docs/fr/ajouter-une-commande.md", "docs/adding-a-command.md"),
     ("docs/fr/raspberry-pi.md", "docs/raspberry-pi.md"),
     ("docs/fr/compose.md", "docs/compose.md"),
     ("docs/fr/surveillance.md", "docs/health.md"),
     ("docs/fr/observability.md", "docs/observability.md"),
+    ("docs/fr/sauvegarde.md", "docs/backup.md"),
     ("docs/fr/webhook.md", "docs/webhook.md"),
+    ("docs/fr/deploiement.md", "docs/deploy.md"),
 ];
 
 pub(crate) fn check(files: &[Text]) -> Vec<String> {
