@@ -13,7 +13,7 @@ use super::{
 const COMPOSE: &str = "compose.yaml";
 const DEPLOY: &str = "deploy/";
 /// What is no setting of ours: programs and the dynamic loader read it everywhere.
-const FOREIGN: [&str; 2] = ["NO_COLOR", "PATH"];
+const FOREIGN: [&str; 3] = ["HOME", "NO_COLOR", "PATH"];
 /// Its commands read parts of the settings, so none can be missing; its doctor looks at those of all.
 const CLI: &str = "vigie";
 
