@@ -116,7 +116,7 @@ async fn restore(options: &RestoreOptions) -> anyhow::Result<ExitCode> {
     let service = open(&options.which).await?;
     if replaces && !options.yes {
         let question = format!(
-            "stop the bot, and replace all it has kept by the backup {}? What came since is lost",
+            "replace all it has kept by the backup {}? What is there now is put aside",
             options.backup
         );
         if !ask::confirmed(question).await? {

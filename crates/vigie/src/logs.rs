@@ -78,7 +78,8 @@ impl Names {
             self.width = self.width.max(line.part.chars().count()).min(WIDTHS.1);
             self.seen.len() - 1
         });
-        let name = paint.numbered(number, &format!("{:<width$} |", line.part, width = self.width));
+        let part = paint::harmless(&line.part);
+        let name = paint.numbered(number, &format!("{part:<width$} |", width = self.width));
         format!("{name} {}\n", paint::harmless(&line.line))
     }
 }

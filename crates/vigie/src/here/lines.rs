@@ -14,6 +14,9 @@ const MAX_LINE_BYTES: u64 = 16 * 1024;
 /// How often a file is looked at for more.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Some versions of Compose clear the line before they write one, also where there is no terminal.
+const CLEARED: &str = "\x1b[2K";
+
 /// Which lines are wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -59,6 +62,7 @@ struct Followed {
 impl LogLine {
     /// `part | text`, as Compose and `vigie up` write it.
     pub(super) fn of_prefixed(line: &str) -> Option<Self> {
+        let line = line.trim_start_matches(CLEARED);
         let (part, text) = line.split_once('|').unwrap_or(("", line));
         let text = text.strip_prefix(' ').unwrap_or(text);
         Some(Self { part: part.trim().to_owned(), line: text.to_owned() })
@@ -216,6 +220,7 @@ mod tests {
     fn whose_a_line_is_stands_before_it() {
         let line = |text| LogLine::of_prefixed(text).map(|line| (line.part, line.line)).unwrap();
         assert_eq!(line("nats-1  | a | b"), ("nats-1".to_owned(), "a | b".to_owned()));
+        assert_eq!(line("\x1b[2Knats-1 | a"), ("nats-1".to_owned(), "a".to_owned()));
         assert_eq!(line("no name"), (String::new(), "no name".to_owned()));
     }
 }
