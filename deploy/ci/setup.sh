@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the other scripts here need, on a Debian or Ubuntu of a CI: compilers for both architectures, Rust,
-# minisign. What is there already stays.
+# minisign, restic for the tests of backups. What is there already stays.
 set -euo pipefail
 rust=1.95
 
@@ -14,7 +14,7 @@ case $(dpkg --print-architecture) in
 esac
 "${root[@]}" apt-get -q update
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends \
-  gcc libc6-dev "${other[@]}" ca-certificates curl git jq minisign python3 python3-pip
+  gcc libc6-dev "${other[@]}" ca-certificates curl git jq minisign python3 python3-pip restic
 if ! command -v rustup >/dev/null; then
   curl -fsSL --proto '=https' https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
   export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"

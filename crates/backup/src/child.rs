@@ -156,7 +156,7 @@ impl Child {
 async fn lines(stream: Option<impl AsyncRead + Unpin>, mut line: impl FnMut(&str)) -> std::io::Result<()> {
     let Some(mut stream) = stream else { return Ok(()) };
     let mut held = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = stream.read(&mut buffer).await?;
         if read == 0 {
@@ -181,7 +181,7 @@ async fn lines(stream: Option<impl AsyncRead + Unpin>, mut line: impl FnMut(&str
 /// The last of what it complained about, on one line.
 async fn complaints(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     if let Some(mut stream) = stream {
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             kept.extend_from_slice(buffer.get(..read).unwrap_or_default());

@@ -62,6 +62,7 @@ impl Jobs {
         enough_room(config)?;
         let repository = self.stores.open(&kept).await?;
         self.store.change(|kept| kept.repository = repository);
+        self.stores.clear_unfinished().await?;
         let backups = self.stores.list(&kept.backups).await?;
         let now_ms = (config.clock)();
         let number = backups.iter().map(|one| one.number).max().unwrap_or(0) + 1;

@@ -20,8 +20,9 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "actions",
+    "backup",
     "bus",
     "command_worker",
     "commands",

@@ -82,7 +82,7 @@ impl Journal {
 
     fn exchange(
         &mut self,
-        way: fn(&mut [Place], &mut dyn FnMut(&[Place]) -> io::Result<()>, swap::Point<'_>) -> io::Result<()>,
+        way: fn(&mut [Place], swap::Save<'_>, swap::Point<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut places = std::mem::take(&mut self.places);
         let mut written = self.clone();

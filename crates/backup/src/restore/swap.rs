@@ -41,6 +41,8 @@ pub enum Phase {
 
 /// Is asked before each step, and may end it there as a power cut would.
 pub type Point<'a> = &'a mut dyn FnMut() -> io::Result<()>;
+/// Writes down how far it got.
+pub type Save<'a> = &'a mut dyn FnMut(&[Place]) -> io::Result<()>;
 
 impl Place {
     /// Where what is to come waits.
@@ -77,11 +79,7 @@ impl Place {
 ///
 /// # Errors
 /// When a step fails; then [`back`] undoes what was done.
-pub fn forward(
-    places: &mut [Place],
-    save: &mut dyn FnMut(&[Place]) -> io::Result<()>,
-    point: Point<'_>,
-) -> io::Result<()> {
+pub fn forward(places: &mut [Place], save: Save<'_>, point: Point<'_>) -> io::Result<()> {
     for at in 0..places.len() {
         turn(places, at, Phase::Out, save, point)?;
         let Some(place) = places.get(at).cloned() else { break };
@@ -96,11 +94,7 @@ pub fn forward(
 ///
 /// # Errors
 /// When a step fails.
-pub fn back(
-    places: &mut [Place],
-    save: &mut dyn FnMut(&[Place]) -> io::Result<()>,
-    point: Point<'_>,
-) -> io::Result<()> {
+pub fn back(places: &mut [Place], save: Save<'_>, point: Point<'_>) -> io::Result<()> {
     for at in (0..places.len()).rev() {
         let Some(place) = places.get(at).cloned() else { break };
         if place.phase == Phase::In {
@@ -116,13 +110,7 @@ pub fn back(
     Ok(())
 }
 
-fn turn(
-    places: &mut [Place],
-    at: usize,
-    phase: Phase,
-    save: &mut dyn FnMut(&[Place]) -> io::Result<()>,
-    point: Point<'_>,
-) -> io::Result<()> {
+fn turn(places: &mut [Place], at: usize, phase: Phase, save: Save<'_>, point: Point<'_>) -> io::Result<()> {
     point()?;
     if let Some(place) = places.get_mut(at) {
         place.phase = phase;

@@ -6,6 +6,9 @@ use chrono::{DateTime, Datelike as _, Utc};
 
 use crate::{config::Keep, kept::Known};
 
+/// Which day, week or month a time is in.
+type Span<'a> = &'a dyn Fn(&DateTime<Utc>) -> (i32, u32);
+
 /// The names of those that go. `backups` have the oldest first.
 ///
 /// The newest always stays, and so does the newest that was proved: the others may be of no use.
@@ -17,8 +20,7 @@ pub fn going(backups: &[Known], keep: Keep) -> BTreeSet<String> {
     let day = |time: &DateTime<Utc>| (time.year(), time.ordinal());
     let week = |time: &DateTime<Utc>| (time.iso_week().year(), time.iso_week().week());
     let month = |time: &DateTime<Utc>| (time.year(), time.month());
-    let rules: [(usize, &dyn Fn(&DateTime<Utc>) -> (i32, u32)); 3] =
-        [(keep.daily, &day), (keep.weekly, &week), (keep.monthly, &month)];
+    let rules: [(usize, Span<'_>); 3] = [(keep.daily, &day), (keep.weekly, &week), (keep.monthly, &month)];
     for (count, span) in rules {
         let mut seen = BTreeSet::new();
         for backup in newest_first() {

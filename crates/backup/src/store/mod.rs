@@ -51,6 +51,17 @@ impl Stores {
         Ok(Some(found))
     }
 
+    /// Removes what was not stored to its end.
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    pub async fn clear_unfinished(&self) -> Result<(), Trouble> {
+        match &self.restic {
+            Some(restic) => restic.clear_unfinished().await.during("removing what was not stored to its end"),
+            None => Ok(()),
+        }
+    }
+
     /// Every backup, the oldest first, with what was known of them before.
     ///
     /// # Errors
@@ -107,8 +118,7 @@ impl Stores {
         if let Some(restic) = &self.restic {
             progress.step("repository");
             let saved = restic.save(stage, &config.folders, backup, progress).await;
-            let (snapshot, bytes) = saved.during("storing it in the repository")?;
-            (backup.snapshot, backup.bytes) = (Some(snapshot), Some(bytes));
+            backup.bytes = Some(saved.during("storing it in the repository")?);
         }
         if let Some(archives) = self.archives.clone() {
             progress.step("archive");

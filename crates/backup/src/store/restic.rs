@@ -21,6 +21,9 @@ use crate::{
 
 /// What all our snapshots have in common, so that others can be in the same repository.
 const TAG: &str = "vigie";
+/// What a snapshot has besides once all of it is there. One that was made by a restic whose service had died, and
+/// which found its files gone, has not.
+const WHOLE: &str = "whole";
 /// The name of the machine in our snapshots: a restored bot goes on where the lost one ended.
 const HOST: &str = "vigie";
 /// How long it may take to save, restore or check everything.
@@ -159,14 +162,34 @@ impl Restic {
     /// # Errors
     /// [`ResticError`]
     pub async fn list(&self) -> Result<Vec<Known>, ResticError> {
+        let snapshots = self.snapshots().await?;
+        Ok(snapshots.into_iter().filter(Snapshot::is_whole).filter_map(Snapshot::known).collect())
+    }
+
+    /// Removes what is no backup, because who made it died before its end.
+    ///
+    /// # Errors
+    /// [`ResticError`]
+    pub async fn clear_unfinished(&self) -> Result<(), ResticError> {
+        let snapshots = self.snapshots().await?;
+        let unfinished = snapshots.into_iter().filter(|snapshot| !snapshot.is_whole());
+        let names: Vec<String> = unfinished.map(|snapshot| snapshot.id).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        info!(count = names.len(), "removing what was not stored to its end");
+        self.forget(&names).await
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>, ResticError> {
         let text = self.text(&["snapshots", "--json", "--no-lock", "--quiet", "--tag", TAG]).await?;
         // A repository without any says `null`.
         let snapshots: Option<Vec<Snapshot>> =
             serde_json::from_str(&text).map_err(|error| ResticError::Said(error.to_string()))?;
-        Ok(snapshots.unwrap_or_default().into_iter().filter_map(Snapshot::known).collect())
+        Ok(snapshots.unwrap_or_default())
     }
 
-    /// Stores what is gathered in `stage`, and the folders.
+    /// Stores what is gathered in `stage`, and the folders; gives how many bytes that is.
     ///
     /// # Errors
     /// [`ResticError`]; then nothing of it is left but what the next backup uses again.
@@ -176,7 +199,7 @@ impl Restic {
         folders: &[Folder],
         backup: &Known,
         progress: &Progress,
-    ) -> Result<(String, u64), ResticError> {
+    ) -> Result<u64, ResticError> {
         let mut tags = vec![TAG.to_owned(), format!("id:{}", backup.id), format!("number:{}", backup.number)];
         tags.extend(backup.parts.iter().map(|part| format!("part:{part}")));
         let ours = format!("{}*", files::OURS);
@@ -195,7 +218,10 @@ impl Restic {
             _ => {}
         });
         match (ran.await.map_err(ResticError::from), stored) {
-            (Ok(()), Some(stored)) => Ok(stored),
+            (Ok(()), Some((snapshot, bytes))) => {
+                self.run(&["tag", "--add", WHOLE, "--", &snapshot], SHORT, |_| {}).await?;
+                Ok(bytes)
+            }
             (Ok(()), None) => Err(ResticError::Said("no summary".to_owned())),
             (Err(error), Some((snapshot, _))) => {
                 // A snapshot that lacks something must not be taken for a backup.
@@ -305,6 +331,10 @@ impl Restic {
 }
 
 impl Snapshot {
+    fn is_whole(&self) -> bool {
+        self.tags.iter().any(|tag| tag == WHOLE)
+    }
+
     /// `None` when it is not one of ours.
     fn known(self) -> Option<Known> {
         let of = |start: &str| self.tags.iter().find_map(|tag| tag.strip_prefix(start).map(str::to_owned));

@@ -55,6 +55,35 @@ async fn during_a_backup_at_any_step() {
 }
 
 #[tokio::test]
+async fn what_a_restic_without_its_service_stored_is_no_backup() {
+    if !programs::restic() {
+        return;
+    }
+    let world = World::start().await;
+    let service = world.serve(world.config(true)).await;
+    world.good(BackupOrder::Create).await;
+    let restic = |arguments: &[&str]| {
+        let output = std::process::Command::new("restic")
+            .args(["--password-command", "echo correct horse battery", "--repo"])
+            .arg(world.path("repository"))
+            .args(arguments)
+            .current_dir(world.path("gitea"))
+            .env("RESTIC_CACHE_DIR", world.path("cache"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    restic(&["backup", "--tag", "vigie,id:20991122T033000Z,number:99", "."]);
+    world.good(BackupOrder::Drill).await;
+    assert_eq!(world.list().await.len(), 1);
+    world.good(BackupOrder::Create).await;
+    assert_eq!(world.list().await.len(), 2);
+    assert!(!restic(&["snapshots"]).contains("20991122T033000Z"));
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn during_a_restore_in_place_all_is_old_or_all_is_new() {
     let world = World::start().await;
     world.set("saved").await;

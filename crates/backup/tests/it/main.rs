@@ -13,6 +13,7 @@ mod full_disk;
 mod killed;
 mod orders;
 mod postgres;
+mod program;
 mod programs;
 mod restore;
 mod world;
