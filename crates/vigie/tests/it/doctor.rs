@@ -100,7 +100,7 @@ async fn everything_that_is_wrong_is_named_and_no_secret_is_shown() {
     assert_eq!(
         bad[..3],
         [
-            "settings: STAND_IN: expected good or stubborn, found \"odd\"",
+            "settings: STAND_IN: expected good, stubborn or fickle, found \"odd\"",
             "settings: VIGIE_HTTP_ADDR: expected an address with a port, found \"everywhere\"",
             "discord: refuses the token",
         ]

@@ -38,6 +38,19 @@ fn a_killed_service_comes_back_at_once() {
 }
 
 #[test]
+fn a_service_that_is_told_to_start_again_does() {
+    let folder = Folder::new();
+    let mut up = folder.up(&[], &[("STAND_IN", "fickle")]);
+    up.wait_for("discord-gateway", "starting");
+    let first = up.pid_of("discord-gateway");
+    let ended = up.wait_for("discord-gateway", "ended");
+    let detail = ended["detail"].as_str().unwrap();
+    assert!(detail.starts_with("exit code 75; starting it again in 0."), "{detail}");
+    up.wait_for("discord-gateway", "starting");
+    assert_ne!(up.pid_of("discord-gateway"), first);
+}
+
+#[test]
 fn a_killed_nats_comes_back_on_the_same_port_with_its_streams() {
     let folder = Folder::new();
     let mut up = folder.up(&[], &[("NATS_STORAGE", "memory")]);
@@ -70,7 +83,7 @@ fn settings_that_cannot_be_used_are_not_tried_again() {
     up.wait_for("discord-gateway", "failed");
     assert_eq!(up.ended().code(), Some(64));
     let log = up.log().join("\n");
-    assert!(log.contains("STAND_IN: expected good or stubborn, found \"odd\""), "{log}");
+    assert!(log.contains("STAND_IN: expected good, stubborn or fickle, found \"odd\""), "{log}");
     assert!(
         log.contains(
             "settings of command-worker-1, discord-gateway, twitch-gateway, healthcheck cannot be used"
