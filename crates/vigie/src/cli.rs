@@ -53,15 +53,15 @@ enum Command {
     Events(events::Options),
     /// List, show, give back or drop what failed for good
     Dead(dead::Options),
-    /// Say what was done to services, backups and versions, and who asked
+    /// Say what was done, and who asked for it
     Audit(audit::Options),
     /// Make, list, check and bring back backups
     Backup(backup::Options),
     /// Roll out what is new, or go back
     Deploy(deploy::Options),
-    /// Check, commit and push the bot's folder, and watch the bot come back with it
+    /// Check, commit and push, and watch the bot come back
     CommitAndRestart(commit::Options),
-    /// Make the keys by which NATS knows its users, and write what it grants each of them
+    /// Make the keys of NATS's users, and write what each may do
     Keys(keys::Options),
     /// Create streams, consumers and buckets in NATS
     Provision(provision::Options),
