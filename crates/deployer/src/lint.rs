@@ -480,6 +480,54 @@ mod tests {
         }
     }
 
+    /// Needs no engine, only the program; where that is not installed there is no compose file to be merged either.
+    #[test]
+    fn the_compose_file_that_is_shipped_may_be_used() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+        let mut compose = std::process::Command::new("docker");
+        compose.args(["compose", "--project-name", "vigie", "--env-file", ".env.example"]).current_dir(&root);
+        compose.args([
+            "--profile",
+            "demo",
+            "--profile",
+            "proxy",
+            "--profile",
+            "observability",
+            "--profile",
+            "deploy",
+        ]);
+        compose.args(["config", "--format", "json"]).env("DEPLOY_FOLDER", &root);
+        let Ok(output) = compose.output() else { return };
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        if complaint.contains("is not a docker command") || complaint.contains("unknown") {
+            return;
+        }
+        assert!(output.status.success(), "{complaint}");
+        let config: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let allowed = Allowed {
+            project: "vigie".to_owned(),
+            env_file: root.join(".env"),
+            home: root.clone(),
+            folder: root,
+            ..Allowed::default()
+        };
+        assert_eq!(check(&config, &allowed), [""; 0]);
+        let stack = crate::stack::read(&config).unwrap();
+        let names: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
+        for name in [
+            "command-worker",
+            "discord-gateway",
+            "twitch-gateway",
+            "demo-discord",
+            "provision",
+            "healthcheck",
+        ] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+        assert!(!names.contains(&"deployer") && !names.contains(&"nats"), "{names:?}");
+        assert_eq!((stack.keys.as_deref(), stack.nats.as_deref()), (Some("keys"), Some("nats")));
+    }
+
     #[test]
     fn other_services_projects_and_sections_are_named() {
         let config = json!({
