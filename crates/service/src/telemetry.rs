@@ -20,12 +20,13 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "actions",
     "backup",
     "bus",
     "command_worker",
     "commands",
+    "deployer",
     "discord_gateway",
     "healthcheck",
     "lanes",
