@@ -76,7 +76,7 @@ const fn spared(name: &'static str, deed: Deed) -> Plan {
     Plan { name, deed, spared: Some(Platform::Twitch) }
 }
 
-const PLANS: [Plan; 23] = [
+const PLANS: [Plan; 25] = [
     plan("workers 1 → 4 → 1", Deed::Scale),
     plan("new command-worker beside the old", Deed::Roll("command-worker")),
     plan("new discord-gateway beside the old", Deed::Roll("discord-gateway")),
@@ -86,12 +86,14 @@ const PLANS: [Plan; 23] = [
     spared("twitch-gateway replaced", Deed::Recreate("twitch-gateway")),
     plan("provision replaced", Deed::Recreate("provision")),
     plan("healthcheck replaced", Deed::Recreate("healthcheck")),
+    plan("backup replaced", Deed::Recreate("backup")),
     plan("nats replaced", Deed::Recreate("nats")),
     plan("command-worker: kill -9", Deed::Kill("command-worker")),
     plan("discord-gateway: kill -9", Deed::Kill("discord-gateway")),
     spared("twitch-gateway: kill -9", Deed::Kill("twitch-gateway")),
     plan("provision: kill -9", Deed::Kill("provision")),
     plan("healthcheck: kill -9", Deed::Kill("healthcheck")),
+    plan("backup: kill -9", Deed::Kill("backup")),
     plan("nats: kill -9", Deed::Kill("nats")),
     plan("command-worker: off the network of NATS", Deed::Cut("command-worker", "bus")),
     plan("discord-gateway: off the network of NATS", Deed::Cut("discord-gateway", "bus")),
@@ -111,7 +113,11 @@ const BLIND: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"]
 /// When there is none; the message names them all.
 pub fn check(only: Option<&str>) -> anyhow::Result<()> {
     let names = || PLANS.iter().map(|plan| plan.name).collect::<Vec<_>>().join("\n  ");
-    ensure!(chosen(only).next().is_some(), "expected memory, or a part of one of these names:\n  {}", names());
+    ensure!(
+        chosen(only).next().is_some(),
+        "expected memory, or a part of one of these names:\n  {}",
+        names()
+    );
     Ok(())
 }
 
