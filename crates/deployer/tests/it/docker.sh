@@ -1,7 +1,8 @@
 #!/bin/sh
-# Stands for the `docker` program: an engine that is a folder, $FAKE. It takes only the commands that the deployer may
+# Stands for the `docker` program: an engine that is a folder, $DOCKER_CONFIG. It takes only the commands that the deployer may
 # give, and ends badly on any other.
 set -eu
+FAKE=$DOCKER_CONFIG
 said="$*"
 echo "$said" >>"$FAKE/log"
 for one in "$FAKE"/hang-before; do

@@ -5,6 +5,7 @@
 
 mod build;
 mod deaths;
+mod program;
 mod pull;
 mod remote;
 mod secured;

@@ -1,7 +1,7 @@
 //! A bot of which only the containers and the answers are there, releases that are signed, and the deployer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -170,7 +170,8 @@ impl World {
         self.put("release.json", text);
     }
 
-    pub fn config(&self) -> Config {
+    /// The settings.
+    pub fn variables(&self) -> HashMap<String, String> {
         let text = |name: &str| self.path(name).display().to_string();
         let variables = [
             ("NATS_URL", self.nats.url()),
@@ -180,8 +181,11 @@ impl World {
             ("DEPLOY_RELEASE_KEY", self.pair.pk.to_base64()),
             ("DEPLOY_BACKUP", "off".to_owned()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value));
-        let mut settings = Settings::from_variables(&[SETTINGS], variables.into());
+        variables.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    pub fn config(&self) -> Config {
+        let mut settings = Settings::from_variables(&[SETTINGS], self.variables());
         let mut config = Config::read(&mut settings);
         assert_eq!(settings.problems(), []);
         assert!(matches!(&config.source, SourceConfig::Pull { release: Place::File(_), .. }));
@@ -190,7 +194,7 @@ impl World {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
         config.environment =
-            vec![("PATH".to_owned(), path), ("FAKE".to_owned(), OsString::from(self.path("fake")))];
+            vec![("PATH".to_owned(), path), ("DOCKER_CONFIG".to_owned(), OsString::from(self.path("fake")))];
         config
     }
 

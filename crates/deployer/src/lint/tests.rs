@@ -1,0 +1,234 @@
+//! What Vigie needs is allowed, and everything that gives power over the machine is not.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["nats.conf", ".env", "secret"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
+        Self { folder }
+    }
+
+    fn allowed(&self) -> Allowed {
+        let folder = self.folder.path().canonicalize().unwrap();
+        Allowed {
+            project: "vigie".to_owned(),
+            env_file: folder.join(".env"),
+            home: PathBuf::from("/srv/vigie"),
+            folder,
+            binds: vec![PathBuf::from("/etc/hostname"), PathBuf::from("/not/seen")],
+            services: vec!["mine".to_owned()],
+        }
+    }
+
+    fn check(&self, config: &Value) -> Vec<String> {
+        let folder = self.allowed().folder;
+        let text = config.to_string().replace("FOLDER", folder.to_str().unwrap());
+        let found = check(&serde_json::from_str(&text).unwrap(), &self.allowed());
+        found.into_iter().map(|words| words.replace(folder.to_str().unwrap(), "FOLDER")).collect()
+    }
+
+    fn of_worker(&self, key: &str, value: Value) -> Vec<String> {
+        let mut service = json!({ "image": "vigie:local", "command": ["command-worker"] });
+        service[key] = value;
+        self.check(&json!({ "services": { "command-worker": service } }))
+    }
+}
+
+#[test]
+fn what_vigie_needs_is_fine() {
+    let config = json!({
+        "name": "vigie",
+        "services": {
+            "nats": {
+                "image": "nats:2.15-alpine",
+                "volumes": [
+                    { "type": "bind", "source": "FOLDER/nats.conf", "target": "/x", "bind": { "create_host_path": true } },
+                    { "type": "volume", "source": "nats-data", "target": "/data" },
+                ],
+                "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "privileged": false,
+                "logging": { "driver": "json-file" },
+            },
+            "caddy": { "cap_add": ["NET_BIND_SERVICE"], "ports": [{ "target": 80 }] },
+            "deployer": { "volumes": [
+                { "type": "bind", "source": "/var/run/docker.sock", "target": "/x" },
+                { "type": "bind", "source": "/srv/vigie", "target": "/srv/vigie", "read_only": true },
+            ] },
+            "command-worker": {
+                "build": { "context": "FOLDER", "dockerfile": "deploy/Dockerfile", "args": {} },
+                "pull_policy": "never",
+                "deploy": { "replicas": 2, "resources": { "limits": { "memory": "1" } }, "placement": {} },
+                "devices": [], "network_mode": "none",
+            },
+            "mine": { "volumes": [
+                { "type": "bind", "source": "/etc/hostname", "target": "/x" },
+                { "type": "bind", "source": "/not/seen/from/here", "target": "/y" },
+            ] },
+        },
+        "networks": { "bus": { "name": "vigie_bus", "ipam": {}, "internal": true } },
+        "volumes": { "nats-data": { "name": "vigie_nats-data" } },
+        "secrets": { "a": { "name": "a", "file": "/dev/null" }, "b": { "file": "FOLDER/secret" } },
+        "x-vigie": {},
+    });
+    assert_eq!(World::new().check(&config), [""; 0]);
+}
+
+#[test]
+fn no_service_gets_power_over_the_machine() {
+    let world = World::new();
+    for (key, value) in [
+        ("privileged", json!(true)),
+        ("cap_add", json!(["SYS_ADMIN"])),
+        ("cap_add", json!(["NET_BIND_SERVICE"])),
+        ("devices", json!([{ "source": "/dev/sda" }])),
+        ("device_cgroup_rules", json!(["c 1:3 mr"])),
+        ("network_mode", json!("host")),
+        ("network_mode", json!("container:other")),
+        ("pid", json!("host")),
+        ("ipc", json!("host")),
+        ("uts", json!("host")),
+        ("userns_mode", json!("host")),
+        ("cgroup", json!("host")),
+        ("cgroup_parent", json!("/")),
+        ("security_opt", json!(["seccomp:unconfined"])),
+        ("security_opt", json!(["apparmor=unconfined"])),
+        ("sysctls", json!({ "kernel.core_pattern": "|x" })),
+        ("volumes_from", json!(["other"])),
+        ("runtime", json!("other")),
+        ("gpus", json!([{ "count": -1 }])),
+        ("use_api_socket", json!(true)),
+        ("provider", json!({ "type": "x" })),
+        ("post_start", json!([{ "command": "x", "privileged": true }])),
+        ("pre_stop", json!([{ "command": "x" }])),
+        ("extra_hosts", json!({ "nats": "10.0.0.1" })),
+        ("container_name", json!("x")),
+        ("credential_spec", json!({ "file": "x" })),
+        ("group_add", json!(["docker"])),
+        ("logging", json!({ "driver": "syslog" })),
+        ("ports", json!([{ "target": 22 }])),
+        ("pull_policy", json!("always")),
+        ("deploy", json!({ "resources": { "reservations": { "devices": [{}] } } })),
+        ("build", json!({ "context": "/etc" })),
+        ("build", json!({ "context": "FOLDER", "dockerfile": "../x" })),
+        ("build", json!({ "context": "FOLDER", "privileged": true })),
+        ("build", json!({ "context": "FOLDER", "network": "host" })),
+        ("build", json!({ "context": "FOLDER", "entitlements": ["security.insecure"] })),
+        ("build", json!({ "context": "FOLDER", "additional_contexts": { "a": "/" } })),
+        ("build", json!({ "context": "FOLDER", "ssh": ["default"] })),
+        ("what-comes-next-year", json!(1)),
+    ] {
+        let found = world.of_worker(key, value.clone());
+        assert_eq!(found.len(), 1, "{key}: {value}: {found:?}");
+        assert!(found[0].starts_with(&format!("command-worker: {key}: ")), "{found:?}");
+    }
+}
+
+#[test]
+fn no_service_is_given_files_of_others() {
+    let world = World::new();
+    let bind = |source: &str| json!([{ "type": "bind", "source": source, "target": "/x" }]);
+    for source in [
+        "/",
+        "/etc",
+        "/var/run/docker.sock",
+        "FOLDER",
+        "FOLDER/.env",
+        "FOLDER/link",
+        "FOLDER/..",
+        "FOLDER/none",
+        "/srv/vigie",
+        "/not/seen/../../etc",
+    ] {
+        assert_eq!(world.of_worker("volumes", bind(source)).len(), 1, "{source}");
+    }
+    let spread = json!([{ "type": "bind", "source": "FOLDER/secret", "bind": { "propagation": "shared" } }]);
+    assert_eq!(world.of_worker("volumes", spread).len(), 1);
+    assert_eq!(world.of_worker("volumes", json!([{ "type": "npipe", "source": "x" }])).len(), 1);
+    for (key, value) in [
+        ("volumes", json!({ "driver_opts": { "type": "none", "o": "bind", "device": "/" } })),
+        ("volumes", json!({ "driver": "other" })),
+        ("volumes", json!({ "external": true })),
+        ("networks", json!({ "driver": "host" })),
+        ("networks", json!({ "external": true })),
+        ("networks", json!({ "driver": "macvlan", })),
+        ("secrets", json!({ "file": "/etc/shadow" })),
+        ("secrets", json!({ "file": "FOLDER/.env" })),
+        ("secrets", json!({ "external": true })),
+        ("configs", json!({ "file": "/etc/shadow" })),
+    ] {
+        let found = world.check(&json!({ key: { "it": value } }));
+        assert_eq!(found.len(), 1, "{key}: {found:?}");
+    }
+}
+
+/// Needs no engine, only the program; where that is not installed there is no compose file to be merged either.
+#[test]
+fn the_compose_file_that_is_shipped_may_be_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let mut compose = std::process::Command::new("docker");
+    compose.args(["compose", "--project-name", "vigie", "--env-file", ".env.example"]).current_dir(&root);
+    compose.args([
+        "--profile",
+        "demo",
+        "--profile",
+        "proxy",
+        "--profile",
+        "observability",
+        "--profile",
+        "deploy",
+    ]);
+    compose.args(["config", "--format", "json"]).env("DEPLOY_FOLDER", &root);
+    let Ok(output) = compose.output() else { return };
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if complaint.contains("is not a docker command") || complaint.contains("unknown") {
+        return;
+    }
+    assert!(output.status.success(), "{complaint}");
+    let config: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed = Allowed {
+        project: "vigie".to_owned(),
+        env_file: root.join(".env"),
+        home: root.clone(),
+        folder: root,
+        ..Allowed::default()
+    };
+    assert_eq!(check(&config, &allowed), [""; 0]);
+    let stack = crate::stack::read(&config).unwrap();
+    let names: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
+    for name in
+        ["command-worker", "discord-gateway", "twitch-gateway", "demo-discord", "provision", "healthcheck"]
+    {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(!names.contains(&"deployer") && !names.contains(&"nats"), "{names:?}");
+    assert_eq!((stack.keys.as_deref(), stack.nats.as_deref()), (Some("keys"), Some("nats")));
+}
+
+#[test]
+fn other_services_projects_and_sections_are_named() {
+    let config = json!({
+        "name": "other",
+        "services": { "miner": { "image": "x" }, "deployer": { "ports": [{ "target": 1 }] } },
+        "models": {},
+    });
+    assert_eq!(
+        World::new().check(&config),
+        [
+            "models: is not known here",
+            "name: expected \"vigie\", found \"other\"",
+            "deployer: ports: the deployer has no open port",
+            "miner: is no service of Vigie, and not in DEPLOY_SERVICES",
+        ]
+    );
+}
