@@ -17,6 +17,7 @@ mod settings;
 mod tasks;
 mod telemetry;
 pub mod trace;
+mod watchdog;
 
 pub use chain::chain;
 pub use health::{Component, Health, Readiness};

@@ -14,6 +14,7 @@ use crate::{
     settings::{COMMON, Setting, Settings},
     tasks::Tasks,
     telemetry,
+    watchdog::Watchdog,
 };
 
 /// Version and commit of this build, `0.1.0 (abc1234567)`.
@@ -150,7 +151,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let outcome = block_on(run(&context, address, work(context.clone(), config)));
+    let outcome = block_on(info.name, run(&context, address, work(context.clone(), config)));
     if let Err(reason) = &outcome {
         error!(error = format!("{reason:#}"), "ended");
     }
@@ -164,9 +165,16 @@ where
 }
 
 /// One thread: an event costs fewer wake-ups, and a service fits in less memory.
-fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on(service: &'static str, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(work);
+    let watchdog = Watchdog::start(service)?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            outcome = work => outcome,
+            never = watchdog.turn() => match never {},
+        }
+    });
     runtime.shutdown_background();
     outcome
 }
@@ -272,6 +280,6 @@ fn say(text: &str) -> ExitCode {
 }
 
 #[allow(clippy::print_stderr, reason = "there is no log yet")]
-fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     eprintln!("{text}");
 }
