@@ -3,16 +3,18 @@
 use std::fs;
 
 use protocol::control::BackupOrder;
-use testkit::eventually;
+use testkit::{eventually, free_port};
 
 use crate::{
-    programs,
+    program, programs,
     world::{SOON, World, restore},
 };
 
 /// Begins it and kills the service at the step.
-async fn dies_at(world: &World, order: BackupOrder, step: &str) -> bool {
-    let service = world.serve(world.config(programs::restic())).await;
+async fn dies_at(world: &World, restic: bool, order: BackupOrder, step: &str) -> bool {
+    let address = format!("127.0.0.1:{}", free_port());
+    let service = program::start(world, restic, &address);
+    world.status().await;
     let job = world.order(order).await.unwrap();
     let reached = eventually(SOON, || async {
         let status = world.status().await;
@@ -24,7 +26,7 @@ async fn dies_at(world: &World, order: BackupOrder, step: &str) -> bool {
         }
     })
     .await;
-    service.kill().await;
+    drop(service);
     reached
 }
 
@@ -35,7 +37,7 @@ async fn during_a_backup_at_any_step() {
     let steps = ["look", "streams", "database", "hashes", "repository", "archive", "old backups"];
     let mut reached = 0;
     for step in steps {
-        reached += usize::from(dies_at(&world, BackupOrder::Create, step).await);
+        reached += usize::from(dies_at(&world, programs::restic(), BackupOrder::Create, step).await);
         let service = world.serve(world.config(programs::restic())).await;
         let status = world.status().await;
         assert!(status.job.is_none_or(|job| job.end.is_some()), "{step}");
@@ -96,7 +98,7 @@ async fn during_a_restore_in_place_all_is_old_or_all_is_new() {
         world.people(2);
         world.set("later").await;
         let before = world.count();
-        reached += usize::from(dies_at(&world, restore(backup, None), step).await);
+        reached += usize::from(dies_at(&world, false, restore(backup, None), step).await);
         let service = world.serve(world.config(false)).await;
         let status = eventually(SOON, || async {
             let status = world.status().await;

@@ -11,37 +11,44 @@ use testkit::{eventually, free_port};
 
 use crate::world::{SOON, World};
 
-struct Program(Child);
+pub struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
+        // `SIGKILL`: nothing is put in order.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// With the settings of [`World::config`].
+pub fn start(world: &World, restic: bool, address: &str) -> Program {
+    let path = |below: &str| world.path(below).display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backup"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("VIGIE_HTTP_ADDR", address)
+        .env("NATS_URL", world.nats.url())
+        .env("DATABASE_URL", format!("sqlite://{}", path("bot/vigie.db")))
+        .env("BACKUP_FOLDERS", format!("gitea={}", path("gitea")))
+        .env("BACKUP_DATA", path("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if restic {
+        command.env("BACKUP_REPOSITORY", path("repository")).env("BACKUP_PASSWORD", "correct horse battery");
+    } else {
+        command.env("BACKUP_EXPORT", path("export"));
+    }
+    Program(command.spawn().unwrap())
 }
 
 #[tokio::test]
 async fn it_obeys_is_ready_and_ends_in_the_midst_of_a_job_when_asked() {
     let world = World::start().await;
     let address = format!("127.0.0.1:{}", free_port());
-    let path = |below: &str| world.path(below).display().to_string();
-    let start = || {
-        let child = Command::new(env!("CARGO_BIN_EXE_backup"))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("VIGIE_HTTP_ADDR", &address)
-            .env("NATS_URL", world.nats.url())
-            .env("DATABASE_URL", format!("sqlite://{}", path("bot/vigie.db")))
-            .env("BACKUP_EXPORT", path("export"))
-            .env("BACKUP_DATA", path("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Program(child)
-    };
-    let mut program = start();
+    let mut program = start(&world, false, &address);
     world.status().await;
     let probe = Command::new(env!("CARGO_BIN_EXE_backup"))
         .arg("--probe")
@@ -65,7 +72,7 @@ async fn it_obeys_is_ready_and_ends_in_the_midst_of_a_job_when_asked() {
     .await;
     assert_eq!(ended.code(), Some(0));
     database.execute_batch("COMMIT").unwrap();
-    let program = start();
+    let program = start(&world, false, &address);
     let end = eventually(SOON, || async {
         let status = world.status().await;
         status.job.clone().and_then(|job| job.end).ok_or(status)

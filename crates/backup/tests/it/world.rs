@@ -101,8 +101,11 @@ impl World {
     }
 
     pub async fn serve(&self, config: Config) -> Service {
-        let service = Service::start(config);
-        self.status().await;
+        let mut service = Service::start(config);
+        tokio::select! {
+            ended = &mut service.task => panic!("it does not run: {ended:?}"),
+            _ = self.status() => {}
+        }
         service
     }
 
@@ -191,12 +194,6 @@ impl Service {
     pub async fn stop(self) {
         self.context.shutdown.cancel();
         self.task.await.unwrap().unwrap();
-    }
-
-    /// It dies: nothing is put in order.
-    pub async fn kill(self) {
-        self.task.abort();
-        assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
