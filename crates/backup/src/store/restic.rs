@@ -31,9 +31,9 @@ const LONG: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long what only looks at the repository may take.
 const SHORT: Duration = Duration::from_secs(10 * 60);
 /// When somebody else works on the repository, it is tried again so often,
-const LOCK_TRIES: u32 = 20;
+const LOCK_TRIES: u32 = 60;
 /// with this pause.
-const LOCK_PAUSE: Duration = Duration::from_secs(15);
+const LOCK_PAUSE: Duration = Duration::from_secs(5);
 /// What it says first when the password comes by its standard input.
 const GREETING: &str = "reading repository password from stdin";
 /// The exit code of `restic backup` when some files could not be read.
