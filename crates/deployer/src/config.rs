@@ -1,18 +1,20 @@
 //! The settings of the deployer.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use minisign_verify::PublicKey;
 use reqwest::Url;
 use service::{NatsLogin, Setting, Settings};
 
 use crate::{
-    child,
     gate::Pace,
     git::{self, Remote},
     schedule::{Check, Window},
 };
 
+/// Where programs are, and as whom to ask the engine and the forge. Everything else of the environment may be a secret
+/// of this service, and a compose file could ask for it.
+const HANDED_ON: [&str; 5] = ["PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"];
 /// More names than anybody lists.
 const NAMES_MAX: usize = 32;
 
@@ -156,7 +158,7 @@ pub struct Config {
     /// How long things must and may take; shorter in tests.
     pub pace: Pace,
     /// What `docker` and `git` are told of the environment; others in tests.
-    pub environment: Vec<(String, OsString)>,
+    pub environment: child::Environment,
 }
 
 /// Where new versions come from.
@@ -219,7 +221,7 @@ impl Config {
             }),
             window: settings.parse("DEPLOY_WINDOW", Window::read),
             pace: Pace::default(),
-            environment: child::environment(),
+            environment: child::environment(&HANDED_ON, &["DOCKER_"]),
         }
     }
 }

@@ -10,16 +10,13 @@
 //! | `stop`, `rm` of them, `compose exec` of NATS with its own signal | to end old ones, to have NATS read its users again |
 //! | `pull` by digest, `tag`, `image inspect`, `image ls`, `image rm` of kept versions | images |
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use child::{Child, ChildError, Environment, Output};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{
-    child::{ChildError, Output, Program},
-    crew::Container,
-    release::Release,
-};
+use crate::{crew::Container, release::Release};
 
 /// The name under which images of versions are kept, so that a prune does not take them.
 pub const KEPT: &str = "vigie-kept";
@@ -50,7 +47,7 @@ pub struct Docker {
     /// The profiles that are up.
     pub profiles: Vec<String>,
     /// Its environment.
-    pub environment: Vec<(String, OsString)>,
+    pub environment: Environment,
 }
 
 /// Why Docker did not do it.
@@ -76,22 +73,22 @@ pub struct Image {
 }
 
 impl Docker {
-    fn docker(&self, limit: Duration) -> Program {
-        Program::new("docker", self.environment.clone(), limit)
+    fn docker(&self, limit: Duration) -> Child {
+        Child::new("docker", self.environment.clone(), limit)
     }
 
-    fn compose(&self, folder: &str, limit: Duration) -> Program {
+    fn compose(&self, folder: &str, limit: Duration) -> Child {
         let folder = PathBuf::from(folder);
-        let mut program =
+        let mut compose =
             self.docker(limit).args(["compose", "--ansi", "never", "--project-name", &self.project]);
-        program = program.arg("--project-directory").arg(&folder);
+        compose = compose.arg("--project-directory").arg(&folder);
         for file in &self.files {
-            program = program.arg("--file").arg(folder.join(file));
+            compose = compose.arg("--file").arg(folder.join(file));
         }
         for profile in &self.profiles {
-            program = program.args(["--profile", profile]);
+            compose = compose.args(["--profile", profile]);
         }
-        program.arg("--env-file").arg(&self.env_file).within(&folder)
+        compose.arg("--env-file").arg(&self.env_file).within(&folder)
     }
 
     /// The platform that the engine runs, such as `linux/arm64`.
@@ -100,7 +97,7 @@ impl Docker {
     /// When it does not answer.
     pub async fn platform(&self) -> Result<String, DockerError> {
         let format = "{{.Server.Os}}/{{.Server.Arch}}";
-        let answer = self.docker(ASK_LIMIT).args(["version", "--format", format]).run().await?;
+        let answer = self.docker(ASK_LIMIT).args(["version", "--format", format]).text().await?;
         Ok(answer.text.trim().to_owned())
     }
 
@@ -109,7 +106,7 @@ impl Docker {
     /// # Errors
     /// When Compose refuses it.
     pub async fn config(&self, folder: &str) -> Result<Value, DockerError> {
-        let output = self.compose(folder, ASK_LIMIT).args(["config", "--format", "json"]).run().await?;
+        let output = self.compose(folder, ASK_LIMIT).args(["config", "--format", "json"]).text().await?;
         serde_json::from_str(&output.text)
             .map_err(|error| DockerError::Answer("docker compose config", error))
     }
@@ -125,13 +122,13 @@ impl Docker {
         loop {
             looks += 1;
             let list = self.docker(ASK_LIMIT).args(["ps", "--all", "--quiet", "--no-trunc"]).args(filters);
-            let listed = list.run().await?;
+            let listed = list.text().await?;
             let ids: Vec<&str> = listed.text.split_whitespace().collect();
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
             let inspect = self.docker(ASK_LIMIT).args(["inspect", "--type", "container"]).args(&ids);
-            let found = match inspect.run().await {
+            let found = match inspect.text().await {
                 Ok(found) => found.text,
                 // One that was there a moment ago. What is left must not look like all there is.
                 Err(error) if is_missing(&error) && looks < LOOKS_MAX => continue,
@@ -163,7 +160,7 @@ impl Docker {
         let scale = format!("{service}={count}");
         let fixed =
             ["up", "--detach", "--no-deps", "--no-build", "--pull", "never", how, "--scale", &scale, "--"];
-        Ok(self.compose(folder, ACT_LIMIT).args(fixed).arg(service).run().await?)
+        Ok(self.compose(folder, ACT_LIMIT).args(fixed).arg(service).text().await?)
     }
 
     /// Runs the service that makes keys, until it ends.
@@ -172,7 +169,7 @@ impl Docker {
     /// When it fails.
     pub async fn run_once(&self, folder: &str, service: &str) -> Result<Output, DockerError> {
         let run = ["run", "--rm", "--no-deps", "-T", "--"];
-        Ok(self.compose(folder, ACT_LIMIT).args(run).arg(service).run().await?)
+        Ok(self.compose(folder, ACT_LIMIT).args(run).arg(service).text().await?)
     }
 
     /// Has NATS read its users again. Not by `docker kill`: what was killed like that is not started again after a
@@ -182,7 +179,7 @@ impl Docker {
     /// When it does not run.
     pub async fn reload_nats(&self, folder: &str, service: &str) -> Result<Output, DockerError> {
         let exec = ["exec", "-T", "--", service, "nats-server", "--signal", "reload=1"];
-        Ok(self.compose(folder, ASK_LIMIT).args(exec).run().await?)
+        Ok(self.compose(folder, ASK_LIMIT).args(exec).text().await?)
     }
 
     /// Builds the image of a version, as `repository:tag` of its name.
@@ -194,7 +191,7 @@ impl Docker {
         let commit = release.commit.as_deref().unwrap_or_default();
         let build =
             build.env("VIGIE_IMAGE", KEPT).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit);
-        Ok(build.run().await?)
+        Ok(build.text().await?)
     }
 
     /// Fetches an image by its digest.
@@ -202,7 +199,7 @@ impl Docker {
     /// # Errors
     /// When the registry does not give it.
     pub async fn pull(&self, image: &str) -> Result<Output, DockerError> {
-        Ok(self.docker(PULL_LIMIT).args(["pull", "--quiet", "--", image]).run().await?)
+        Ok(self.docker(PULL_LIMIT).args(["pull", "--quiet", "--", image]).text().await?)
     }
 
     /// An image, by its name or id; `None` when it is not here.
@@ -210,7 +207,7 @@ impl Docker {
     /// # Errors
     /// When the engine does not answer.
     pub async fn image(&self, name: &str) -> Result<Option<Image>, DockerError> {
-        let inspected = self.docker(ASK_LIMIT).args(["image", "inspect", "--", name]).run().await;
+        let inspected = self.docker(ASK_LIMIT).args(["image", "inspect", "--", name]).text().await;
         let text = match inspected {
             Ok(output) => output.text,
             Err(error) if is_missing(&error) => return Ok(None),
@@ -230,7 +227,7 @@ impl Docker {
     /// # Errors
     /// When it is not here.
     pub async fn tag(&self, image: &str, name: &str) -> Result<Output, DockerError> {
-        Ok(self.docker(ASK_LIMIT).args(["tag", "--", image, name]).run().await?)
+        Ok(self.docker(ASK_LIMIT).args(["tag", "--", image, name]).text().await?)
     }
 
     /// The names of the versions whose images are kept.
@@ -238,7 +235,8 @@ impl Docker {
     /// # Errors
     /// When the engine does not answer.
     pub async fn kept(&self) -> Result<Vec<String>, DockerError> {
-        let listed = self.docker(ASK_LIMIT).args(["image", "ls", "--format", "{{.Tag}}", KEPT]).run().await?;
+        let listed =
+            self.docker(ASK_LIMIT).args(["image", "ls", "--format", "{{.Tag}}", KEPT]).text().await?;
         Ok(listed.text.split_whitespace().map(str::to_owned).collect())
     }
 
@@ -247,7 +245,7 @@ impl Docker {
     /// # Errors
     /// When the engine does not.
     pub async fn forget(&self, name: &str) -> Result<Output, DockerError> {
-        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", &format!("{KEPT}:{name}")]).run().await?)
+        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", &format!("{KEPT}:{name}")]).text().await?)
     }
 
     /// Asks containers to end, waits as long as each has, and removes them.
@@ -256,7 +254,7 @@ impl Docker {
     /// When the engine does not.
     pub async fn end(&self, ids: &[String]) -> Result<(), DockerError> {
         for command in [["stop", "--"], ["rm", "--"]] {
-            match self.docker(ACT_LIMIT).args(command).args(ids).run().await {
+            match self.docker(ACT_LIMIT).args(command).args(ids).text().await {
                 Ok(_) => {}
                 // Somebody else was faster.
                 Err(error) if is_missing(&error) => {}
@@ -268,7 +266,7 @@ impl Docker {
 
     /// The last words of a container.
     pub async fn last_words(&self, id: &str) -> String {
-        let logs = self.docker(ASK_LIMIT).args(["logs", "--tail", LOG_LINES, "--", id]).run().await;
+        let logs = self.docker(ASK_LIMIT).args(["logs", "--tail", LOG_LINES, "--", id]).text().await;
         let said = match logs {
             // A service writes its log to standard output or error.
             Ok(Output { text, complaint }) => format!("{text}{complaint}"),

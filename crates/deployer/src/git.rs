@@ -10,13 +10,11 @@ use std::{
 };
 
 use base64::Engine as _;
+use child::{Child, ChildError, Environment};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{
-    child::{ChildError, Program},
-    release::is_commit,
-};
+use crate::release::is_commit;
 
 /// How long a fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
@@ -70,7 +68,7 @@ pub struct Git {
     /// From where.
     pub remote: Remote,
     /// What git is told of the environment.
-    pub environment: Vec<(String, OsString)>,
+    pub environment: Environment,
 }
 
 /// Why there is no new version.
@@ -111,7 +109,7 @@ impl Git {
             make(&self.folder)?;
             let init =
                 self.plain(LIMIT).args(["init", "--quiet", "--bare", "--template=", "--"]).arg(&repository);
-            init.run().await?;
+            init.text().await?;
         }
         let fixed =
             ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--prune"];
@@ -119,10 +117,10 @@ impl Git {
         self.authorized(self.git(FETCH_LIMIT))
             .args(fixed)
             .args(["--", &self.remote.url, &refspec])
-            .run()
+            .text()
             .await?;
         let named = ["rev-parse", "--verify", "--quiet", "--end-of-options", "refs/vigie/fetched^{commit}"];
-        let commit = self.git(LIMIT).args(named).run().await?.text.trim().to_owned();
+        let commit = self.git(LIMIT).args(named).text().await?.text.trim().to_owned();
         if !is_commit(&commit) {
             return Err(GitError::NoCommit(commit));
         }
@@ -141,7 +139,7 @@ impl Git {
             return Err(elsewhere());
         }
         let known = ["merge-base", "--is-ancestor", heard, commit];
-        self.git(LIMIT).args(known).run().await.map(drop).map_err(|error| match error {
+        self.git(LIMIT).args(known).text().await.map(drop).map_err(|error| match error {
             ChildError::Failed { .. } => elsewhere(),
             error => error.into(),
         })
@@ -164,9 +162,9 @@ impl Git {
         let _ = fs::remove_file(&index);
         let read =
             self.git(LIMIT).env("GIT_INDEX_FILE", &index).args(["read-tree", "--end-of-options", commit]);
-        read.run().await?;
+        read.text().await?;
         let files = self.git(LIMIT).env("GIT_INDEX_FILE", &index).env("GIT_WORK_TREE", &beside);
-        files.args(["checkout-index", "--all", "--force"]).run().await?;
+        files.args(["checkout-index", "--all", "--force"]).text().await?;
         let _ = fs::remove_file(&index);
         fs::rename(&beside, &folder).map_err(|source| GitError::Folder { path: folder.clone(), source })?;
         Ok(folder)
@@ -193,14 +191,14 @@ impl Git {
         self.folder.join("versions")
     }
 
-    fn git(&self, limit: Duration) -> Program {
+    fn git(&self, limit: Duration) -> Child {
         let mut directory = OsString::from("--git-dir=");
         directory.push(self.repository());
         self.plain(limit).arg(directory)
     }
 
-    fn plain(&self, limit: Duration) -> Program {
-        let mut program = Program::new("git", self.environment.clone(), limit)
+    fn plain(&self, limit: Duration) -> Child {
+        let mut git = Child::new("git", self.environment.clone(), limit)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_ATTR_NOSYSTEM", "1")
@@ -210,18 +208,17 @@ impl Git {
             .arg("--no-pager")
             .arg("--literal-pathspecs");
         for line in LOCKED {
-            program = program.args(["-c", line]);
+            git = git.args(["-c", line]);
         }
-        program
+        git
     }
 
     /// Secrets go by the environment: arguments are seen by all on a machine.
-    fn authorized(&self, program: Program) -> Program {
-        let mut program = program;
+    fn authorized(&self, mut git: Child) -> Child {
         if let Some(token) = &self.remote.token {
             let both = format!("x-access-token:{}", token.expose_secret());
             let header = base64::engine::general_purpose::STANDARD.encode(both);
-            program = program
+            git = git
                 .env("GIT_CONFIG_COUNT", "1")
                 .env("GIT_CONFIG_KEY_0", "http.extraHeader")
                 .env("GIT_CONFIG_VALUE_0", format!("Authorization: Basic {header}"));
@@ -233,7 +230,7 @@ impl Git {
         if let Some(hosts) = &self.remote.known_hosts {
             ssh += &format!(" -o UserKnownHostsFile={}", hosts.display());
         }
-        program.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh")
+        git.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh")
     }
 }
 

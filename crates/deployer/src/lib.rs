@@ -15,13 +15,12 @@
 //! | `gate` | whether a version works |
 //! | `stack`, `lint` | which services a compose file has, and what it may hold |
 //! | `source`, `manifest` | where versions come from; what a release is signed for |
-//! | `docker`, `git`, `child` | the two programs that are run, and how |
+//! | `docker`, `git` | the two programs that are run, and how |
 //!
 //! `plan`, `book`, `crew`, `gate`, `stack`, `lint` and `manifest` touch nothing outside so that their tests try every
 //! failure, and `sim` every death.
 
 mod book;
-mod child;
 mod config;
 mod crew;
 mod desk;

@@ -71,7 +71,7 @@ fn docker(config: &Config) -> Docker {
     let mut environment = config.environment.clone();
     // Without a home, as in a container, the program would write below the root.
     if !environment.iter().any(|(name, _)| name == "HOME" || name == "DOCKER_CONFIG") {
-        environment.push(("DOCKER_CONFIG".to_owned(), config.data.join("docker").into()));
+        environment.push(("DOCKER_CONFIG".into(), config.data.join("docker").into()));
     }
     Docker {
         project: config.project.clone(),

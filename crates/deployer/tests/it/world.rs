@@ -194,7 +194,7 @@ impl World {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
         config.environment =
-            vec![("PATH".to_owned(), path), ("DOCKER_CONFIG".to_owned(), OsString::from(self.path("fake")))];
+            vec![("PATH".into(), path), ("DOCKER_CONFIG".into(), OsString::from(self.path("fake")))];
         config
     }
 

@@ -7,10 +7,11 @@ use crate::paths;
 /// A crate with the crates of this workspace that it may import.
 type Row = (&'static str, &'static [&'static str]);
 
-const TABLE: [Row; 19] = [
+const TABLE: [Row; 20] = [
     ("protocol", &[]),
     ("service", &[]),
     ("lanes", &[]),
+    ("child", &[]),
     ("bus", &["protocol"]),
     ("partitions", &["protocol", "service", "bus"]),
     ("actions", &["protocol", "service", "bus", "lanes", "partitions"]),
@@ -19,9 +20,9 @@ const TABLE: [Row; 19] = [
     ("twitch-gateway", &["protocol", "service", "bus", "actions"]),
     ("command-worker", &["protocol", "service", "bus", "lanes", "partitions", "commands"]),
     ("healthcheck", &["protocol", "service", "bus"]),
-    ("backup", &["protocol", "service", "bus"]),
+    ("backup", &["protocol", "service", "bus", "child"]),
     ("webhook-deploy", &["protocol", "service", "bus"]),
-    ("deployer", &["protocol", "service", "bus"]),
+    ("deployer", &["protocol", "service", "bus", "child"]),
     ("vigie", &["protocol", "service", "bus"]),
     ("sandbox", &["service"]),
     ("testkit", &["protocol", "bus"]),
