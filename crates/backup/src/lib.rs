@@ -19,7 +19,6 @@
 //! What "consistent" means here is said in `docs/backup.md`: streams first, then the database, then folders and
 //! settings, each of them as it was at one moment.
 
-mod child;
 mod config;
 mod desk;
 mod files;
@@ -28,6 +27,7 @@ mod kept;
 mod manifest;
 mod nats;
 mod numbers;
+mod programs;
 mod proof;
 mod restore;
 mod run;

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use child::{Child, ChildError};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    child::{Child, ChildError},
     manifest::Part,
+    programs,
     trouble::{Trouble, While as _},
 };
 
@@ -25,7 +26,7 @@ pub async fn save(url: &SecretString, stage: &Path) -> Result<Part, Trouble> {
         std::fs::create_dir_all(folder).during("making room for the database")?;
     }
     let dump = program("pg_dump", url)?.args(["--format=custom", "--no-owner", "--no-privileges", "--file"]);
-    dump.args([&to]).run(|_| {}).await.during("saving the database")?;
+    dump.args([&to]).lines(|_| {}).await.during("saving the database")?;
     let rows = check(&to).await.during("reading what was saved of the database")?;
     Ok(Part::Postgres { file: FILE.to_owned(), rows })
 }
@@ -37,8 +38,8 @@ pub async fn save(url: &SecretString, stage: &Path) -> Result<Part, Trouble> {
 pub async fn check(dump: &Path) -> Result<BTreeMap<String, u64>, ChildError> {
     let mut rows = BTreeMap::new();
     let mut table: Option<String> = None;
-    let read = Child::new(Path::new("pg_restore"), LIMIT).args(["--file=-"]).args([dump]);
-    read.run(|line| match (&table, line) {
+    let read = programs::program("pg_restore", LIMIT).args(["--file=-"]).args([dump]);
+    read.lines(|line| match (&table, line) {
         (Some(_), "\\.") => table = None,
         (Some(name), _) => *rows.entry(name.clone()).or_insert(0) += 1,
         (None, line) => {
@@ -67,7 +68,7 @@ pub async fn put_back(url: &SecretString, dump: &Path) -> Result<(), Trouble> {
     ];
     let login = Login::of(url)?;
     let restore = program("pg_restore", url)?.args(how).args(["--dbname", &login.database]).args([dump]);
-    restore.run(|_| {}).await.during("putting the database back")
+    restore.lines(|_| {}).await.during("putting the database back")
 }
 
 /// `COPY public.people (id, name) FROM stdin;`
@@ -78,19 +79,19 @@ fn copied(line: &str) -> Option<String> {
 
 fn program(name: &str, url: &SecretString) -> Result<Child, Trouble> {
     let login = Login::of(url)?;
-    let mut child = Child::new(Path::new(name), LIMIT)
-        .variable("PGHOST", login.host)
-        .variable("PGPORT", login.port)
-        .variable("PGDATABASE", login.database)
-        .variable("PGCONNECT_TIMEOUT", "10");
+    let mut child = programs::program(name, LIMIT)
+        .env("PGHOST", login.host)
+        .env("PGPORT", login.port)
+        .env("PGDATABASE", login.database)
+        .env("PGCONNECT_TIMEOUT", "10");
     if !login.user.is_empty() {
-        child = child.variable("PGUSER", login.user);
+        child = child.env("PGUSER", login.user);
     }
     if !login.password.is_empty() {
-        child = child.variable("PGPASSWORD", login.password);
+        child = child.env("PGPASSWORD", login.password);
     }
     if let Some(mode) = login.sslmode {
-        child = child.variable("PGSSLMODE", mode);
+        child = child.env("PGSSLMODE", mode);
     }
     Ok(child)
 }

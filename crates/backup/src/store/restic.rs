@@ -6,17 +6,18 @@ use std::{
     time::Duration,
 };
 
+use child::{Child, ChildError};
 use chrono::DateTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tracing::{info, warn};
 
 use crate::{
-    child::{Child, ChildError},
     config::{Config, Folder},
     desk::Progress,
     files,
     kept::Known,
+    programs,
 };
 
 /// What all our snapshots have in common, so that others can be in the same repository.
@@ -209,8 +210,8 @@ impl Restic {
         let paths: Vec<String> = folders.iter().map(|folder| folder.path.display().to_string()).collect();
         arguments.extend(paths.iter().map(String::as_str));
         let mut stored = None;
-        let child = self.child(&arguments, LONG)?.folder(stage);
-        let ran = child.run(|line| match serde_json::from_str(line) {
+        let child = self.child(&arguments, LONG)?.within(stage);
+        let ran = child.lines(|line| match serde_json::from_str(line) {
             Ok(Line::Status { bytes_done, total_bytes, .. }) => progress.done(bytes_done, Some(total_bytes)),
             Ok(Line::Summary { snapshot_id, total_bytes_processed }) => {
                 stored = Some((snapshot_id, total_bytes_processed));
@@ -308,24 +309,24 @@ impl Restic {
         mut line: impl FnMut(&str),
     ) -> Result<(), ResticError> {
         for _ in 1..LOCK_TRIES {
-            match self.child(arguments, limit)?.run(&mut line).await.map_err(ResticError::from) {
+            match self.child(arguments, limit)?.lines(&mut line).await.map_err(ResticError::from) {
                 Err(ResticError::Locked(words)) => warn!(words, "the repository is in use; waiting"),
                 ran => return ran,
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         }
-        self.child(arguments, limit)?.run(&mut line).await.map_err(ResticError::from)
+        self.child(arguments, limit)?.lines(&mut line).await.map_err(ResticError::from)
     }
 
     fn child(&self, arguments: &[&str], limit: Duration) -> Result<Child, ResticError> {
         std::fs::create_dir_all(&self.scratch)?;
-        let child = Child::new(&self.program, limit).args(arguments.iter().copied());
+        let child = programs::program(&self.program, limit).args(arguments);
         Ok(child
-            .variable("RESTIC_REPOSITORY", self.repository.expose_secret())
-            .variable("RESTIC_CACHE_DIR", &self.cache)
-            .variable("TMPDIR", &self.scratch)
+            .env("RESTIC_REPOSITORY", self.repository.expose_secret())
+            .env("RESTIC_CACHE_DIR", &self.cache)
+            .env("TMPDIR", &self.scratch)
             // Less memory for a little more time.
-            .variable("GOGC", "30")
+            .env("GOGC", "30")
             .input(self.password.clone()))
     }
 }
@@ -353,8 +354,8 @@ impl Snapshot {
 
 impl From<ChildError> for ResticError {
     fn from(error: ChildError) -> Self {
-        let ChildError::Failed { program, code, words } = error else { return Self::Child(error) };
-        let words = words.replace(GREETING, "").trim_start_matches("; ").to_owned();
+        let ChildError::Failed { shown, status, complaint } = error else { return Self::Child(error) };
+        let words = complaint.replace(GREETING, "").trim_start_matches("; ").to_owned();
         if words.contains("wrong password or no key found") {
             Self::WrongKey
         } else if words.contains("unable to open config file") || words.contains("repository does not exist")
@@ -362,10 +363,10 @@ impl From<ChildError> for ResticError {
             Self::NoRepository
         } else if words.contains("already locked") {
             Self::Locked(words)
-        } else if code == Some(SOME_NOT_READ) {
+        } else if status.code() == Some(SOME_NOT_READ) {
             Self::Incomplete(words)
         } else {
-            Self::Child(ChildError::Failed { program, code, words })
+            Self::Child(ChildError::Failed { shown, status, complaint: words })
         }
     }
 }
