@@ -20,10 +20,11 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "actions",
     "backup",
     "bus",
+    "child",
     "command_worker",
     "commands",
     "deployer",
