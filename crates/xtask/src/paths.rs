@@ -9,6 +9,9 @@ use std::{
 pub const BINARIES: [&str; 6] =
     ["vigie", "sandbox", "discord-gateway", "twitch-gateway", "command-worker", "healthcheck"];
 
+/// The others: they save and update a bot that is installed.
+pub const OTHER_BINARIES: [&str; 3] = ["backup", "webhook-deploy", "deployer"];
+
 /// The top of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {

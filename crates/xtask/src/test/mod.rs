@@ -120,8 +120,12 @@ fn clippy() -> anyhow::Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// What a demo runs, and what is asked for its settings besides.
 fn build() -> anyhow::Result<Outcome> {
     demo::build()?;
+    let mut others = vec!["build", "--bins"];
+    others.extend(paths::OTHER_BINARIES.iter().flat_map(|name| ["--package", name]));
+    shell::cargo(&others).context("the build failed, see above")?;
     Ok(Outcome::Passed)
 }
 
