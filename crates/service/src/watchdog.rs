@@ -20,6 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// After so many looks in a row without a turn the process is ended: a minute. Looks are counted, not time: a
 /// process that was frozen, or a machine that slept, has not hung.
 const LOOKS: u32 = 12;
+/// How long saying why may take.
+const WORDS_LIMIT: Duration = Duration::from_millis(500);
 /// The thread does nearly nothing.
 const STACK_BYTES: usize = 64 * 1024;
 
@@ -44,10 +46,17 @@ impl Watchdog {
     /// When there is no room for one more thread.
     pub(crate) fn start(service: &'static str) -> io::Result<Self> {
         Self::watch(INTERVAL, move || {
-            complain(&format!(
+            let words = format!(
                 "{service}: its thread has not gone on for {} s; ending, to be started again",
-                LOOKS * 5
-            ));
+                INTERVAL.as_secs() * u64::from(LOOKS)
+            );
+            // What hangs may hold standard error for ever: the words have a moment, and no more.
+            let (said, heard) = channel();
+            let _ = thread::Builder::new().spawn(move || {
+                complain(&words);
+                said.send(())
+            });
+            let _ = heard.recv_timeout(WORDS_LIMIT);
             std::process::abort();
         })
     }

@@ -154,6 +154,10 @@ impl Readings {
             return self.unknown("drill", "");
         };
         let status = &backups.status;
+        // It is off: nobody has said where to, or when.
+        if status.good_ms.is_none() && status.next_ms.is_none() && status.job.is_none() {
+            return;
+        }
         let age = Duration::from_millis(at_ms.saturating_sub(status.good_ms.unwrap_or(backups.since_ms)));
         let last = status.job.as_ref().filter(|job| job.verb == "create").and_then(|job| job.end.as_ref());
         let failed = last.filter(|end| !end.good);
@@ -202,6 +206,7 @@ impl Readings {
 mod tests {
     use std::collections::HashMap;
 
+    use protocol::control::BackupStatus;
     use service::Settings;
 
     use super::*;
@@ -224,5 +229,23 @@ mod tests {
         let others = [("certificate", "example.org:443"), ("backup", ""), ("drill", "")];
         let others = others.map(|(rule, subject)| (rule, subject.to_owned()));
         assert_eq!(unknown, [of_service.as_slice(), &others].concat());
+    }
+
+    /// Compose starts the service also where nobody has said where to save to.
+    #[test]
+    fn backups_that_are_off_are_never_too_old() {
+        let config = Config::read(&mut Settings::from_variables(&[SETTINGS], HashMap::new()));
+        let services = crate::services::Services::new(&[backups::SERVICE.to_owned()], [].iter()).view();
+        let judged = |status| {
+            let backups = Some(Backups { since_ms: 0, status });
+            let found = Findings { services: services.clone(), backups, ..Findings::default() };
+            let month_ms = 30 * 24 * 60 * 60 * 1000;
+            let all = readings(&found, &config, month_ms).into_iter();
+            all.filter(|reading| reading.rule.name == "backup")
+                .map(|reading| reading.value)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(judged(BackupStatus::default()), []);
+        assert_eq!(judged(BackupStatus { next_ms: Some(1), ..BackupStatus::default() }), [Some(2.0)]);
     }
 }
