@@ -96,11 +96,15 @@ impl Desk {
 
     /// Tells of the newest again, and says which that is; `None` where the deployer knows of it.
     pub async fn tell_again(&self, bus: &Bus) -> Option<(Option<String>, Told)> {
+        let mut last = self.last.lock().await;
+        // Read in its turn: what came while it waited is newer.
         let Newest { number, commit } = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let last = self.last.lock().await;
-        let known = last.number == number && !last.told.may_come_later();
-        drop(last);
-        if known { None } else { Some((commit.clone(), self.tell(bus, commit).await)) }
+        if last.number == number && !last.told.may_come_later() {
+            return None;
+        }
+        let told = self.ask(bus, commit.clone()).await;
+        *last = Last { number, told: told.clone() };
+        Some((commit, told))
     }
 
     async fn in_turn(&self, bus: &Bus, number: u64) -> Told {
@@ -171,5 +175,34 @@ mod tests {
         assert_eq!([b, c, d], [(); 3].map(|()| accepted("second")));
         let of = |commit: &str| DeployOrder::Request { commit: Some(commit.to_owned()), force: false };
         assert_eq!(heard, [of("a"), of("d")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_told_again_is_what_came_last_also_while_it_waited() {
+        let nats = Nats::start().await;
+        let bus = nats.bus("test").await;
+        let desk = Desk::new("hook:site".to_owned());
+        assert_eq!(desk.tell(&bus, Some("a".to_owned())).await, Told::Nobody);
+        let mut orders = bus.obey::<DeployRequest>(SERVICE).await.unwrap();
+        bus.round_trip().await;
+        let deployer = async {
+            let ordered = orders.next().await.unwrap();
+            let heard = ordered.order.order.clone();
+            let reply = DeployReply::Accepted { job: "first".to_owned() };
+            ordered.answer(&DeployAnswer { v: VERSION, reply }).await.unwrap();
+            heard
+        };
+        // Somebody else has the turn when it wants to tell of "a" again, and "b" comes before it is over.
+        let turn = desk.last.lock().await;
+        let later = async {
+            desk.newest.lock().unwrap().number += 1;
+            desk.newest.lock().unwrap().commit = Some("b".to_owned());
+            drop(turn);
+        };
+        let (again, (), heard) = tokio::join!(desk.tell_again(&bus), later, deployer);
+        let of = |commit: &str| DeployOrder::Request { commit: Some(commit.to_owned()), force: false };
+        assert_eq!(heard, of("b"));
+        assert_eq!(again, Some((Some("b".to_owned()), Told::Accepted { job: "first".to_owned() })));
+        assert_eq!(desk.tell_again(&bus).await, None, "the deployer knows of it");
     }
 }
