@@ -31,6 +31,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const NAMED: usize = 20;
 /// What must not be in a repository: the file with tokens, and the folder of `vigie init`.
 const SECRET: [&str; 2] = [".env", "secrets"];
+/// How the names of keys, tokens and other files of settings end. One that is tracked was meant to be.
+const SECRET_ENDS: [&str; 4] = [".nk", ".secret", ".token", ".env"];
+/// It shows what there is to set.
+const EXAMPLE: &str = ".env.example";
 
 /// What `--help` ends with.
 const EXIT_CODES: &str = "\
@@ -97,20 +101,30 @@ async fn changed() -> anyhow::Result<Vec<String>> {
     while let Some(entry) = entries.next() {
         let (state, path) =
             entry.split_at_checked(3).with_context(|| format!("git status says {entry:?}"))?;
+        if is_secret(state, path) {
+            bail!("{path} holds secrets, and would be committed: add it to .gitignore");
+        }
         // The name it had before is an entry of its own.
         if state.starts_with(['R', 'C']) {
             entries.next();
         }
         paths.push(path.to_owned());
     }
-    if let Some(secret) = paths.iter().find(|path| is_secret(path)) {
-        bail!("{secret} holds secrets, and would be committed: add it to .gitignore");
-    }
     Ok(paths)
 }
 
-fn is_secret(path: &str) -> bool {
-    Path::new(path).components().any(|part| SECRET.iter().any(|name| part.as_os_str() == OsStr::new(name)))
+/// `state`: as `git status --porcelain` has it.
+fn is_secret(state: &str, path: &str) -> bool {
+    // What goes out of the repository; of a conflict that is not known.
+    if state.contains('D') && !state.contains('U') {
+        return false;
+    }
+    let path = Path::new(path);
+    let named = |part: &OsStr| SECRET.iter().any(|name| part == OsStr::new(name));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kind = SECRET_ENDS.iter().any(|end| name.ends_with(end)) || name.starts_with(".env.");
+    path.components().any(|part| named(part.as_os_str()))
+        || (state.starts_with("??") && kind && name != EXAMPLE)
 }
 
 fn question(changed: &[String], branch: &str, message: &str) -> String {
@@ -179,10 +193,20 @@ mod tests {
 
     #[test]
     fn secrets_are_known_wherever_they_lie() {
-        assert!(
-            [".env", "bot/.env", "secrets/discord_token", "a/secrets/b"].iter().all(|path| is_secret(path))
-        );
-        assert!(![".env.example", "src/secrets.rs", "environment"].iter().any(|path| is_secret(path)));
+        let new = |path: &str| is_secret("?? ", path);
+        assert!([".env", "bot/.env", "secrets/discord_token", "a/secrets/b"].iter().all(|path| new(path)));
+        let keys =
+            ["keys/operator/nats.nk", "hooks/site.secret", "discord.token", "other.env", "a/.env.local"];
+        assert!(keys.iter().all(|path| new(path)));
+        let open = [".env.example", "src/secrets.rs", "environment", "hooks/hooks.toml"];
+        assert!(!open.iter().any(|path| new(path)));
+    }
+
+    #[test]
+    fn what_is_tracked_by_intent_or_taken_out_is_let_through() {
+        assert!(is_secret(" M ", ".env") && is_secret("A  ", "secrets/a") && is_secret("DU ", ".env"));
+        assert!(!is_secret("D  ", ".env") && !is_secret(" D ", "secrets/discord_token"));
+        assert!(!is_secret(" M ", "deploy/systemd/discord.env"));
     }
 
     #[test]

@@ -115,6 +115,12 @@ async fn neither_secrets_nor_what_cannot_start_are_committed() {
     assert_eq!(code, Some(1));
     assert!(text.contains("secrets/discord_token holds secrets, and would be committed"), "{text}");
     fs::remove_dir_all(folder.path().join("secrets")).unwrap();
+    fs::create_dir(folder.path().join("hooks")).unwrap();
+    fs::write(folder.path().join("hooks/site.secret"), "hunter2\n").unwrap();
+    let (code, text) = run(&folder, &nats, &["-m", "oops", "--yes"]).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("hooks/site.secret holds secrets, and would be committed"), "{text}");
+    fs::remove_dir_all(folder.path().join("hooks")).unwrap();
 
     fs::write(folder.path().join("vigie.toml"), "stand_in = \"odd\"\n").unwrap();
     let (code, text) = run(&folder, &nats, &["-m", "oops", "--yes"]).await;
