@@ -10,7 +10,7 @@ use std::{
     process::{ExitCode, Stdio},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::{
     process::Command,
@@ -21,6 +21,7 @@ use super::{
     Part, State,
     lines::{LogLine, Logs, Wanted, is_called},
     program,
+    systemd::Systemd,
     up::Up,
 };
 use crate::find::{self, Which};
@@ -36,10 +37,13 @@ const TOOLS: &str = "status";
 /// Parts of the demo, and what they do the work of.
 const DEMO: [(&str, &str); 2] = [("demo-discord", "discord-gateway"), ("demo-twitch", "twitch-gateway")];
 
-/// A project, and its containers when it was found.
+/// What a container of `docker compose run` has, which is a part of nothing.
+const ONE_OFF: &str = "com.docker.compose.oneoff=True";
+
+/// A project, and its containers when it was found, or why Docker did not tell.
 pub(crate) struct Compose {
     folder: PathBuf,
-    containers: Vec<Container>,
+    containers: anyhow::Result<Vec<Container>>,
 }
 
 /// What `docker compose ps` tells.
@@ -54,6 +58,9 @@ struct Container {
     status: String,
     #[serde(default)]
     exit_code: i64,
+    /// `name=value`, with commas between them; not of older ones of Compose.
+    #[serde(default)]
+    labels: String,
 }
 
 impl Compose {
@@ -66,15 +73,17 @@ impl Compose {
         {
             return None;
         }
-        let containers = containers().await.unwrap_or_default();
+        let containers = containers().await;
+        let has_ours = |all: &Vec<Container>| all.iter().any(|one| is_ours(&one.service));
         // Another project's file may be the one that is named.
-        (!named || containers.iter().any(|one| is_ours(&one.service)))
+        (!named || containers.as_ref().map_or(true, has_ours))
             .then(|| Self { folder: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")), containers })
     }
 
-    /// Whether some of it runs.
+    /// Whether some of it runs, as far as Docker tells.
     pub(super) fn runs(&self) -> bool {
-        self.containers.iter().any(|one| one.state == "running" || one.state == "restarting")
+        let up = |one: &Container| one.state == "running" || one.state == "restarting";
+        self.containers.as_ref().is_ok_and(|all| all.iter().any(up))
     }
 
     pub(super) async fn parts(&self) -> anyhow::Result<Vec<Part>> {
@@ -83,13 +92,14 @@ impl Compose {
 
     /// Also creates what is missing, and takes new settings.
     pub(super) async fn start(&self, names: &[String]) -> anyhow::Result<()> {
+        let containers = self.containers()?;
         let services: Vec<String> = match names {
             [] => {
                 let active = program::ask(compose(["config", "--services"])).await?;
                 let mut services: BTreeSet<String> =
                     active.lines().map(|line| line.trim().to_owned()).collect();
                 // What was started with a profile is started by its name.
-                services.extend(self.containers.iter().map(|one| one.service.clone()));
+                services.extend(containers.iter().map(|one| one.service.clone()));
                 services.into_iter().filter(|name| !ONE_SHOTS.contains(&name.as_str())).collect()
             }
             // One that has no container yet is known by Compose alone.
@@ -111,7 +121,8 @@ impl Compose {
         };
         let mut command = compose(order);
         command.args(services);
-        program::tell(command, true).await
+        // Half of a restart is worse than a slow one, and Compose bounds how long it waits for each part.
+        program::tell(command, verb != "restart").await
     }
 
     pub(super) fn logs(&self, wanted: &Wanted) -> anyhow::Result<Logs> {
@@ -125,24 +136,30 @@ impl Compose {
         Logs::of_program(command, LogLine::of_prefixed)
     }
 
+    /// Its containers.
+    fn containers(&self) -> anyhow::Result<&[Container]> {
+        self.containers.as_deref().map_err(|error| anyhow!("{error:#}"))
+    }
+
     /// The services that are meant; all that have a container when nothing is named.
     fn services(&self, names: &[String]) -> anyhow::Result<Vec<String>> {
         if !names.is_empty() {
             return names.iter().map(|name| self.meant(name)).collect();
         }
-        let all: BTreeSet<&str> = self.containers.iter().map(|one| one.service.as_str()).collect();
+        let all: BTreeSet<&str> = self.containers()?.iter().map(|one| one.service.as_str()).collect();
         Ok(all.into_iter().filter(|name| !ONE_SHOTS.contains(name)).map(str::to_owned).collect())
     }
 
     /// The service of this name or, in the demo, the one that does its work.
     fn meant(&self, name: &str) -> anyhow::Result<String> {
-        let has = |service: &str| self.containers.iter().any(|one| one.service == service);
+        let containers = self.containers()?;
+        let has = |service: &str| containers.iter().any(|one| one.service == service);
         let stand_in = DEMO.iter().find(|(demo, real)| *real == name && has(demo));
         match stand_in {
             Some((demo, _)) => Ok((*demo).to_owned()),
             None if has(name) => Ok(name.to_owned()),
             None => {
-                let all: BTreeSet<&str> = self.containers.iter().map(|one| one.service.as_str()).collect();
+                let all: BTreeSet<&str> = containers.iter().map(|one| one.service.as_str()).collect();
                 Err(super::no_part(name, all))
             }
         }
@@ -173,14 +190,18 @@ impl Container {
 /// The exit code of it there; `None` where it is to be run here.
 ///
 /// # Errors
-/// When Docker cannot be run.
+/// When Docker cannot be run, or does not say whether Vigie runs in it.
 pub(crate) async fn hand_over(which: &Which) -> anyhow::Result<Option<ExitCode>> {
     let runs_here = Up::at(&which.data).running().is_some();
     if runs_here || find::nats_url_setting()?.is_some() {
         return Ok(None);
     }
-    let Some(project) = Compose::find().await.filter(Compose::runs) else { return Ok(None) };
-    if !project.containers.iter().any(|one| one.service == "nats" && one.state == "running") {
+    let Some(project) = Compose::find().await else { return Ok(None) };
+    // Whoever runs it by systemd may have no right to use Docker.
+    if project.containers.is_err() && Systemd::find().await.is_some_and(|systemd| systemd.runs()) {
+        return Ok(None);
+    }
+    if !project.containers()?.iter().any(|one| one.service == "nats" && one.state == "running") {
         return Ok(None);
     }
     let mut command = compose(["run", "--rm", "--no-deps"]);
@@ -225,11 +246,14 @@ async fn containers() -> anyhow::Result<Vec<Container>> {
 /// One object a line; older ones of Compose write all of them as one list.
 fn read(text: &str) -> anyhow::Result<Vec<Container>> {
     let odd = "docker compose ps says something that cannot be read";
-    if text.trim_start().starts_with('[') {
-        return serde_json::from_str(text).context(odd);
-    }
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| serde_json::from_str(line).context(odd)).collect()
+    let mut all: Vec<Container> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).context(odd)?
+    } else {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        lines.map(|line| serde_json::from_str(line).context(odd)).collect::<anyhow::Result<_>>()?
+    };
+    all.retain(|one| !one.labels.split(',').any(|label| label == ONE_OFF));
+    Ok(all)
 }
 
 fn is_ours(service: &str) -> bool {
@@ -245,11 +269,12 @@ mod tests {
 {"Service":"nats","State":"running","Health":"healthy","Status":"Up 2 minutes (healthy)","ExitCode":0}
 {"Service":"demo-twitch","State":"running","Health":"starting","Status":"Up 2 seconds (health: starting)"}
 {"Service":"command-worker","State":"restarting","Status":"Restarting (1) 1 second ago"}
-{"Service":"discord-gateway","State":"exited","Status":"Exited (0) 1 second ago","ExitCode":0}
+{"Service":"discord-gateway","State":"exited","Status":"Exited (0) 1 second ago","ExitCode":0,"Labels":"com.docker.compose.oneoff=False,a=b"}
+{"Service":"doctor","State":"exited","Status":"Exited (1) 1 hour ago","ExitCode":1,"Labels":"a=b,com.docker.compose.oneoff=True"}
 "#;
 
     fn project() -> Compose {
-        Compose { folder: PathBuf::from("/srv/bot"), containers: read(PS).unwrap() }
+        Compose { folder: PathBuf::from("/srv/bot"), containers: read(PS) }
     }
 
     #[test]
@@ -273,6 +298,15 @@ mod tests {
         assert!(error.starts_with("no part is called twich: expected one of command-worker, "), "{error}");
         let all = ["command-worker", "demo-twitch", "discord-gateway", "nats"];
         assert_eq!(project().services(&[]).unwrap(), all, "keys has done its work");
+    }
+
+    #[test]
+    fn what_docker_does_not_tell_is_no_empty_project() {
+        let project =
+            Compose { folder: PathBuf::from("/srv/bot"), containers: Err(anyhow!("permission denied")) };
+        assert!(!project.runs());
+        assert_eq!(project.meant("nats").unwrap_err().to_string(), "permission denied");
+        assert!(project.services(&[]).is_err());
     }
 
     #[test]

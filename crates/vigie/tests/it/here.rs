@@ -61,7 +61,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 }
 
 const DOCKER: &str = r#"
-"compose ps"*) cat ps 2>/dev/null ;;
+"compose ps"*) if [ -e broken ]; then echo 'permission denied' >&2; exit 1; fi; cat ps 2>/dev/null || true ;;
 "compose config --services") printf 'keys\nnats\ndiscord-gateway\n' ;;
 "compose up"*) cp up ps ;;
 "compose stop"*) sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
@@ -73,6 +73,7 @@ const DOCKER: &str = r#"
 const UP: &str = r#"{"Service":"keys","State":"exited","Health":"","Status":"Exited (0) 2 minutes ago","ExitCode":0}
 {"Service":"nats","State":"running","Health":"healthy","Status":"Up 2 minutes (healthy)","ExitCode":0}
 {"Service":"demo-twitch","State":"running","Health":"healthy","Status":"Up 2 minutes (healthy)","ExitCode":0}
+{"Service":"status","State":"exited","Health":"","Status":"Exited (0) 1 hour ago","ExitCode":0,"Labels":"a=b,com.docker.compose.oneoff=True"}
 "#;
 
 #[test]
@@ -107,6 +108,21 @@ fn compose_is_told_and_its_parts_are_shown() {
     assert_eq!((code, &view["by"], &view["good"]), (Some(0), &"compose".into(), &true.into()));
     assert_eq!(view["parts"][2]["state"], "down");
     assert_eq!(machine.told(), ["docker compose stop demo-twitch nats"]);
+}
+
+#[test]
+fn a_docker_that_does_not_answer_is_no_bot_that_does_not_run() {
+    let machine = Machine::with(&[("docker", DOCKER)]);
+    machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+    machine.file("broken", "");
+    for arguments in
+        [&["start"][..], &["start", "nats"], &["stop"], &["restart"], &["status"], &["dead", "list"]]
+    {
+        let (code, _, err) = machine.run(arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {err}");
+        assert!(err.contains("permission denied") && !err.contains("vigie up"), "{arguments:?}: {err}");
+    }
+    assert_eq!(machine.told(), [""; 0], "nothing was started or stopped");
 }
 
 #[test]
