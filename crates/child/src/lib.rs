@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -146,7 +147,8 @@ impl Child {
         self
     }
 
-    /// Runs it to its end, and gives what it said. It is killed when nobody waits for it any more.
+    /// Runs it to its end, and gives what it said. It is killed, with all that it started, when nobody waits for it any
+    /// more.
     ///
     /// # Errors
     /// [`ChildError`]
@@ -164,7 +166,8 @@ impl Child {
         }
     }
 
-    /// Runs it to its end; `line` is given each line that it says. It is killed when nobody waits for it any more.
+    /// Runs it to its end; `line` is given each line that it says. It is killed, with all that it started, when nobody
+    /// waits for it any more.
     ///
     /// # Errors
     /// [`ChildError`]
@@ -200,6 +203,8 @@ impl Child {
         let failed = |source: io::Error| ChildError::Run { shown: shown.to_owned(), source };
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.environment).kill_on_drop(true);
+        // So that what it started ends with it: `docker` has its plugins do the work.
+        command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
@@ -208,6 +213,7 @@ impl Child {
             io::ErrorKind::NotFound => ChildError::Missing { program: name(&self.program) },
             _ => failed(error),
         })?;
+        let group = Group::of(&child);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let input = self.input;
         let told = async {
@@ -218,10 +224,11 @@ impl Child {
         };
         let ((), heard, complaint) = tokio::join!(told, hear(stdout, take), end_of(stderr));
         if heard.as_ref().is_ok_and(|whole| !whole) {
-            // `child` is killed when it is dropped.
+            // It is killed when `group` and `child` are dropped.
             return Err(ChildError::Text { shown: shown.to_owned() });
         }
         let status = child.wait().await.map_err(failed)?;
+        group.ended();
         if !status.success() {
             let complaint = one_line(&complaint);
             return Err(ChildError::Failed { shown: shown.to_owned(), status, complaint });
@@ -235,6 +242,29 @@ impl Child {
         let words = self.arguments.iter().map(|argument| argument.to_string_lossy());
         let words = words.filter(|word| !word.starts_with('-') && !word.contains(['/', '=', '{', ' ']));
         words.take(SHOWN_WORDS).fold(name(&self.program), |shown, word| shown + " " + &word)
+    }
+}
+
+/// A program that runs and all that it started, which end with this.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// It was waited for: its number may be another's from here on.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Without one there is nothing left to be killed.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -319,6 +349,23 @@ mod tests {
         slow.limit = Duration::from_millis(50);
         let slow = slow.text().await.unwrap_err();
         assert!(matches!(&slow, ChildError::Slow { shown, .. } if shown == "sleep 60"), "{slow:?}");
+    }
+
+    #[tokio::test]
+    async fn what_it_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        program("mkfifo").arg(&pipe).text().await.unwrap();
+        let (heard, over) = (tokio::sync::Notify::new(), tokio::sync::oneshot::channel());
+        let reader = pipe.clone();
+        // Its end comes when the last one that could write to it is gone.
+        std::thread::spawn(move || over.0.send(std::fs::read(reader).map(|bytes| bytes.len())));
+        let child = shell("exec 3>pipe; sleep 60 & echo begun; wait").within(folder.path());
+        tokio::select! {
+            ended = child.lines(|_| heard.notify_one()) => panic!("{ended:?}"),
+            () = heard.notified() => {}
+        }
+        assert_eq!(timeout(SOON, over.1).await.unwrap().unwrap().unwrap(), 0);
     }
 
     #[tokio::test]
