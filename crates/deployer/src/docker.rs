@@ -106,9 +106,15 @@ impl Docker {
     /// # Errors
     /// When Compose refuses it.
     pub async fn config(&self, folder: &str) -> Result<Value, DockerError> {
-        let output = self.compose(folder, ASK_LIMIT).args(["config", "--format", "json"]).text().await?;
-        serde_json::from_str(&output.text)
-            .map_err(|error| DockerError::Answer("docker compose config", error))
+        merged(self.compose(folder, ASK_LIMIT)).await
+    }
+
+    /// The merged compose file by which [`Docker::build`] builds: variables have other values then.
+    ///
+    /// # Errors
+    /// When Compose refuses it.
+    pub async fn config_to_build(&self, release: &Release) -> Result<Value, DockerError> {
+        merged(self.to_build(release, ASK_LIMIT)).await
     }
 
     /// All containers of the project that are not for one command only.
@@ -187,11 +193,14 @@ impl Docker {
     /// # Errors
     /// When the build fails.
     pub async fn build(&self, release: &Release, service: &str) -> Result<Output, DockerError> {
-        let build = self.compose(&release.folder, BUILD_LIMIT).args(["build", "--quiet", "--", service]);
-        let commit = release.commit.as_deref().unwrap_or_default();
-        let build =
-            build.env("VIGIE_IMAGE", KEPT).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit);
+        let build = self.to_build(release, BUILD_LIMIT).args(["build", "--quiet", "--", service]);
         Ok(build.text().await?)
+    }
+
+    fn to_build(&self, release: &Release, limit: Duration) -> Child {
+        let commit = release.commit.as_deref().unwrap_or_default();
+        let compose = self.compose(&release.folder, limit);
+        compose.env("VIGIE_IMAGE", KEPT).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit)
     }
 
     /// Fetches an image by its digest.
@@ -275,6 +284,11 @@ impl Docker {
         let start = said.char_indices().rev().nth(LOG_MAX).map_or(0, |(at, _)| at);
         said.get(start..).unwrap_or_default().trim().to_owned()
     }
+}
+
+async fn merged(compose: Child) -> Result<Value, DockerError> {
+    let output = compose.args(["config", "--format", "json"]).text().await?;
+    serde_json::from_str(&output.text).map_err(|error| DockerError::Answer("docker compose config", error))
 }
 
 /// Whether the engine says that there is no such thing.

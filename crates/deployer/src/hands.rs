@@ -151,7 +151,7 @@ impl Hands {
         if let Some(image) = image.filter(|image| image.platform != platform) {
             return Err(format!("{} is for {}, this machine is {platform}", target.name, image.platform));
         }
-        if self.sample().await?.stats.is_none() {
+        if self.sample().await?.stats.is_none_or(|stats| stats.is_empty()) {
             return Err("NATS does not answer: it could not be seen whether the new version works".to_owned());
         }
         let containers = self.docker.containers().await.map_err(words)?;
@@ -180,6 +180,13 @@ impl Hands {
         };
         self.proved(&from).await?;
         let before = self.stack(&from).await?;
+        // The tag is moved to this version: it must not be that of something else on this machine.
+        if before.image != stack.image {
+            return Err(format!(
+                "expected the image {} as before, found {}: do this update by hand",
+                before.image, stack.image
+            ));
+        }
         // What nobody started stays so; what is new in this version begins.
         crew.retain(|crew| crew.before > 0 || before.services.iter().all(|it| it.name != crew.service));
         let changed = before.changed_in(&stack);

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::stack::DEPLOYER;
+
+/// The volume with the deployer's own files.
+const DEPLOYER_DATA: &str = "deployer-data";
 /// Services that there are in Vigie's own compose files.
 const SERVICES: &[&str] = &[
     "keys",
@@ -104,8 +108,8 @@ pub fn check(config: &Value, allowed: &Allowed) -> Vec<String> {
                     found.of_service(name, service, allowed);
                 }
             }
-            "networks" => found.networks(value),
-            "volumes" => found.volumes(value),
+            "networks" => found.networks(value, allowed),
+            "volumes" => found.volumes(value, allowed),
             "secrets" | "configs" => found.files(key, value, allowed),
             key if key.starts_with("x-") => {}
             key => found.add(format!("{key}: is not known here")),
@@ -141,7 +145,7 @@ impl Found {
                     (!LOGS.contains(&driver)).then(|| format!("a driver other than {}", LOGS.join(", ")))
                 }
                 "network_mode" if value == "none" => None,
-                "ports" if name == "deployer" => Some("the deployer has no open port".to_owned()),
+                "ports" if name == DEPLOYER => Some("the deployer has no open port".to_owned()),
                 "ports" if PUBLISHING.contains(&name) => None,
                 "ports" if allowed.services.iter().any(|known| known == name) => None,
                 "privileged" | "use_api_socket" | "oom_kill_disable" if value == false => None,
@@ -162,11 +166,12 @@ impl Found {
         }
     }
 
-    fn networks(&mut self, networks: &Value) {
+    fn networks(&mut self, networks: &Value, allowed: &Allowed) {
         for (name, network) in object(networks) {
             for (key, value) in object(network) {
                 let fine = match key.as_str() {
-                    "name" | "internal" | "labels" | "enable_ipv6" | "attachable" => true,
+                    "name" => is_own(name, value, allowed),
+                    "internal" | "labels" | "enable_ipv6" | "attachable" => true,
                     "driver" => value == "bridge",
                     "driver_opts" => object(value).all(|(key, _)| key == "com.docker.network.driver.mtu"),
                     "ipam" => object(value).all(|(key, _)| key == "config"),
@@ -181,11 +186,12 @@ impl Found {
     }
 
     /// Options of a volume can mount any place of the machine.
-    fn volumes(&mut self, volumes: &Value) {
+    fn volumes(&mut self, volumes: &Value, allowed: &Allowed) {
         for (name, volume) in object(volumes) {
             for (key, value) in object(volume) {
                 let fine = match key.as_str() {
-                    "name" | "labels" => true,
+                    "name" => is_own(name, value, allowed),
+                    "labels" => true,
                     "driver" => value == "local",
                     "driver_opts" => value["type"] == "tmpfs" && value["device"] == "tmpfs",
                     "external" => value == false,
@@ -205,7 +211,8 @@ impl Found {
                     ("name" | "environment" | "content" | "labels", _) => None,
                     ("external", _) if value == false => None,
                     ("file", Some("/dev/null")) => None,
-                    ("file", Some(path)) => place(Path::new(path), allowed),
+                    // Compose has nobody write to it.
+                    ("file", Some(path)) => place(Path::new(path), true, allowed),
                     _ => Some("is not allowed here".to_owned()),
                 };
                 if let Some(words) = trouble {
@@ -225,10 +232,16 @@ fn only(value: &Value, known: &[&str]) -> bool {
     all.iter().all(|one| one.as_str().is_some_and(|one| known.contains(&one)))
 }
 
+/// Whether a network or a volume is called as Compose calls it by itself: any other name is another project's, or a way
+/// around what is said of its own.
+fn is_own(key: &str, name: &Value, allowed: &Allowed) -> bool {
+    *name == format!("{}_{key}", allowed.project)
+}
+
 /// What an image is built of lies in the folder, and its build gets nothing of this machine.
 fn build(build: &Value, allowed: &Allowed) -> Option<String> {
     object(build).find_map(|(key, value)| match key.as_str() {
-        "args" | "labels" | "target" | "platforms" | "tags" | "shm_size" | "pull" | "no_cache" => None,
+        "args" | "labels" | "target" | "platforms" | "shm_size" | "pull" | "no_cache" => None,
         "context" => {
             let context = Path::new(value.as_str()?);
             let inside = real(context).is_some_and(|context| context.starts_with(&allowed.folder));
@@ -262,17 +275,20 @@ fn deploy(deploy: &Value) -> Option<String> {
 
 fn mount(service: &str, mount: &Value, allowed: &Allowed) -> Option<String> {
     match mount["type"].as_str() {
+        // In it are the compose files that were checked already, and what git is told.
+        Some("volume") if mount["source"] == DEPLOYER_DATA && service != DEPLOYER => {
+            Some(format!("{DEPLOYER_DATA} is for the deployer alone"))
+        }
         Some("volume" | "tmpfs") => None,
         Some("bind") => {
             let source = Path::new(mount["source"].as_str().unwrap_or_default());
             if object(&mount["bind"]).any(|(key, value)| key == "propagation" && !value.is_null()) {
                 return Some(format!("{}: a mount that spreads is not allowed here", source.display()));
             }
-            // The one service near Docker.
-            if service == "deployer" && (is_socket(source) || source == allowed.home) {
+            if service == DEPLOYER && (is_socket(source) || source == allowed.home) {
                 return None;
             }
-            place(source, allowed)
+            place(source, mount["read_only"] == true, allowed)
         }
         other => Some(format!("mounts of type {:?} are not allowed here", other.unwrap_or("none"))),
     }
@@ -283,7 +299,7 @@ fn is_socket(path: &Path) -> bool {
 }
 
 /// What is wrong with a path of this machine, which a container would be given.
-fn place(path: &Path, allowed: &Allowed) -> Option<String> {
+fn place(path: &Path, read_only: bool, allowed: &Allowed) -> Option<String> {
     let shown = path.display();
     let Some(found) = real(path) else {
         // Not seen from within a container: what the operator names is believed, as it is written.
@@ -294,10 +310,16 @@ fn place(path: &Path, allowed: &Allowed) -> Option<String> {
     if real(&allowed.env_file).is_some_and(|settings| settings.starts_with(&found)) {
         return Some(format!("{shown} holds the settings and secrets"));
     }
-    let in_folder = found.starts_with(&allowed.folder) && found != allowed.folder;
     let mut binds = allowed.binds.iter().map(|bind| real(bind).unwrap_or_else(|| bind.clone()));
     let named = binds.any(|bind| found.starts_with(bind));
-    (!in_folder && !named).then(|| format!("{shown} is not in {} or DEPLOY_BINDS", allowed.folder.display()))
+    if named {
+        return None;
+    }
+    if !found.starts_with(&allowed.folder) || found == allowed.folder {
+        return Some(format!("{shown} is not in {} or DEPLOY_BINDS", allowed.folder.display()));
+    }
+    // What was checked there must stay what it was.
+    (!read_only).then(|| format!("{shown}: expected it read-only, with `:ro`, or in DEPLOY_BINDS"))
 }
 
 /// Where it really is: a link in the folder could lead anywhere.

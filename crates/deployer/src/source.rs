@@ -4,6 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use minisign_verify::PublicKey;
+use serde_json::Value;
 
 use crate::{
     config::{Config, Place, SourceConfig},
@@ -11,7 +12,7 @@ use crate::{
     git::{Git, GitError},
     lint::{self, Allowed},
     manifest::{self, ManifestError},
-    release::Release,
+    release::{Release, Role},
     stack,
 };
 
@@ -141,10 +142,17 @@ impl Source {
             }
             Self::Build(_) => {
                 // Before anything of it is run: a build runs what the compose file says.
-                let stack = checked(docker, allowed, &release).await?;
-                let worker = stack.services.iter().find(|it| it.role == crate::release::Role::Worker);
-                let worker = worker.map(|it| it.name.clone()).unwrap_or_default();
-                docker.build(&release, &worker).await?;
+                let stack = usable(&docker.config_to_build(&release).await?, allowed, &release)?;
+                let worker = stack.services.iter().find(|it| it.role == Role::Worker);
+                let Some(worker) = worker.filter(|_| stack.image == name) else {
+                    // It would be given to whatever has that name on this machine.
+                    let words = format!(
+                        "expected the image ${{VIGIE_IMAGE}}:${{VIGIE_TAG}} for command-worker, found {}",
+                        stack.image
+                    );
+                    return Err(SourceError::Compose { name: release.name, words });
+                };
+                docker.build(&release, &worker.name).await?;
             }
         }
         let image = docker.image(&name).await?.ok_or_else(|| SourceError::NoImage(release.name.clone()))?;
@@ -169,15 +177,18 @@ pub async fn checked(
     allowed: &Allowed,
     release: &Release,
 ) -> Result<stack::Stack, SourceError> {
-    let config = docker.config(&release.folder).await?;
+    usable(&docker.config(&release.folder).await?, allowed, release)
+}
+
+fn usable(config: &Value, allowed: &Allowed, release: &Release) -> Result<stack::Stack, SourceError> {
     let refused = |words: String| SourceError::Compose { name: release.name.clone(), words };
     let there = PathBuf::from(&release.folder);
     let folder = there.canonicalize().map_err(|error| refused(format!("{}: {error}", release.folder)))?;
-    let problems = lint::check(&config, &Allowed { folder, ..allowed.clone() });
+    let problems = lint::check(config, &Allowed { folder, ..allowed.clone() });
     if !problems.is_empty() {
         return Err(refused(problems.join("\n")));
     }
-    stack::read(&config).map_err(refused)
+    stack::read(config).map_err(refused)
 }
 
 /// The signature lies beside what it signs.

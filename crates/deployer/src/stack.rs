@@ -8,6 +8,9 @@ use crate::release::Role;
 
 /// Containers of one service; more than any machine here carries.
 const COUNT_MAX: u64 = 64;
+/// The one service near Docker. It is never replaced from here: not by itself in the middle of its work, and not by what
+/// somebody pushed under its name.
+pub const DEPLOYER: &str = "deployer";
 
 /// The services of the bot in a compose file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +50,15 @@ pub fn read(config: &Value) -> Result<Stack, String> {
         let command = service["command"].as_array().map(Vec::as_slice).unwrap_or_default();
         command.len() >= words.len() && words.iter().zip(command).all(|(word, found)| found == word)
     };
-    let worker = services.values().find(|service| begins_with(service, &["command-worker"]));
-    let image = worker.and_then(|worker| worker["image"].as_str());
+    // What may have the socket is told by its name, whatever it says it runs.
+    let others = || services.iter().filter(|(name, _)| *name != DEPLOYER);
+    let worker = others().find(|(_, service)| begins_with(service, &["command-worker"]));
+    let image = worker.and_then(|(_, worker)| worker["image"].as_str());
     let image =
         image.ok_or("the compose file has no service with the command `command-worker` and an image")?;
     if image.contains('@') || !image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         return Err(format!("expected an image with a tag such as vigie:local, found {image:?}"));
     }
-    let ours: Vec<_> = services.iter().filter(|(_, service)| service["image"] == image).collect();
     let shared = ["networks", "volumes"].into_iter().flat_map(|kind| {
         let all = config[kind].as_object().into_iter().flatten();
         all.map(move |(name, value)| (format!("{kind}.{name}"), value.clone()))
@@ -67,7 +71,7 @@ pub fn read(config: &Value) -> Result<Stack, String> {
         shared: shared.collect(),
     };
     stack.nats = services.contains_key("nats").then(|| "nats".to_owned());
-    for (name, service) in ours {
+    for (name, service) in others().filter(|(_, service)| service["image"] == image) {
         if begins_with(service, &["vigie", "keys"]) {
             stack.keys = Some(name.clone());
         } else if service["restart"] != "no" {
@@ -91,8 +95,7 @@ impl Stack {
 fn read_service(name: &str, service: &Value) -> Option<Service> {
     let binary = service["command"][0].as_str()?;
     let role = match binary {
-        // It cannot replace itself in the middle of its work.
-        "deployer" => return None,
+        DEPLOYER => return None,
         "vigie" => Role::Provision,
         "command-worker" => Role::Worker,
         "discord-gateway" | "twitch-gateway" => Role::Gateway,
@@ -139,6 +142,25 @@ mod tests {
             ]
         );
         assert_eq!(stack.services[1].answers_as.as_deref(), Some("discord-gateway"));
+    }
+
+    #[test]
+    fn what_may_have_the_socket_is_never_replaced_whatever_it_runs() {
+        for command in ["healthcheck", "command-worker"] {
+            let config = json!({ "services": {
+                "command-worker": { "image": "vigie:local", "command": ["command-worker"] },
+                "deployer": { "image": "vigie:local", "command": [command] },
+            } });
+            let names: Vec<String> = read(&config).unwrap().services.into_iter().map(|it| it.name).collect();
+            assert_eq!(names, ["command-worker"], "{command}");
+        }
+        let keys = json!({ "services": {
+            "command-worker": { "image": "vigie:local", "command": ["command-worker"] },
+            "deployer": { "image": "vigie:local", "command": ["vigie", "keys"] },
+        } });
+        assert_eq!(read(&keys).unwrap().keys, None);
+        let alone = json!({ "services": { "deployer": { "image": "x:y", "command": ["command-worker"] } } });
+        assert!(read(&alone).is_err());
     }
 
     #[test]

@@ -54,7 +54,8 @@ fn what_vigie_needs_is_fine() {
             "nats": {
                 "image": "nats:2.15-alpine",
                 "volumes": [
-                    { "type": "bind", "source": "FOLDER/nats.conf", "target": "/x", "bind": { "create_host_path": true } },
+                    { "type": "bind", "source": "FOLDER/nats.conf", "target": "/x", "read_only": true,
+                        "bind": { "create_host_path": true } },
                     { "type": "volume", "source": "nats-data", "target": "/data" },
                 ],
                 "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "privileged": false,
@@ -64,6 +65,7 @@ fn what_vigie_needs_is_fine() {
             "deployer": { "volumes": [
                 { "type": "bind", "source": "/var/run/docker.sock", "target": "/x" },
                 { "type": "bind", "source": "/srv/vigie", "target": "/srv/vigie", "read_only": true },
+                { "type": "volume", "source": "deployer-data", "target": "/data" },
             ] },
             "command-worker": {
                 "build": { "context": "FOLDER", "dockerfile": "deploy/Dockerfile", "args": {} },
@@ -122,6 +124,7 @@ fn no_service_gets_power_over_the_machine() {
         ("build", json!({ "context": "/etc" })),
         ("build", json!({ "context": "FOLDER", "dockerfile": "../x" })),
         ("build", json!({ "context": "FOLDER", "privileged": true })),
+        ("build", json!({ "context": "FOLDER", "tags": ["postgres:17"] })),
         ("build", json!({ "context": "FOLDER", "network": "host" })),
         ("build", json!({ "context": "FOLDER", "entitlements": ["security.insecure"] })),
         ("build", json!({ "context": "FOLDER", "additional_contexts": { "a": "/" } })),
@@ -154,11 +157,20 @@ fn no_service_is_given_files_of_others() {
     }
     let spread = json!([{ "type": "bind", "source": "FOLDER/secret", "bind": { "propagation": "shared" } }]);
     assert_eq!(world.of_worker("volumes", spread).len(), 1);
+    // What was checked would not stay what it was.
+    let writable = json!([{ "type": "bind", "source": "FOLDER/secret", "target": "/x", "read_only": false }]);
+    assert_eq!(world.of_worker("volumes", writable).len(), 1);
+    assert_eq!(world.of_worker("volumes", bind("FOLDER/secret")).len(), 1);
+    let data = json!([{ "type": "volume", "source": "deployer-data", "target": "/x", "read_only": true }]);
+    assert_eq!(world.of_worker("volumes", data).len(), 1);
     assert_eq!(world.of_worker("volumes", json!([{ "type": "npipe", "source": "x" }])).len(), 1);
     for (key, value) in [
         ("volumes", json!({ "driver_opts": { "type": "none", "o": "bind", "device": "/" } })),
         ("volumes", json!({ "driver": "other" })),
         ("volumes", json!({ "external": true })),
+        ("volumes", json!({ "name": "other_it" })),
+        ("volumes", json!({ "name": "vigie_deployer-data" })),
+        ("networks", json!({ "name": "other_default" })),
         ("networks", json!({ "driver": "host" })),
         ("networks", json!({ "external": true })),
         ("networks", json!({ "driver": "macvlan", })),
@@ -172,7 +184,7 @@ fn no_service_is_given_files_of_others() {
     }
 }
 
-/// Needs no engine, only the program; where that is not installed there is no compose file to be merged either.
+/// Needs no engine, only the program.
 #[test]
 fn the_compose_file_that_is_shipped_may_be_used() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
@@ -189,12 +201,15 @@ fn the_compose_file_that_is_shipped_may_be_used() {
         "deploy",
     ]);
     compose.args(["config", "--format", "json"]).env("DEPLOY_FOLDER", &root);
-    let Ok(output) = compose.output() else { return };
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    if complaint.contains("is not a docker command") || complaint.contains("unknown") {
+    let has_compose = std::process::Command::new("docker").args(["compose", "version"]).output();
+    if !has_compose.is_ok_and(|answer| answer.status.success()) {
+        eprintln!(
+            "NOT TRIED: docker compose is not installed, so that the compose file that is shipped was not merged"
+        );
         return;
     }
-    assert!(output.status.success(), "{complaint}");
+    let output = compose.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let config: Value = serde_json::from_slice(&output.stdout).unwrap();
     let allowed = Allowed {
         project: "vigie".to_owned(),
@@ -213,6 +228,12 @@ fn the_compose_file_that_is_shipped_may_be_used() {
     }
     assert!(!names.contains(&"deployer") && !names.contains(&"nats"), "{names:?}");
     assert_eq!((stack.keys.as_deref(), stack.nats.as_deref()), (Some("keys"), Some("nats")));
+    // The name has the socket, so that nothing that is pushed may run under it.
+    let mut pushed = config;
+    pushed["services"]["deployer"]["image"] = json!(stack.image);
+    pushed["services"]["deployer"]["command"] = json!(["healthcheck"]);
+    assert_eq!(check(&pushed, &allowed), [""; 0]);
+    assert_eq!(crate::stack::read(&pushed).unwrap(), stack);
 }
 
 #[test]

@@ -104,16 +104,23 @@ async fn nothing_in_a_repository_runs_or_leads_elsewhere() {
     let hooks =
         fs::read_dir(world.path("data/repository.git/hooks")).map(Iterator::count).unwrap_or_default();
     assert_eq!(hooks, 0);
-    // A compose file that asks for the machine is not even built.
-    fs::write(
-        remote.path("compose.yaml"),
-        compose().replace("\"context\": \"FOLDER\"", "\"context\": \"/\""),
-    )
-    .unwrap();
-    remote.push();
     let before = world.commands().len();
-    let end = world.deploy().await;
-    assert!(end.words.contains("command-worker: build: context: / is not in"), "{}", end.words);
+    for (from, to, words) in [
+        // One that asks for the machine is not even built, and neither is one that does so only then.
+        ("\"context\": \"FOLDER\"", "\"context\": \"/\"", "command-worker: build: context: / is not in"),
+        ("\"context\": \"FOLDER\"", "\"context\": \"FOLDERCOMMIT\"", "command-worker: build: context: "),
+        // An image of this machine would be another from then on.
+        (
+            "vigie:local",
+            "nats:2.15-alpine",
+            "expected the image ${VIGIE_IMAGE}:${VIGIE_TAG} for command-worker",
+        ),
+    ] {
+        fs::write(remote.path("compose.yaml"), compose().replace(from, to)).unwrap();
+        remote.push();
+        let end = world.deploy().await;
+        assert!(end.words.contains(words), "{}", end.words);
+    }
     assert!(world.commands()[before..].iter().all(|line| !line.starts_with("build")));
     world.runs(1);
 }

@@ -39,7 +39,9 @@ compose() {
   done
   verb=$1; shift
   case "$verb $*" in
-    "config --format json") sed "s|FOLDER|$folder|g" "$folder/compose.yaml" ;;
+    "config --format json")
+      image=${VIGIE_IMAGE:-vigie}:${VIGIE_TAG:-local}
+      sed "s|FOLDER|$folder|g; s|COMMIT|${VIGIE_COMMIT:-}|g; s|vigie:local|$image|g" "$folder/compose.yaml" ;;
     "up --detach --no-deps --no-build --pull never --no-recreate --scale "*) make "${10}" "${8#*=}" ;;
     "up --detach --no-deps --no-build --pull never --force-recreate --scale "*)
       for file in $(grep -lx "service ${10}" "$FAKE"/containers/* || true); do rm "$file"; done

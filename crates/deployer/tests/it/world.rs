@@ -89,7 +89,8 @@ pub fn compose() -> String {
     format!(
         r#"{{ "name": "vigie", "services": {{
             "nats": {{ "image": "nats:2.15-alpine",
-                "volumes": [{{ "type": "bind", "source": "FOLDER/nats.conf", "target": "/etc/nats/nats.conf" }}] }},
+                "volumes": [{{ "type": "bind", "source": "FOLDER/nats.conf", "target": "/etc/nats/nats.conf",
+                    "read_only": true }}] }},
             "keys": {{ "image": "vigie:local", "command": ["vigie", "keys", "/keys"], "restart": "no" }},
             "provision": {{ "image": "vigie:local", "command": ["vigie", "provision", "--stay"] }},
             "command-worker": {}, "discord-gateway": {}, "twitch-gateway": {}, "healthcheck": {} }} }}"#,
