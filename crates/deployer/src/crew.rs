@@ -47,7 +47,7 @@ pub struct Goal<'a> {
 pub enum Move {
     /// Nothing: it is there.
     Arrived,
-    /// Have so many of them in all, and touch none that is there.
+    /// Have so many of them in all, start those that do not run, and touch none that does.
     Grow(u32),
     /// Make them all anew, so many.
     Renew(u32),
@@ -63,17 +63,22 @@ pub enum Move {
 #[must_use]
 pub fn next(goal: &Goal<'_>, all: &[Container]) -> Move {
     let count = goal.count as usize;
-    let counts =
-        |it: &&Container| it.image == goal.image && (goal.old_count || !goal.crew.old.contains(&it.id));
-    let mut ours: Vec<&Container> = all.iter().filter(counts).collect();
+    let is_old = |it: &Container| goal.crew.old.contains(&it.id);
+    let counts = |it: &&Container| it.image == goal.image && (goal.old_count || !is_old(it));
+    // Made and never started, or ended by a deploy that did not come so far as to remove it.
+    let asleep = |it: &&Container| it.state == "created" || (it.state == "exited" && is_old(it));
+    let (asleep, mut ours): (Vec<&Container>, Vec<&Container>) = all.iter().filter(counts).partition(asleep);
     if ours.len() < count {
         return match goal.crew.role {
-            Role::Worker | Role::Gateway => Move::Grow(number(all.len() + count - ours.len())),
+            // Those that sleep are started too.
+            Role::Worker | Role::Gateway => {
+                Move::Grow(number(all.len() + count.saturating_sub(ours.len() + asleep.len())))
+            }
             Role::Rest | Role::Provision => Move::Renew(goal.count),
         };
     }
-    // On the way back it is enough that they are as they were.
-    let as_it_was = |it: &&&Container| goal.old_count && goal.crew.old.contains(&it.id);
+    // On the way back it is enough that they are as they were; none that has just been started is yet.
+    let as_it_was = |it: &&&Container| goal.old_count && is_old(it) && it.health != "starting";
     if let Some(bad) = ours.iter().find(|it| it.fails() && !as_it_was(it)) {
         return Move::Fail(format!("{}: {}", bad.service, bad.words()), bad.id.clone());
     }
@@ -149,6 +154,10 @@ mod tests {
         }
 
         fn grow(&mut self, count: u32) {
+            for it in self.all.iter_mut().filter(|it| it.state != "running") {
+                "running".clone_into(&mut it.state);
+                "starting".clone_into(&mut it.health);
+            }
             while number(self.all.len()) < count {
                 self.made += 1;
                 self.all.push(Container {
@@ -280,6 +289,36 @@ mod tests {
         let Move::Fail(words, id) = next(&goal, &engine.all) else { panic!() };
         assert_eq!(words, "it: container 000000000002 is running, starting, restarted 2 times");
         assert_eq!(id, "000000000002");
+    }
+
+    #[test]
+    fn one_that_was_made_and_never_started_is_started() {
+        let mut engine = Engine::new(1, true);
+        let crew = crew(Role::Worker, &engine, 1);
+        let goal = Goal { crew: &crew, image: NEW, count: 1, old_count: false, beside: true };
+        engine.grow(2);
+        engine.all[1].state = "created".to_owned();
+        assert_eq!(next(&goal, &engine.all), Move::Grow(2));
+        go(&goal, &mut engine, 1).unwrap();
+        assert!(engine.all.iter().all(Container::works));
+    }
+
+    #[test]
+    fn on_the_way_back_the_new_ones_work_until_the_old_ones_do_again() {
+        let mut engine = Engine::new(2, true);
+        let crew = crew(Role::Gateway, &engine, 2);
+        engine.grow(4);
+        engine.look();
+        // They were asked to end, and then not removed.
+        engine.all[..2].iter_mut().for_each(|it| it.state = "exited".to_owned());
+        engine.tag = OLD;
+        let back = Goal { crew: &crew, image: OLD, count: 2, old_count: true, beside: false };
+        assert_eq!(next(&back, &engine.all), Move::Grow(4));
+        go(&back, &mut engine, 2).unwrap();
+        assert_eq!(
+            engine.all.iter().map(|it| &it.id).collect::<Vec<_>>(),
+            crew.old.iter().collect::<Vec<_>>()
+        );
     }
 
     #[test]

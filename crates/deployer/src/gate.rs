@@ -54,7 +54,7 @@ pub struct Wanted {
     pub count: usize,
     /// Containers that do not count.
     pub not: Vec<String>,
-    /// Containers of before, whose fresh starts may be long ago.
+    /// Containers of before: their fresh starts and errors may be long ago, and they need not be better than they were.
     pub known: Vec<String>,
 }
 
@@ -105,7 +105,8 @@ impl Gate {
                 return Verdict::Closed(format!("{}: {}", wanted.service, bad.words()));
             }
             trouble = trouble.or_else(|| wanted.trouble(&ours, sample.stats.as_deref()));
-            for stats in ours.iter().filter_map(|it| said(it, sample.stats.as_deref()?)) {
+            let fresh = ours.iter().filter(|it| !wanted.known.contains(&it.id));
+            for stats in fresh.filter_map(|it| said(it, sample.stats.as_deref()?)) {
                 errors += sum(stats, &ERRORS);
                 work += sum(stats, &WORK);
             }
@@ -142,12 +143,16 @@ impl Wanted {
         if ours.len() < self.count {
             return Some(format!("{service}: {} of {} containers are there", ours.len(), self.count));
         }
-        if let Some(slow) = ours.iter().find(|it| !it.works()) {
+        let is_known = |it: &Container| self.known.contains(&it.id);
+        let is_there = |it: &Container| if is_known(it) { it.state == "running" } else { it.works() };
+        if let Some(slow) = ours.iter().find(|it| !is_there(it)) {
             return Some(format!("{service}: {}", slow.words()));
         }
         self.answers_as.as_ref()?;
+        let mut fresh = ours.iter().filter(|it| !is_known(it)).peekable();
+        fresh.peek()?;
         let Some(stats) = stats else { return Some("NATS cannot be asked how services are".to_owned()) };
-        ours.iter().find_map(|it| match said(it, stats) {
+        fresh.find_map(|it| match said(it, stats) {
             None => Some(format!("{service}: {} and does not answer on NATS", it.words())),
             Some(stats) if !stats.ready => Some(format!("{service}: not ready: {}", stats.reason)),
             Some(_) => None,
@@ -262,14 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_may_have_begun_anew_weeks_ago() {
+    fn what_came_back_is_only_asked_to_run_as_it_did() {
         let mut gate = gate();
-        let mut old = container("healthy");
+        let mut old = container("unhealthy");
         old.restarts = 7;
         gate.wanted[0].known.push(ID.to_owned());
-        let sample = sample(old, Some(stats(true, &[])));
+        let sample = sample(old, Some(stats(false, &[("errors_total.failed", 900.0)])));
         assert!(matches!(gate.look(at(0), &sample), Verdict::Wait(_)));
         assert_eq!(gate.look(at(10), &sample), Verdict::Open);
+        let mut ended = sample;
+        ended.containers[0].state = "exited".to_owned();
+        assert!(matches!(gate.look(at(11), &ended), Verdict::Wait(_)));
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl World {
         };
         for (service, _, count) in SERVICES {
             world.make(service, count);
+            world.begin(service);
         }
         world.settle();
         world
@@ -101,10 +102,18 @@ impl World {
                 image: self.tag.clone(),
                 folder: String::new(),
                 created: format!("{:06}", self.made),
-                state: "running".to_owned(),
-                health: "starting".to_owned(),
+                state: "created".to_owned(),
+                health: String::new(),
                 restarts: 0,
             });
+        }
+    }
+
+    fn begin(&mut self, service: &str) {
+        let ours = self.containers.iter_mut().filter(|it| it.service == service && it.state != "running");
+        for it in ours {
+            "running".clone_into(&mut it.state);
+            "starting".clone_into(&mut it.health);
         }
     }
 
@@ -147,15 +156,27 @@ impl World {
                 Move::Arrived => return Ok(()),
                 Move::Fail(words, _) => return Err(Stop::Failed(words)),
                 Move::Wait(_) => self.settle(),
-                Move::Grow(count) => self.command(way, |world| world.make(service, count))?,
-                Move::Renew(count) => self.command(way, |world| {
-                    world.containers.retain(|it| it.service != service);
-                    world.make(service, count);
-                })?,
-                Move::End(ids) => self.command(way, |world| {
-                    world.containers.retain(|it| !ids.contains(&it.id));
-                    world.settle();
-                })?,
+                // What the engine does one after the other can end between.
+                Move::Grow(count) => {
+                    self.command(way, |world| world.make(service, count))?;
+                    self.command(way, |world| world.begin(service))?;
+                }
+                Move::Renew(count) => {
+                    self.command(way, |world| {
+                        world.containers.retain(|it| it.service != service);
+                        world.make(service, count);
+                    })?;
+                    self.command(way, |world| world.begin(service))?;
+                }
+                Move::End(ids) => {
+                    self.command(way, |world| {
+                        for it in world.containers.iter_mut().filter(|it| ids.contains(&it.id)) {
+                            "exited".clone_into(&mut it.state);
+                        }
+                        world.settle();
+                    })?;
+                    self.command(way, |world| world.containers.retain(|it| !ids.contains(&it.id)))?;
+                }
             }
         }
         Err(Stop::Failed("it never arrives".to_owned()))
@@ -262,8 +283,8 @@ impl World {
 
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        (1_u32..60).prop_map(Fault::Death),
-        ((1_u32..60), any::<bool>()).prop_map(|(at, done)| Fault::Failure(at, done)),
+        (1_u32..90).prop_map(Fault::Death),
+        ((1_u32..90), any::<bool>()).prop_map(|(at, done)| Fault::Failure(at, done)),
     ]
 }
 

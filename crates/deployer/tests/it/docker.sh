@@ -11,12 +11,13 @@ for one in "$FAKE"/hang-before; do
   fi
 done
 if [ -e "$FAKE/fail" ]; then
-  case $said in *"$(cat "$FAKE/fail")"*) echo "the engine is not well" >&2; exit 1 ;; esac
+  case $said in *"$(cat "$FAKE/fail")"*) [ ! -e "$FAKE/once" ] || rm "$FAKE/once" "$FAKE/fail"; echo "the engine is not well" >&2; exit 1 ;; esac
 fi
 
 image_file() { echo "$FAKE/images/$(echo "$1" | tr / %)"; }
 name_image() { mkdir -p "$FAKE/images"; echo "$2" >"$(image_file "$1")"; echo "$2" >"$FAKE/images/$2"; }
-make() { # make SERVICE COUNT: so many in all
+make() { # make SERVICE COUNT: so many in all, which run
+  for file in $(grep -lx "service $1" "$FAKE"/containers/* 2>/dev/null); do rm -f "$FAKE/stopped/${file##*/}"; done
   while [ "$(grep -lx "service $1" "$FAKE"/containers/* 2>/dev/null | wc -l)" -lt "$2" ]; do
     number=$(($(cat "$FAKE/number" 2>/dev/null || echo 100) + 1))
     echo "$number" >"$FAKE/number"
@@ -26,7 +27,7 @@ make() { # make SERVICE COUNT: so many in all
   done
 }
 field() { sed -n "s/^$1 //p" "$FAKE/containers/$2"; }
-end() { for id; do [ -e "$FAKE/containers/$id" ] || { echo "No such container: $id" >&2; exit 1; }; rm "$FAKE/containers/$id"; done; }
+end() { for id; do [ -e "$FAKE/containers/$id" ] || { echo "No such container: $id" >&2; exit 1; }; rm "$FAKE/containers/$id"; rm -f "$FAKE/stopped/$id"; done; }
 
 compose() {
   folder=
@@ -61,9 +62,11 @@ containers() {
     image=$(field image "$id")
     health=healthy
     [ ! -e "$FAKE/bad/$image" ] || [ "$(field service "$id")" = provision ] || health=unhealthy
-    printf '%s{"Id":"%s","Created":"%s","Image":"%s","RestartCount":0,"State":{"Status":"running","Health":{"Status":"%s"}},
+    state=running
+    [ ! -e "$FAKE/stopped/$id" ] || state=exited
+    printf '%s{"Id":"%s","Created":"%s","Image":"%s","RestartCount":0,"State":{"Status":"%s","Health":{"Status":"%s"}},
       "Config":{"Labels":{"com.docker.compose.service":"%s","com.docker.compose.project.working_dir":"%s"}}}' \
-      "$separator" "$id" "$id" "$image" "$health" "$(field service "$id")" "$(field folder "$id")"
+      "$separator" "$id" "$id" "$image" "$state" "$health" "$(field service "$id")" "$(field folder "$id")"
     separator=,
   done
   echo ']'
@@ -82,7 +85,7 @@ case $said in
   "image rm -- vigie-kept:"*) rm "$(image_file "$4")" ;;
   "pull --quiet -- "*) name_image "$4" "sha256:$(echo "${4#*@sha256:}" | tr 0-9a-f a-f0-9)" ;;
   "tag -- "*) name_image "$4" "$(cat "$(image_file "$3")")" ;;
-  "stop -- "*) ;;
+  "stop -- "*) shift 2; for id; do touch "$FAKE/stopped/$id"; done ;;
   "rm -- "*) shift 2; end "$@" ;;
   "logs --tail 20 -- "*) echo "error: the token is refused" ;;
   *) echo "$said: not allowed" >&2; exit 125 ;;

@@ -200,6 +200,21 @@ async fn what_is_asked_during_a_deploy_becomes_one_more() {
 }
 
 #[tokio::test]
+async fn those_that_were_asked_to_end_and_not_removed_run_again_after_going_back() {
+    let world = World::start().await;
+    world.release(1);
+    let old = |number: u8| world.path(&format!("fake/containers/{number:012}{:052}", 0));
+    world.put("fake/once", "");
+    world.put("fake/fail", "rm -- 000000000001");
+    let _running = world.run(world.config());
+    let end = world.deploy().await;
+    assert!(end.words.starts_with("1.1.0 failed at workers: `docker rm"), "{}", end.words);
+    assert_eq!(world.history().await[0].state, DeployState::RolledBackTo, "{}", end.words);
+    world.runs(0);
+    assert!(old(1).exists() && old(2).exists());
+}
+
+#[tokio::test]
 async fn an_engine_that_fails_on_the_way_back_is_said_loudly() {
     let world = World::start().await;
     world.release(1);

@@ -114,7 +114,16 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
         let world = Self { fleet: fleet(bus.clone(), folder.path()), nats, bus, folder, pair };
-        for name in ["bin", "fake/containers", "fake/images", "fake/bad", "fake/unready", "bot", "data"] {
+        for name in [
+            "bin",
+            "fake/containers",
+            "fake/stopped",
+            "fake/images",
+            "fake/bad",
+            "fake/unready",
+            "bot",
+            "data",
+        ] {
             fs::create_dir_all(world.path(name)).unwrap();
         }
         world.put("bin/docker", include_str!("docker.sh"));
@@ -269,10 +278,11 @@ impl World {
         self.end(&id).await
     }
 
-    /// The images that run, by service.
+    /// The images of all containers, by service. None is left that does not run.
     pub fn images(&self) -> BTreeMap<String, Vec<String>> {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (_, service, image) in containers(&self.path("fake")) {
+        for (id, service, image) in containers(&self.path("fake")) {
+            assert!(!is_stopped(&self.path("fake"), &id), "{service}: {id}");
             found.entry(service).or_default().push(image);
         }
         found
@@ -347,13 +357,18 @@ fn containers(fake: &Path) -> Vec<(String, String, String)> {
     entries.filter_map(|entry| read(entry.ok()?)).collect()
 }
 
-/// Answers on NATS for each container that is there.
+fn is_stopped(fake: &Path, id: &str) -> bool {
+    fake.join("stopped").join(id).exists()
+}
+
+/// Answers on NATS for each container that runs.
 fn fleet(bus: Bus, folder: &Path) -> JoinHandle<()> {
     let fake = Arc::new(folder.join("fake"));
     tokio::spawn(async move {
         let mut there: BTreeMap<String, Announcement> = BTreeMap::new();
         loop {
-            let now = containers(&fake);
+            let mut now = containers(&fake);
+            now.retain(|(id, ..)| !is_stopped(&fake, id));
             there.retain(|id, _| now.iter().any(|(found, ..)| found == id));
             for (id, service, image) in now {
                 if service == "provision" || there.contains_key(&id) {
