@@ -1,8 +1,12 @@
 //! The settings of the backup.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use service::{NatsLogin, Setting, Settings};
 
 use crate::schedule::Timetable;
@@ -163,7 +167,7 @@ impl Config {
             nats_url: settings.get("NATS_URL"),
             nats_login: NatsLogin::read(settings),
             database: settings.parse("DATABASE_URL", database),
-            repository: settings.secret("BACKUP_REPOSITORY"),
+            repository: settings.optional_parse("BACKUP_REPOSITORY", repository),
             password: settings.optional_parse("BACKUP_PASSWORD", password),
             export: settings.optional_parse("BACKUP_EXPORT", absolute),
             settings: settings.optional_parse("BACKUP_SETTINGS", paths).unwrap_or_default(),
@@ -184,7 +188,37 @@ impl Config {
             let why = format!("are saved only where they are encrypted: expected {repository} to be set too");
             settings.problem("BACKUP_SETTINGS", why);
         }
+        for why in config.overlaps() {
+            settings.problem("BACKUP_FOLDERS", why);
+        }
         config
+    }
+
+    /// What is in a folder is exchanged with it, and saved with it: nothing that is saved or exchanged by itself may be
+    /// in it, nor where backups are.
+    fn overlaps(&self) -> Vec<String> {
+        let mut places: Vec<(String, PathBuf)> = vec![("BACKUP_DATA".to_owned(), lexical(&self.data))];
+        if let Some(Database::Sqlite(path)) = &self.database {
+            places.push(("the database of DATABASE_URL".to_owned(), lexical(path)));
+        }
+        if let Some(path) = &self.export {
+            places.push(("BACKUP_EXPORT".to_owned(), lexical(path)));
+        }
+        if let Some(path) = self.repository.as_ref().and_then(|text| local(text.expose_secret())) {
+            places.push(("BACKUP_REPOSITORY".to_owned(), lexical(Path::new(path))));
+        }
+        let folders =
+            self.folders.iter().map(|folder| (format!("the folder {}", folder.name), folder.path.clone()));
+        places.extend(folders);
+        let mut found = Vec::new();
+        for Folder { name, path } in &self.folders {
+            let itself = format!("the folder {name}");
+            let inside = places.iter().filter(|(what, place)| *what != itself && place.starts_with(path));
+            found.extend(
+                inside.map(|(what, _)| format!("{what} is in {itself}: expected it to be elsewhere")),
+            );
+        }
+        found
     }
 }
 
@@ -215,6 +249,32 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).map_err(|error| error.to_string())
 }
 
+/// The same path without `..`, for comparing.
+fn lexical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+/// Where a repository is on this machine; `None` when it is elsewhere.
+fn local(repository: &str) -> Option<&str> {
+    match repository.split_once(':') {
+        Some(("local", path)) => Some(path),
+        Some((scheme, _)) if !scheme.contains('/') => None,
+        _ => Some(repository),
+    }
+}
+
+fn repository(text: &str) -> Result<SecretString, String> {
+    let Some(path) = local(text) else { return Ok(text.to_owned().into()) };
+    Ok(absolute(path)?.display().to_string().into())
+}
+
 fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
     text.split(',').map(str::trim).filter(|path| !path.is_empty()).map(absolute).collect()
 }
@@ -231,6 +291,9 @@ fn folders(text: &str) -> Result<Vec<Folder>, String> {
             return Err("a name has letters, digits, - and _".to_owned());
         }
         let path = absolute(path)?;
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Err(format!("{name} has .. in its path"));
+        }
         if path.parent().is_none() {
             return Err("the whole disk is no folder to save".to_owned());
         }
@@ -294,6 +357,45 @@ mod tests {
         ]);
         assert_eq!(problems.len(), 5, "{problems:?}");
         assert!(!problems.concat().contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn nothing_that_is_saved_or_exchanged_is_inside_of_another() {
+        for (pairs, expected) in [
+            (
+                vec![("BACKUP_FOLDERS", "a=/srv/a"), ("DATABASE_URL", "sqlite:///srv/a/vigie.db")],
+                "DATABASE_URL",
+            ),
+            (vec![("BACKUP_FOLDERS", "a=/srv/a"), ("BACKUP_DATA", "/srv/b/../a/backup")], "BACKUP_DATA"),
+            (vec![("BACKUP_FOLDERS", "a=/srv/a"), ("BACKUP_EXPORT", "/srv/a")], "BACKUP_EXPORT"),
+            (vec![("BACKUP_FOLDERS", "a=/srv/a,b=/srv/a/b")], "the folder b is in the folder a"),
+            (vec![("BACKUP_FOLDERS", "a=/srv/a/b,b=/srv/a")], "the folder a is in the folder b"),
+            (vec![("BACKUP_FOLDERS", "a=/srv/../srv/a")], ".. in its path"),
+        ] {
+            let (_, problems) = read(&pairs);
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{pairs:?}: {problems:?}");
+        }
+        let password = ("BACKUP_PASSWORD", "correct horse battery");
+        let folders = ("BACKUP_FOLDERS", "a=/srv/a,ab=/srv/ab");
+        for (repository, inside) in [("/srv/a/r", true), ("local:/srv/a/r", true), ("/srv/r", false)] {
+            let (_, problems) = read(&[folders, password, ("BACKUP_REPOSITORY", repository)]);
+            assert_eq!(problems.concat().contains("BACKUP_REPOSITORY is in"), inside, "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_repository_of_this_machine_is_the_same_from_every_folder() {
+        let password = ("BACKUP_PASSWORD", "correct horse battery");
+        let found = |text: &str| {
+            let (config, problems) = read(&[password, ("BACKUP_REPOSITORY", text)]);
+            assert_eq!(problems, [""; 0]);
+            config.repository.unwrap().expose_secret().to_owned()
+        };
+        let here = std::env::current_dir().unwrap().join("backups").display().to_string();
+        assert_eq!((found("backups"), found("local:backups")), (here.clone(), here));
+        for elsewhere in ["sftp:me@example.org:/backups", "s3:s3.example.org/bucket", "/mnt/usb/vi:gie"] {
+            assert_eq!(found(elsewhere), elsewhere);
+        }
     }
 
     #[test]
