@@ -63,6 +63,7 @@ impl Archives {
         let unfinished = self.0.join(format!("{name}{UNFINISHED}"));
         let written = write(&unfinished, stage, folders);
         let stored = written.and_then(|bytes| {
+            self.check(&format!("{name}{UNFINISHED}"))?;
             fs::rename(&unfinished, self.0.join(&name))?;
             files::sync(&self.0)?;
             Ok((name, bytes))
@@ -154,18 +155,25 @@ fn write(to: &Path, stage: &Path, folders: &[Folder]) -> io::Result<u64> {
 }
 
 /// Adds what is below a path; what went while it was looked at is left out, and so is what is neither file, folder
-/// nor link.
+/// nor link. Of a file that grows there is as much as there was at first; one that shrinks ends with zeros.
 fn append<W: io::Write>(archive: &mut tar::Builder<W>, from: &Path, name: &Path) -> io::Result<()> {
-    let found = match fs::symlink_metadata(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found?,
-    };
+    let found = fs::symlink_metadata(from)?;
     if found.is_dir() {
         archive.append_dir(name, from)?;
         for below in files::names(from)? {
-            append(archive, &from.join(&below), &name.join(&below))?;
+            match append(archive, &from.join(&below), &name.join(&below)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                added => added?,
+            }
         }
-    } else if found.is_file() || found.is_symlink() {
+    } else if found.is_file() {
+        let file = File::open(from)?;
+        let found = file.metadata()?;
+        let mut header = tar::Header::new_gnu();
+        header.set_metadata(&found);
+        // The header says how many bytes follow, whatever becomes of the file meanwhile.
+        archive.append_data(&mut header, name, file.chain(io::repeat(0)).take(found.len()))?;
+    } else if found.is_symlink() {
         archive.append_path_with_name(from, name)?;
     }
     Ok(())

@@ -1,11 +1,20 @@
 //! Archives, for people without restic.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use backup::Keep;
 use protocol::control::BackupOrder;
 
-use crate::world::{World, restore};
+use crate::world::{SOON, World, restore};
 
 #[tokio::test]
 async fn an_archive_is_opened_by_tar_and_holds_no_settings() {
@@ -78,4 +87,41 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
     bytes
+}
+
+#[tokio::test]
+async fn files_that_grow_shrink_and_go_while_they_are_saved_tear_nothing() {
+    let world = World::start().await;
+    let (stop, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writer = std::thread::spawn({
+        let (folder, stop, turns) = (world.path("gitea"), stop.clone(), turns.clone());
+        move || {
+            let mut grows = File::create(folder.join("grows.log")).unwrap();
+            let shrinks = File::create(folder.join("shrinks.log")).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                // Up to 8 MB, so that it is in the midst of being read when it changes.
+                if grows.metadata().unwrap().len() < 8 << 20 {
+                    grows.write_all(&[b'x'; 1000]).unwrap();
+                }
+                let turn = turns.fetch_add(1, Ordering::Relaxed);
+                shrinks.set_len(if turn % 2 == 0 { 4 << 20 } else { 10 }).unwrap();
+                fs::write(folder.join("goes"), "gone in a moment").unwrap();
+                fs::remove_file(folder.join("goes")).unwrap();
+            }
+        }
+    });
+    testkit::eventually(SOON, || async {
+        let count = turns.load(Ordering::Relaxed);
+        if count > 10 { Ok(()) } else { Err(count) }
+    })
+    .await;
+    let service = world.serve(world.config(false)).await;
+    for _ in 0..5 {
+        world.good(BackupOrder::Create).await;
+        world.good(BackupOrder::Verify).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    world.good(BackupOrder::Drill).await;
+    service.stop().await;
 }
