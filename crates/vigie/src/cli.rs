@@ -70,11 +70,11 @@ enum Command {
 }
 
 impl Command {
-    /// Where NATS is, of a command that can do nothing without it, or little.
+    /// Where NATS is, of a command that can do nothing without it, or little; if that may be in Compose.
     fn asks_nats(&self) -> Option<&Which> {
         match self {
-            Self::Status(options) => Some(&options.runs.which),
-            Self::Monitor(options) => Some(&options.runs.which),
+            Self::Status(options) => options.runs.perhaps_compose(),
+            Self::Monitor(options) => options.runs.perhaps_compose(),
             Self::Events(options) => Some(&options.which),
             Self::Audit(options) => Some(&options.which),
             Self::Dead(options) => Some(options.which()),

@@ -48,13 +48,15 @@ pub(crate) struct Logs {
 
 enum From {
     Program { out: BufReader<tokio::process::ChildStdout>, child: Box<Child>, shown: String },
-    File(Followed),
+    File(Box<Followed>),
 }
 
 /// A file that grows, and is replaced by a new one of the same name when it is long.
 struct Followed {
     path: PathBuf,
     file: BufReader<tokio::fs::File>,
+    /// The new one, to be gone on with at the end of the old.
+    newer: Option<BufReader<tokio::fs::File>>,
     before: std::collections::VecDeque<LogLine>,
     wanted: Wanted,
 }
@@ -107,7 +109,8 @@ impl Logs {
         }
         let file = BufReader::new(tokio::fs::File::from_std(file));
         let wanted = wanted.clone();
-        Ok(Self { from: From::File(Followed { path, file, before, wanted }), read: LogLine::of_prefixed })
+        let followed = Followed { path, file, newer: None, before, wanted };
+        Ok(Self { from: From::File(Box::new(followed)), read: LogLine::of_prefixed })
     }
 
     /// The next line; `None` when there is no more.
@@ -156,22 +159,25 @@ impl Followed {
                         return Ok(Some(line));
                     }
                 }
-                None => {
-                    sleep(LOOK_EVERY).await;
-                    self.turn().await?;
-                }
+                None => match self.newer.take() {
+                    Some(newer) => self.file = newer,
+                    None => {
+                        sleep(LOOK_EVERY).await;
+                        self.turn().await?;
+                    }
+                },
             }
         }
     }
 
-    /// Goes on in the new file when there is one.
+    /// Finds the new file when there is one: only then is the old one known to be whole.
     async fn turn(&mut self) -> anyhow::Result<()> {
         use std::os::unix::fs::MetadataExt as _;
         // Between the old and the new one there is none for a moment.
         let Ok(now) = tokio::fs::metadata(&self.path).await else { return Ok(()) };
         let ours = self.file.get_ref().metadata().await?;
         if now.ino() != ours.ino() {
-            self.file = BufReader::new(tokio::fs::File::open(&self.path).await?);
+            self.newer = Some(BufReader::new(tokio::fs::File::open(&self.path).await?));
         } else if now.len() < self.file.stream_position().await? {
             self.file.rewind().await?;
         }
@@ -214,6 +220,27 @@ mod tests {
         );
         assert!(is_called("nats", "nats") && is_called("command-worker-2", "command-worker-2"));
         assert!(!is_called("command-worker-2", "command") && !is_called("nats-exporter", "nats"));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_a_turn_is_read_before_what_came_after() {
+        use std::{fs, io::Write as _};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
+        fs::write(&path, "nats | 1\n").unwrap();
+        let wanted = Wanted { names: Vec::new(), lines: 10, follow: true };
+        let mut logs = Logs::of_file(path.clone(), earlier.clone(), &wanted).unwrap();
+        let From::File(followed) = &mut logs.from else { panic!("it is a file") };
+        assert_eq!(followed.next().await.unwrap().unwrap().line, "1");
+        assert!(read_line(&mut followed.file).await.unwrap().is_none(), "it has seen the end");
+        let mut old = fs::File::options().append(true).open(&path).unwrap();
+        old.write_all(b"nats | 2\nnats | 3\n").unwrap();
+        fs::rename(&path, &earlier).unwrap();
+        fs::write(&path, "nats | 4\n").unwrap();
+        followed.turn().await.unwrap();
+        for expected in ["2", "3", "4"] {
+            assert_eq!(logs.next().await.unwrap().unwrap().line, expected);
+        }
     }
 
     #[test]

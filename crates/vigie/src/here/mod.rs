@@ -53,6 +53,13 @@ pub(crate) struct Runs {
     pub which: Which,
 }
 
+impl Runs {
+    /// Which Vigie it is, unless something else than Compose was named.
+    pub(crate) fn perhaps_compose(&self) -> Option<&Which> {
+        matches!(self.way, None | Some(Way::Compose)).then_some(&self.which)
+    }
+}
+
 /// How a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

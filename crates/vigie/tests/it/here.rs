@@ -133,6 +133,11 @@ fn what_asks_nats_is_asked_in_a_container_where_nats_is_out_of_reach() {
     let (code, out, _) = machine.run(&["status", "--run", "compose", "--json"]);
     assert_eq!((code, &*out), (Some(3), "inside\n"));
     assert_eq!(machine.told(), ["docker compose run --rm --no-deps --no-TTY status vigie status --json"]);
+    fs::create_dir(machine.folder.data()).unwrap();
+    machine.file("data/vigie.lock", r#"{"pid":1,"nats_url":"nats://127.0.0.1:9"}"#);
+    let (code, out, _) = machine.run(&["status", "--run", "up"]);
+    assert_eq!(code, Some(1), "what was named is asked: {out}");
+    assert!(out.contains("no NATS server answers at nats://127.0.0.1:9"), "{out}");
     machine.file(".env", "NATS_URL=nats://127.0.0.1:9\n");
     let (code, out, _) = machine.run(&["status"]);
     assert_eq!(code, Some(1));
