@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use protocol::control::DeployStatus;
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -20,6 +21,7 @@ use crate::{
     ask, cli, doctor,
     find::Which,
     here::program,
+    jobs,
     paint::{self, Paint},
 };
 
@@ -39,11 +41,12 @@ const EXAMPLE: &str = ".env.example";
 /// What `--help` ends with.
 const EXIT_CODES: &str = "\
 It runs what you could run yourself: vigie check, git add --all, git commit,
-git push; then vigie deploy now where there is a deployer, else vigie restart;
-then vigie status until it is well.
+git push; then vigie deploy now where there is a deployer, else vigie restart,
+which builds nothing; then vigie status until it is well.
 
 Exit codes: 0 pushed, and the bot is ready; 1 something stopped it, and it says
-what; 64 arguments cannot be used; 75 the deploy still goes on";
+what; 64 arguments cannot be used; 75 pushed, and the deploy still goes on, or
+found nothing new";
 
 /// Arguments of `vigie commit-and-restart`.
 #[derive(clap::Args, Debug)]
@@ -73,6 +76,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let changed = changed().await?;
+    // Asked now, since a push alone may set off a deploy.
+    let before = deployed(&options.which.data).await.context("nothing was committed")?;
     let branch = git(&["symbolic-ref", "--short", "HEAD"]).await.context("expected a branch to commit to")?;
     if !options.yes && !ask::confirmed(question(&changed, &branch, &options.message)).await? {
         cli::say("nothing was committed\n")?;
@@ -85,9 +90,23 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     tell_git(&["push", "--quiet"]).await.context("the change is committed here, and not pushed")?;
     let commit = git(&["rev-parse", "--short", "HEAD"]).await?;
     cli::say(&format!("{} {commit} is pushed to {branch}\n", Paint::stdout().good("✓")))?;
-    let code = roll_out(&options.which.data).await?;
+    let step: &[&str] = if before.is_some() {
+        &["deploy", "now"]
+    } else {
+        cli::complain(
+            "there is no deployer: nothing is built, and the bot starts again with the programs it has",
+        );
+        &["restart"]
+    };
+    cli::complain(&format!("vigie {}", step.join(" ")));
+    let code = vigie(step, &options.which.data)?.status().await?.code();
     if code != Some(0) {
         return Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    if let Some(before) = before
+        && !is_new(&before, &commit, &options.which.data).await?
+    {
+        return Ok(jobs::still_going_on());
     }
     come_back(&options.which.data).await
 }
@@ -143,13 +162,50 @@ fn question(changed: &[String], branch: &str, message: &str) -> String {
     format!("{text}{what} to {branch}, and have the bot run with it?")
 }
 
-/// By the deployer, where there is one; else what runs Vigie here starts it again. The exit code of that.
-async fn roll_out(data: &Path) -> anyhow::Result<Option<i32>> {
+/// What the deployer says; `None` where there is none.
+///
+/// # Errors
+/// When it cannot be known whether there is one.
+async fn deployed(data: &Path) -> anyhow::Result<Option<DeployStatus>> {
     let mut ask = vigie(&["deploy", "status", "--json"], data)?;
-    let there = ask.stdout(Stdio::null()).stderr(Stdio::null()).status().await?.success();
-    let step: &[&str] = if there { &["deploy", "now"] } else { &["restart"] };
-    cli::complain(&format!("vigie {}", step.join(" ")));
-    Ok(vigie(step, data)?.status().await?.code())
+    let output = ask.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await?;
+    if output.status.success() {
+        let status = serde_json::from_slice(&output.stdout);
+        return status.context("`vigie deploy status` says something that cannot be read").map(Some);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        said.contains(&jobs::nobody("deployer")),
+        "`vigie deploy status`: {}",
+        said.trim().lines().last().unwrap_or_default().trim_start_matches("vigie: ")
+    );
+    Ok(None)
+}
+
+/// Whether a deploy that went well has changed anything. It may have started the deployer again, too.
+async fn is_new(before: &DeployStatus, commit: &str, data: &Path) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + BACK_LIMIT;
+    let now = loop {
+        match deployed(data).await {
+            Ok(Some(now)) => break now,
+            Ok(None) if Instant::now() >= deadline => {
+                bail!("the deployer did not come back after the deploy")
+            }
+            Err(reason) if Instant::now() >= deadline => return Err(reason),
+            Ok(None) | Err(_) => sleep(LOOK_EVERY).await,
+        }
+    };
+    let runs = now.current.as_deref().unwrap_or("the version before");
+    // Nothing is new where the commit was rolled out already.
+    if now.current != before.current || runs.contains(commit) {
+        return Ok(true);
+    }
+    let shown = paint::harmless(runs);
+    cli::complain(&format!(
+        "{commit} is pushed, and {shown} still runs: the deployer found nothing new, such as an image that is not \
+         built yet; `vigie deploy now` looks again"
+    ));
+    Ok(false)
 }
 
 /// Looks until the bot is well, not for ever.

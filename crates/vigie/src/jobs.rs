@@ -97,7 +97,8 @@ impl<O: Order> Service<O> {
     pub(crate) async fn ask(&self, order: &O) -> anyhow::Result<O::Answer> {
         let answer = self.bus.command(self.name, order, ANSWER_LIMIT).await.map_err(|error| match error {
             RequestError::NoResponders { .. } => anyhow!(
-                "no `{0}` answers: it is not set up here, or does not run (`vigie status` and `vigie logs {0}` tell)",
+                "{}: it is not set up here, or does not run (`vigie status` and `vigie logs {}` tell)",
+                nobody(self.program),
                 self.program
             ),
             error => error.into(),
@@ -190,8 +191,13 @@ impl<O: Order> Service<O> {
     }
 }
 
+/// What is said where a service has not been set up, which other programs of ours look for.
+pub(crate) fn nobody(program: &str) -> String {
+    format!("no `{program}` answers")
+}
+
 /// The exit code of a job that nobody waited for to the end.
-fn still_going_on() -> ExitCode {
+pub(crate) fn still_going_on() -> ExitCode {
     // EX_TEMPFAIL of sysexits.
     ExitCode::from(75)
 }

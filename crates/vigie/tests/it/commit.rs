@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bus::Bus;
 use protocol::{
     VERSION,
     control::{DeployAnswer, DeployOrder, DeployReply, DeployRequest, DeployStatus, Job, JobEnd},
@@ -57,25 +58,25 @@ async fn run(folder: &Folder, nats: &Nats, arguments: &[&str]) -> (Option<i32>, 
     (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
-#[tokio::test]
-async fn a_change_is_pushed_rolled_out_and_watched() {
-    let (folder, nats) = (repository(), Nats::start().await);
-    let bus = nats.bus("test").await;
-    let _services = announce(&bus, "").await;
+/// A deployer that says that `versions[0]` runs and, once it was asked for something new, `versions[1]`. How often
+/// that was.
+async fn deployer(bus: &Bus, versions: [&'static str; 2]) -> Arc<Mutex<usize>> {
     let mut orders = bus.obey::<DeployRequest>("deploy").await.unwrap();
     bus.round_trip().await;
     let asked = Arc::new(Mutex::new(0));
     let count = asked.clone();
     tokio::spawn(async move {
-        let mut last = None;
+        let (mut last, mut current) = (None, versions[0]);
         while let Some(ordered) = orders.next().await {
             let reply = match ordered.order.order {
                 DeployOrder::Status => DeployReply::Status(Into::into(DeployStatus {
                     job: last.clone(),
+                    current: Some(current.to_owned()),
                     ..DeployStatus::default()
                 })),
                 _ => {
                     *count.lock().unwrap() += 1;
+                    current = versions[1];
                     last = Some(Job {
                         id: "request-1".to_owned(),
                         verb: "request".to_owned(),
@@ -92,6 +93,15 @@ async fn a_change_is_pushed_rolled_out_and_watched() {
             ordered.answer(&DeployAnswer { v: VERSION, reply }).await.unwrap();
         }
     });
+    asked
+}
+
+#[tokio::test]
+async fn a_change_is_pushed_rolled_out_and_watched() {
+    let (folder, nats) = (repository(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let _services = announce(&bus, "").await;
+    let asked = deployer(&bus, ["c-1", "c-2"]).await;
     fs::write(folder.path().join("a command.toml"), "x = 1\n").unwrap();
     let (code, _) = run(&folder, &nats, &["-m", "add a command"]).await;
     assert_eq!(code, Some(64), "there is nobody to ask");
@@ -104,6 +114,37 @@ async fn a_change_is_pushed_rolled_out_and_watched() {
     assert_eq!(git(&remote, &["log", "-1", "--format=%s", "main"]), "add a command");
     assert_eq!(git(folder.path(), &["show", "--name-only", "--format=", "HEAD"]), "a command.toml");
     assert_eq!(*asked.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_deploy_that_changed_nothing_is_no_success() {
+    let (folder, nats) = (repository(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let _services = announce(&bus, "").await;
+    let asked = deployer(&bus, ["0.1.0", "0.1.0"]).await;
+    fs::write(folder.path().join("command.toml"), "x = 1\n").unwrap();
+    let (code, text) = run(&folder, &nats, &["-m", "add a command", "--yes"]).await;
+    assert_eq!((code, *asked.lock().unwrap()), (Some(75), 1), "{text}");
+    assert!(text.contains("is pushed, and 0.1.0 still runs: the deployer found nothing new"), "{text}");
+}
+
+#[tokio::test]
+async fn without_a_deployer_nothing_is_said_to_be_new() {
+    let (folder, mut nats) = (repository(), Nats::start().await);
+    fs::write(folder.path().join("command.toml"), "x = 1\n").unwrap();
+    let (code, text) = run(&folder, &nats, &["-m", "add a command", "--yes"]).await;
+    assert_eq!(code, Some(1), "nothing runs Vigie here: {text}");
+    assert!(
+        text.contains("there is no deployer: nothing is built") && text.contains("vigie restart\n"),
+        "{text}"
+    );
+
+    fs::write(folder.path().join("command.toml"), "x = 2\n").unwrap();
+    nats.kill();
+    let (code, text) = run(&folder, &nats, &["-m", "change it", "--yes"]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("nothing was committed: `vigie deploy status`: no NATS server answers"), "{text}");
+    assert_eq!(git(folder.path(), &["log", "-1", "--format=%s"]), "add a command");
 }
 
 #[tokio::test]
