@@ -79,6 +79,18 @@ impl Cut {
     pub fn began(&self) -> &str {
         self.state["first_ts"].as_str().unwrap_or_default()
     }
+
+    /// Whether this is the same stream as `before`, later: it holds what came since, and of what was there all but
+    /// what became too old or too much.
+    #[must_use]
+    pub fn goes_on(&self, before: &Self) -> bool {
+        let number = |cut: &Self, name: &str| cut.state[name].as_u64().unwrap_or_default();
+        let (first, first_before) = (number(self, "first_seq"), number(before, "first_seq"));
+        let aged = first > first_before || before.messages() == 0;
+        number(self, "last_seq") >= number(before, "last_seq")
+            && first >= first_before
+            && (aged || self.began() == before.began())
+    }
 }
 
 /// Why a stream could not be saved or put back.
@@ -276,4 +288,31 @@ fn answered<T, E: Into<Source>>(stream: &str, answer: Result<Response<T>, E>) ->
 
 fn is_missing(error: &GetStreamErrorKind) -> bool {
     matches!(error, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(first_seq: u64, last_seq: u64, first_ts: &str) -> Cut {
+        let messages = (last_seq + 1).saturating_sub(first_seq);
+        let state =
+            json!({"messages": messages, "first_seq": first_seq, "last_seq": last_seq, "first_ts": first_ts});
+        Cut { config: json!({}), state }
+    }
+
+    #[test]
+    fn a_stream_is_known_again_after_its_oldest_messages_went() {
+        let before = cut(1, 100, "2026-08-01T00:00:00Z");
+        assert!(before.goes_on(&before));
+        assert!(cut(1, 101, "2026-08-01T00:00:00Z").goes_on(&before));
+        assert!(cut(90, 140, "2026-11-01T00:00:00Z").goes_on(&before));
+        assert!(cut(101, 100, "0001-01-01T00:00:00Z").goes_on(&before), "all became too old");
+        // One that was begun anew, on a machine that was wiped, be it longer.
+        assert!(!cut(1, 400, "2026-11-22T00:00:00Z").goes_on(&before));
+        assert!(!cut(1, 7, "2026-11-22T00:00:00Z").goes_on(&before));
+        assert!(!cut(1, 400, "2026-11-22T00:00:00Z").goes_on(&cut(50, 100, "2026-08-01T00:00:00Z")));
+        assert!(!before.goes_on(&cut(90, 140, "2026-11-01T00:00:00Z")), "it was put back meanwhile");
+        assert!(cut(1, 3, "2026-11-22T00:00:00Z").goes_on(&cut(1, 0, "0001-01-01T00:00:00Z")));
+    }
 }

@@ -34,7 +34,7 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(2);
 /// Who must be stopped: the other services do not touch what is exchanged.
 const STOPPED: [&str; 4] = ["discord-gateway", "twitch-gateway", "command-worker", "dashboard"];
-/// What is done must not be forgotten: the trail that is there stays when it is the same one, and longer.
+/// What is done must not be forgotten: the trail that is there stays when it is the same one, and later.
 const TRAIL: &str = "AUDIT";
 /// What was dumped of PostgreSQL before.
 const DUMP: &str = "postgres.dump";
@@ -301,8 +301,7 @@ async fn chosen(bus: &Bus, proof: &Proof, scratch: &Path) -> Result<Vec<String>,
         if name == TRAIL {
             let cut = streams::cut(&scratch.join(Part::STREAMS).join(name))?;
             let now = bus.stream_now(name).await.during("looking at the audit trail")?;
-            let goes_on = |now: bus::Cut| now.began() == cut.began() && now.messages() >= cut.messages();
-            if now.is_some_and(goes_on) {
+            if now.is_some_and(|now| now.goes_on(&cut)) {
                 continue;
             }
         }
@@ -312,7 +311,10 @@ async fn chosen(bus: &Bus, proof: &Proof, scratch: &Path) -> Result<Vec<String>,
 }
 
 /// Makes sure that nobody writes to what is about to be exchanged.
-async fn stopped(bus: &Bus) -> Result<(), Trouble> {
+///
+/// # Errors
+/// With who still does.
+pub async fn stopped(bus: &Bus) -> Result<(), Trouble> {
     let mut running: Vec<String> = bus.stats(SILENCE).await.into_iter().map(|one| one.service).collect();
     running.retain(|service| STOPPED.contains(&service.as_str()));
     running.dedup();
