@@ -10,6 +10,7 @@ use crate::{
     desk::{Progress, Task},
     files,
     kept::{Known, Store},
+    manifest::Manifest,
     nats::Connection,
     proof::Proof,
     restore::{self, Journal},
@@ -22,6 +23,9 @@ use crate::{
 const SPARE: u64 = 64 << 20;
 /// Folders of ours below the data folder that hold nothing of worth when no job runs.
 const SCRATCH: [&str; 4] = ["stage", "drill", "restore", "scratch"];
+
+/// What cannot be read when it fails.
+const JOURNAL: &str = "reading restore.json in BACKUP_DATA";
 
 /// All that jobs work with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +48,9 @@ impl Jobs {
     /// # Errors
     /// [`Trouble`]
     pub async fn run(&self, task: Task) -> Result<String, Trouble> {
+        if matches!(task, Task::Create | Task::Restore { into: None, .. }) {
+            self.settle().await?;
+        }
         match task {
             Task::Create => self.create().await,
             Task::Verify => self.verify().await,
@@ -67,16 +74,18 @@ impl Jobs {
         let now_ms = (config.clock)();
         let number = backups.iter().map(|one| one.number).max().unwrap_or(0) + 1;
         let id = name(now_ms, &backups);
-        let plan = Plan { id: id.clone(), number, expected: kept.parts.clone() };
+        let plan = Plan { id: id.clone(), number, expected: kept.parts.clone(), files: kept.files.clone() };
         let stored = self.store_new(plan, now_ms, &stage).await;
         restore::clear(&stage);
-        let (backup, parts) = stored?;
+        let (backup, manifest) = stored?;
+        let (parts, files) = (manifest.kinds(), manifest.folders());
         let bytes = backup.bytes.unwrap_or(0);
         // Read again: this is what is there.
         let mut backups = self.stores.list(&[backups.as_slice(), &[backup]].concat()).await?;
         self.store.change(|kept| {
             kept.backups.clone_from(&backups);
             kept.parts.clone_from(&parts);
+            kept.files = files;
             kept.create_ms = Some(millis(began));
         });
         if !backups.iter().any(|one| one.id == id) {
@@ -88,23 +97,17 @@ impl Jobs {
         Ok(format!("{id} holds {}: {}, saved in {}", parts.join(", "), size(bytes), seconds(millis(began))))
     }
 
-    async fn store_new(
-        &self,
-        plan: Plan,
-        now_ms: u64,
-        stage: &Path,
-    ) -> Result<(Known, Vec<String>), Trouble> {
+    async fn store_new(&self, plan: Plan, now_ms: u64, stage: &Path) -> Result<(Known, Manifest), Trouble> {
         let manifest = save::gather(&self.config, &self.connection, plan, stage, &self.progress).await?;
-        let parts = manifest.kinds();
         let mut backup = Known {
-            id: manifest.id,
+            id: manifest.id.clone(),
             number: manifest.number,
             at_ms: now_ms,
-            parts: parts.clone(),
+            parts: manifest.kinds(),
             ..Known::default()
         };
         self.stores.save(&self.config, stage, &mut backup, &self.progress).await?;
-        Ok((backup, parts))
+        Ok((backup, manifest))
     }
 
     async fn verify(&self) -> Result<String, Trouble> {
@@ -152,9 +155,23 @@ impl Jobs {
         Ok(format!("{}, into {into}", found(&backup, &proof, millis(began))))
     }
 
+    /// A restore that could not be undone is undone now: until then what it put aside is the only copy of it, and
+    /// what is in its place is half.
+    async fn settle(&self) -> Result<(), Trouble> {
+        if Journal::read(&self.config.data).during(JOURNAL)?.is_none() {
+            return Ok(());
+        }
+        let first = "first going back from a restore that did not come to its end";
+        let bus = self.connection.borrow().clone().map_err(Trouble::Found).during(first)?;
+        // At the start nobody has the files open yet; here they may.
+        restore::stopped(&bus).await.during(first)?;
+        let words = self.go_back().await.during(first)?;
+        warn!(words, "went back first");
+        Ok(())
+    }
+
     async fn go_back(&self) -> Result<String, Trouble> {
-        let doing = "reading restore.json in BACKUP_DATA";
-        let Some(mut journal) = Journal::read(&self.config.data).during(doing)? else {
+        let Some(mut journal) = Journal::read(&self.config.data).during(JOURNAL)? else {
             return Ok("there is nothing to go back from".to_owned());
         };
         // Files need no NATS, and whoever starts next needs them.

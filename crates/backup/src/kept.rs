@@ -4,6 +4,7 @@
 //! nothing is lost but what can be asked again of where backups are.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -40,6 +41,8 @@ pub struct Kept {
     pub create_ms: Option<u64>,
     /// What was in the last good backup: what is missing next time is missed.
     pub parts: Vec<String>,
+    /// How many files each folder had in the last good backup: one that is empty next time is missed.
+    pub files: BTreeMap<String, u64>,
     /// When a backup was last due.
     pub created_at_ms: Option<u64>,
     /// When a drill was last due.

@@ -120,6 +120,15 @@ impl Manifest {
         kinds
     }
 
+    /// How many files each folder has.
+    pub fn folders(&self) -> BTreeMap<String, u64> {
+        let folder = |part: &Part| match part {
+            Part::Folder { name, files, .. } => Some((name.clone(), *files)),
+            _ => None,
+        };
+        self.parts.iter().filter_map(folder).collect()
+    }
+
     /// Counts and hashes what was gathered, and writes all of it down.
     ///
     /// # Errors

@@ -8,10 +8,10 @@ pub mod postgres;
 pub mod sqlite;
 pub mod streams;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::{
-    config::{Config, Database},
+    config::{Config, Database, Folder},
     desk::Progress,
     files,
     manifest::{Manifest, Part, VERSION},
@@ -28,6 +28,8 @@ pub struct Plan {
     pub number: u64,
     /// What the last good one had in it.
     pub expected: Vec<String>,
+    /// How many files each folder had in it then.
+    pub files: BTreeMap<String, u64>,
 }
 
 /// Gathers everything in `stage`, which is empty.
@@ -56,7 +58,8 @@ pub async fn gather(
     }
     progress.step("folders");
     for folder in config.folders.clone() {
-        parts.push(aside(move || count(folder)).await?);
+        let before = plan.files.get(&folder.name).copied().unwrap_or(0);
+        parts.push(aside(move || count(folder, before)).await?);
     }
     progress.step("settings");
     if let Some(part) = settings(config, stage).await? {
@@ -90,10 +93,23 @@ fn missing(plan: &Plan, what: &str, path: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn count(folder: crate::config::Folder) -> Result<Part, Trouble> {
-    let crate::config::Folder { name, path } = folder;
-    let amount =
-        files::amount(&path).during(format!("looking at the folder {name} at {}", path.display()))?;
+/// A folder with what it should have: not a link, of which only the link would be saved, and not what is left where
+/// a disk is not mounted.
+fn count(folder: Folder, before: u64) -> Result<Part, Trouble> {
+    let Folder { name, path } = folder;
+    let (doing, shown) = (format!("looking at the folder {name} at {}", path.display()), path.display());
+    if !fs::symlink_metadata(&path).during(&doing)?.is_dir() {
+        return Err(Trouble::Found(format!(
+            "the folder {name} of BACKUP_FOLDERS: expected a folder at {shown}, and it is a link or a file"
+        )));
+    }
+    let amount = files::amount(&path).during(doing)?;
+    if before > 0 && amount.files == 0 {
+        return Err(Trouble::Found(format!(
+            "the folder {name} had {before} files in the last backup, and {shown} has none: is its disk there? If it is \
+             meant to be empty, take it out of BACKUP_FOLDERS"
+        )));
+    }
     Ok(Part::Folder { name, path, files: amount.files })
 }
 
@@ -107,8 +123,10 @@ async fn settings(config: &Config, stage: &Path) -> Result<Option<Part>, Trouble
             let folder = stage.join(number.to_string());
             fs::create_dir_all(&folder).during("making room for settings")?;
             let name = path.file_name().unwrap_or_default();
-            files::copy(path, &folder.join(name))
-                .during(format!("saving the settings at {}", path.display()))?;
+            let doing = || format!("saving the settings at {}", path.display());
+            // A link to them would come back alone.
+            let there = path.canonicalize().during(doing())?;
+            files::copy(&there, &folder.join(name)).during(doing())?;
         }
         Ok(Some(Part::Settings { paths }))
     })

@@ -24,6 +24,9 @@ const START: &str = "vigie-";
 const END: &str = ".tar.zst";
 /// One that is being written.
 const UNFINISHED: &str = ".part";
+/// Where there were archives, and there are none.
+const GONE: &str = "the archives are gone from BACKUP_EXPORT: is its disk there? To begin anew, remove backup.json from \
+                    BACKUP_DATA";
 /// How hard it is pressed: more takes a Pi minutes for little.
 const LEVEL: i32 = 3;
 /// How names tell when they were made.
@@ -34,13 +37,18 @@ pub const TIME: &str = "%Y%m%dT%H%M%SZ";
 pub struct Archives(pub PathBuf);
 
 impl Archives {
-    /// All of them. What was not finished is removed.
+    /// All of them. What was not finished is removed. The folder is made only where no archive is `expected`: else a
+    /// disk that is not there would be noticed by nobody.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn list(&self) -> io::Result<Vec<Known>> {
+    /// When the folder cannot be read, or none of the archives that are expected is in it.
+    pub fn list(&self, expected: bool) -> io::Result<Vec<Known>> {
         let mut known = Vec::new();
-        fs::create_dir_all(&self.0)?;
+        if !expected {
+            fs::create_dir_all(&self.0)?;
+        } else if !self.0.is_dir() {
+            return Err(io::Error::other(GONE));
+        }
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -50,6 +58,9 @@ impl Archives {
             }
             known.extend(of_name(&name, entry.metadata()?.len()));
         }
+        if expected && known.is_empty() {
+            return Err(io::Error::other(GONE));
+        }
         Ok(known)
     }
 
@@ -58,7 +69,6 @@ impl Archives {
     /// # Errors
     /// When the disk is full or something cannot be read; then nothing is left of it.
     pub fn save(&self, stage: &Path, folders: &[Folder], backup: &Known) -> io::Result<(String, u64)> {
-        fs::create_dir_all(&self.0)?;
         let name = format!("{START}{:06}-{}{END}", backup.number, backup.id);
         let unfinished = self.0.join(format!("{name}{UNFINISHED}"));
         let written = write(&unfinished, stage, folders);

@@ -73,7 +73,8 @@ impl Stores {
             found.extend(restic.list().await.during("listing the repository")?);
         }
         if let Some(archives) = self.archives.clone() {
-            found.extend(aside(move || archives.list().during("listing the archives")).await?);
+            let expected = before.iter().any(|known| known.archive.is_some());
+            found.extend(aside(move || archives.list(expected).during("listing the archives")).await?);
         }
         for one in found {
             let there = all.entry((one.number, one.id.clone())).or_default();

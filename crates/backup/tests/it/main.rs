@@ -9,6 +9,7 @@ mod archive;
 mod clock;
 mod damage;
 mod database;
+mod folders;
 mod full_disk;
 mod killed;
 mod orders;

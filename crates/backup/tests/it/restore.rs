@@ -1,13 +1,13 @@
 //! Bringing a backup back.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use protocol::{ServiceStats, VERSION, control::BackupOrder};
 use testkit::Nats;
 
 use crate::{
     programs,
-    world::{World, restore},
+    world::{SOON, World, restore},
 };
 
 fn stats(service: &str) -> ServiceStats {
@@ -119,5 +119,51 @@ async fn a_new_place_is_empty_and_a_backup_that_is_not_there_is_told() {
     }
     let end = world.does(restore("20200101T000000Z", None)).await;
     assert!(!end.good && end.words.contains("there is no backup 2020"), "{}", end.words);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_unfinished_restore_put_aside_is_back_before_anything_is_saved_or_exchanged() {
+    let world = World::start().await;
+    let service = world.serve(world.config(false)).await;
+    world.good(BackupOrder::Create).await;
+    // As after a restore that failed and could not be undone, while the service went on.
+    let fail = || {
+        fs::create_dir_all(world.path("gitea/.vigie-incoming")).unwrap();
+        fs::create_dir_all(world.path("gitea/.vigie-before/repositories")).unwrap();
+        fs::write(world.path("gitea/.vigie-before/repositories/only.git"), "the only copy").unwrap();
+        fs::write(world.path("gitea/half"), "half").unwrap();
+        let place = format!(
+            r#"{{"folder":{:?},"names":null,"phase":"in"}}"#,
+            world.path("gitea").display().to_string()
+        );
+        let journal =
+            format!(r#"{{"backup":"20261122T033000Z","places":[{place}],"database":false,"streams":[]}}"#);
+        fs::write(world.path("data/restore.json"), journal).unwrap();
+    };
+    fail();
+    let running = world.bus.announce("command-worker", || stats("command-worker")).await.unwrap();
+    world.bus.round_trip().await;
+    for order in [BackupOrder::Create, restore("latest", None)] {
+        let end = world.does(order).await;
+        assert!(!end.good && end.words.contains("expected the bot to be stopped"), "{}", end.words);
+        assert!(world.path("gitea/.vigie-before/repositories/only.git").exists());
+    }
+    drop(running);
+    testkit::eventually(SOON, || async {
+        let left = world.bus.stats(Duration::from_millis(300)).await;
+        if left.iter().any(|one| one.service == "command-worker") { Err(left) } else { Ok(()) }
+    })
+    .await;
+    world.good(BackupOrder::Create).await;
+    assert_eq!(fs::read_to_string(world.path("gitea/repositories/only.git")).unwrap(), "the only copy");
+    assert!(!world.path("gitea/half").exists());
+    world.is_tidy();
+    // And a restore begins from there: what it puts aside is what was.
+    fs::remove_dir_all(world.path("gitea/repositories")).unwrap();
+    fail();
+    world.good(restore("latest", None)).await;
+    assert!(world.path("gitea/.vigie-before/repositories/only.git").exists());
+    assert!(!world.path("gitea/half").exists() && !world.path("gitea/.vigie-before/half").exists());
     service.stop().await;
 }
