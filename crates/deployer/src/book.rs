@@ -94,13 +94,20 @@ impl Default for Book {
 }
 
 impl Book {
-    /// Takes an order: at once, or after what goes on. Several that wait become one, the newest.
+    /// Takes an order: at once, or after what goes on. Several that wait become one, the newest; but none takes the
+    /// place of a way back.
     ///
     /// # Errors
     /// Why it is not taken, in words.
     pub fn accept(&mut self, by: String, mut want: Want, now_ms: u64) -> Result<String, String> {
         if let Want::Kept { name } = &mut want {
             *name = self.kept_named(name)?.name.clone();
+        }
+        if let (Some(waiting), Want::Newest { .. }) = (&self.next, &want)
+            && let Want::Kept { name } = &waiting.want
+        {
+            // What a person decided is not lost to a push.
+            return Err(format!("a rollback to {name} waits: ask again after it"));
         }
         if let (Some(waiting), Want::Newest { force, commit }) = (&mut self.next, &want)
             && let Want::Newest { force: before, commit: heard } = &mut waiting.want
@@ -163,7 +170,7 @@ impl Book {
             return Some(End { state: Some(DeployState::NeverStarted), words });
         }
         let current = self.current.as_ref().filter(|current| current.source == target.source && !force)?;
-        Some(End { state: None, words: format!("nothing new: {} runs", current.name) })
+        Some(End { state: None, words: format!("nothing new: {} was rolled out last", current.name) })
     }
 
     /// What the end means for the versions.
@@ -176,15 +183,18 @@ impl Book {
                     // Or the next look for something new would bring it back.
                     self.quarantine(from);
                 }
-                let before = self.current.replace(target).or_else(|| job.from.clone());
+                let before = self.current.replace(target);
                 self.keep(before);
+                // What ran may be something else, which was started by hand.
+                self.keep(job.from.clone());
             }
             Some(DeployState::RolledBackTo | DeployState::RollbackFailed) => {
                 if let (Want::Newest { .. }, Some(target)) = (&job.want, &job.target) {
                     self.quarantine(target);
                 }
-                if self.current.is_none() {
-                    self.current.clone_from(&job.from);
+                if let Some(from) = &job.from {
+                    let before = self.current.replace(from.clone());
+                    self.keep(before);
                 }
             }
             Some(DeployState::NeverStarted) | None => {}
@@ -272,6 +282,13 @@ impl Book {
         self.untold.drain(..over);
         let service = "deployer".to_owned();
         self.untold.push(Audit { v: protocol::VERSION, at_ms, service, by, verb, object, result, words });
+    }
+
+    /// The last signed release that was rolled out, also when something was started by hand since: none that is older is
+    /// taken for a new one.
+    #[must_use]
+    pub fn last_signed(&self) -> Option<&Release> {
+        self.current.iter().chain(&self.kept).find(|release| !release.pull.is_empty())
     }
 
     /// The kept version of this name; without one the newest that nobody went back from.

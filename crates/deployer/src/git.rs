@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use child::{Child, ChildError, Environment};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Mutex;
 
 use crate::release::is_commit;
 
@@ -69,6 +71,8 @@ pub struct Git {
     pub remote: Remote,
     /// What git is told of the environment.
     pub environment: Environment,
+    /// Held by who changes something in the folder: a deploy and a look for something new share it.
+    pub busy: Arc<Mutex<()>>,
 }
 
 /// Why there is no new version.
@@ -99,11 +103,20 @@ pub enum GitError {
 }
 
 impl Git {
-    /// Fetches the ref, and gives the commit that it names. `heard` is one that must be on it.
+    /// Fetches the ref, and gives the commit that it names and the folder with its files. `heard` is one that must be on
+    /// it.
     ///
     /// # Errors
     /// [`GitError`]
-    pub async fn fetch(&self, heard: Option<&str>) -> Result<String, GitError> {
+    pub async fn newest(&self, heard: Option<&str>) -> Result<(String, PathBuf), GitError> {
+        let busy = self.busy.lock().await;
+        let commit = self.fetch(heard).await?;
+        let folder = self.check_out(&commit).await?;
+        drop(busy);
+        Ok((commit, folder))
+    }
+
+    async fn fetch(&self, heard: Option<&str>) -> Result<String, GitError> {
         let repository = self.repository();
         if !repository.join("HEAD").is_file() {
             make(&self.folder)?;
@@ -146,10 +159,7 @@ impl Git {
     }
 
     /// The folder with the files of a commit; made when it is not there.
-    ///
-    /// # Errors
-    /// [`GitError`]
-    pub async fn check_out(&self, commit: &str) -> Result<PathBuf, GitError> {
+    async fn check_out(&self, commit: &str) -> Result<PathBuf, GitError> {
         let folder = self.versions().join(commit);
         if folder.is_dir() {
             return Ok(folder);
@@ -170,8 +180,10 @@ impl Git {
         Ok(folder)
     }
 
-    /// Removes the folders of versions that are not kept. What cannot be removed is tried again the next time.
+    /// Removes the folders of versions that are not kept. What cannot be removed is tried again the next time, and so is
+    /// all of it while one of them is being made.
     pub fn prune(&self, kept: &[String]) {
+        let Ok(_busy) = self.busy.try_lock() else { return };
         let Ok(entries) = fs::read_dir(self.versions()) else { return };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             if !kept.iter().any(|kept| Path::new(kept) == path) {

@@ -87,7 +87,7 @@ impl Hands {
             Want::Kept { name } => Ok(Found::Target(book.kept_named(name)?.clone())),
             Want::Newest { commit, .. } => {
                 let platform = self.docker.platform().await.map_err(words)?;
-                let newest = self.source.newest(commit.as_deref(), &platform, book.current.as_ref());
+                let newest = self.source.newest(commit.as_deref(), &platform, book.last_signed());
                 Ok(Found::Target(newest.await.map_err(words)?))
             }
         }
@@ -162,10 +162,10 @@ impl Hands {
         };
         let running = containers.iter().find(works);
         let running = running.ok_or("no worker of the bot runs: start it first, with docker compose up")?;
-        let from = match &book.current {
-            Some(current) if current.image == running.image => current.clone(),
+        let from = match book.current.iter().chain(&book.kept).find(|it| it.image == running.image) {
+            Some(known) => known.clone(),
             // It was started by hand.
-            _ => Release {
+            None => Release {
                 name: format!("before-{}", short(&running.image)),
                 source: running.image.clone(),
                 commit: None,

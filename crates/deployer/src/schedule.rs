@@ -112,8 +112,8 @@ async fn look(
         return Ok(());
     }
     let platform = docker.platform().await.map_err(|error| chain(&error))?;
-    let current = desk.book().current;
-    let newest = source.newest(None, &platform, current.as_ref()).await.map_err(|error| chain(&error))?;
+    let book = desk.book();
+    let newest = source.newest(None, &platform, book.last_signed()).await.map_err(|error| chain(&error))?;
     desk.change(|book| book.offer(&newest, now_ms)).map_err(|error| chain(&error))
 }
 

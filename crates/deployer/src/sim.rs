@@ -389,7 +389,7 @@ fn nothing_new_is_no_deploy_unless_somebody_insists() {
     let book = world.ask(newest());
     assert_eq!(book.history.len(), 1);
     let end = book.last.unwrap().end.unwrap();
-    assert!(end.good && end.words == "nothing new: v1 runs", "{end:?}");
+    assert!(end.good && end.words == "nothing new: v1 was rolled out last", "{end:?}");
     let ids: Vec<String> = world.containers.iter().map(|it| it.id.clone()).collect();
     let book = world.ask(Want::Newest { force: true, commit: None });
     assert_eq!((book.history.len(), book.history[0].state), (2, DeployState::RolledOut));
@@ -432,11 +432,40 @@ fn what_is_asked_meanwhile_becomes_one() {
     let waiting = book.next.clone().unwrap().want;
     assert_eq!(waiting, Want::Newest { force: true, commit: Some("c".to_owned()) });
     book.kept.push(release(3));
-    let third = ask(&mut book, Want::Kept { name: String::new() });
+    let back = ask(&mut book, Want::Kept { name: String::new() });
     assert_eq!(book.next.as_ref().unwrap().want, Want::Kept { name: "v3".to_owned() });
     assert_eq!(
         (book.history[0].id.as_str(), book.history[0].state),
         (second.as_str(), DeployState::NeverStarted)
     );
-    assert!(book.history[0].words.contains(&third));
+    assert!(book.history[0].words.contains(&back));
+    let refused = book.accept("hook:main".to_owned(), heard("d"), 7).unwrap_err();
+    assert_eq!(refused, "a rollback to v3 waits: ask again after it");
+    assert_eq!(book.next.unwrap().id, back);
+}
+
+#[test]
+fn what_was_started_by_hand_can_come_back_too() {
+    let mut world = World::new();
+    world.ask(newest());
+    let by_hand = |world: &mut World, number: u32| {
+        world.tag = release(number).image;
+        world.containers.clear();
+        for (service, _, count) in SERVICES {
+            world.make(service, count);
+            world.begin(service);
+        }
+    };
+    let names = |book: &Book| {
+        let kept: Vec<String> = book.kept.iter().map(|kept| kept.name.clone()).collect();
+        (book.current.as_ref().unwrap().name.clone(), kept.join(" "))
+    };
+    by_hand(&mut world, 7);
+    world.newest = release(2);
+    assert_eq!(names(&world.ask(newest())), ("v2".to_owned(), "v7 v1 v0".to_owned()));
+    // A failure comes back to what ran, and that is known too.
+    by_hand(&mut world, 8);
+    (world.newest, world.good) = (release(3), false);
+    assert_eq!(names(&world.ask(newest())), ("v8".to_owned(), "v2 v7 v1".to_owned()));
+    assert!(world.is_all("image-8"));
 }

@@ -87,11 +87,13 @@ impl Source {
                 folder: std::path::absolute(&config.data)?,
                 remote: remote.clone(),
                 environment: config.environment.clone(),
+                busy: Arc::default(),
             }),
         })
     }
 
-    /// The newest version there is. `heard` is a commit that must be in it, where that can be known.
+    /// The newest version there is. `heard` is a commit that must be in it, where that can be known; `last` is the signed
+    /// release that it must not be older than.
     ///
     /// # Errors
     /// [`SourceError`]
@@ -99,19 +101,18 @@ impl Source {
         &self,
         heard: Option<&str>,
         platform: &str,
-        current: Option<&Release>,
+        last: Option<&Release>,
     ) -> Result<Release, SourceError> {
         match self {
             Self::Pull { release, key, folder, client } => {
                 let text = read(release, client).await?;
                 let signature = read(&beside(release), client).await?;
-                let current = current.map(|current| current.name.as_str());
+                let last = last.map(|last| last.name.as_str());
                 let folder = folder.to_string_lossy();
-                Ok(manifest::read(key, &text, &signature, platform, current, &folder)?)
+                Ok(manifest::read(key, &text, &signature, platform, last, &folder)?)
             }
             Self::Build(git) => {
-                let commit = git.fetch(heard).await?;
-                let folder = git.check_out(&commit).await?;
+                let (commit, folder) = git.newest(heard).await?;
                 Ok(Release {
                     name: format!("c-{}", commit.get(..12).unwrap_or(&commit)),
                     source: commit.clone(),
