@@ -218,8 +218,12 @@ async fn a_429_storm_is_not_answered_with_a_storm() {
     server.seen(|seen| seen.script.extend((0..50).map(|_| too_many("user", 0.25))));
     let deadline = Instant::now() + Duration::from_millis(1100);
     let outcome = rest.call(&call("GET /free/one", "free/one"), deadline, &silently).await;
-    assert!(matches!(outcome, Err(RestError::RateLimited { .. })), "{outcome:?}");
-    assert!(server.seen(|seen| seen.requests) <= 5);
+    // The last request may be on its way when the time is over.
+    assert!(
+        matches!(outcome, Err(RestError::RateLimited { .. } | RestError::Unreachable { .. })),
+        "{outcome:?}"
+    );
+    assert!((2..=5).contains(&server.seen(|seen| seen.requests)));
 }
 
 #[tokio::test]
