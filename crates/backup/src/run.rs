@@ -141,6 +141,8 @@ impl Work {
         let kept = store.get();
         let create = Due::new(config.schedule.clone(), kept.created_at_ms, now_ms);
         let drill = Due::new(config.drill.clone(), kept.drilled_at_ms, now_ms);
+        let ended = kept.job.filter(|job| job.end.is_none());
+        let broken = ended.is_some_and(|job| job.verb == Task::Create.verb() && job.by == SCHEDULE);
         let desk = Desk::new(store.clone(), now_ms);
         let config = Arc::new(config);
         let numbers = Numbers::new(&context.metrics);
@@ -164,7 +166,8 @@ impl Work {
             create,
             drill,
             running: None,
-            retry: None,
+            // A power cut in the midst of it is as good as a failure.
+            retry: broken.then_some((RETRY_TICKS, 1)),
         };
         let unfinished = Journal::read(&work.config.data).context("restore.json in BACKUP_DATA")?;
         if unfinished.is_some() {

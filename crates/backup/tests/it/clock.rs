@@ -65,4 +65,21 @@ async fn backups_and_drills_are_made_when_they_are_due_whatever_the_clock_does()
     NOW.store(START + 78 * HOUR, Ordering::Relaxed);
     backups(&world, 4).await;
     service.stop().await;
+
+    // A power cut in the midst of the one of tonight: it is tried again, though it was due before.
+    let path = world.path("data/backup.json");
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    kept["job"] = serde_json::json!({
+        "id": "create-1", "verb": "create", "by": "schedule", "step": "database", "done": 0, "total": null,
+        "began_ms": 1, "end": null,
+    });
+    kept["created_at_ms"] = now().into();
+    std::fs::write(&path, kept.to_string()).unwrap();
+    let service = world.serve(config()).await;
+    eventually(SOON, || async {
+        let listed = world.list().await;
+        if listed[0].id.ends_with("-2") { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    service.stop().await;
 }
