@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, lchown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -82,7 +82,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a file or folder with what is below it, with its permissions, onto the disk.
+/// Copies a file or folder with what is below it, with permissions, times and (as root) owners, onto the disk.
 ///
 /// # Errors
 /// As of its parts; what is neither file, folder nor link is left out.
@@ -96,21 +96,44 @@ fn copy_below(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
     }
     let found = fs::symlink_metadata(from)?;
     if found.is_symlink() {
-        return std::os::unix::fs::symlink(fs::read_link(from)?, to);
+        symlink(fs::read_link(from)?, to)?;
+        return if is_root() { lchown(to, Some(found.uid()), Some(found.gid())) } else { Ok(()) };
     }
     if found.is_file() {
         fs::copy(from, to)?;
-        return File::open(to)?.sync_all();
+        owned_like(&found, to)?;
+        let there = File::open(to)?;
+        there.set_modified(found.modified()?)?;
+        return there.sync_all();
     }
     if found.is_dir() {
         fs::create_dir_all(to)?;
         for name in names(from)? {
             copy_below(&from.join(&name), &to.join(&name), depth + 1)?;
         }
-        fs::set_permissions(to, found.permissions())?;
-        return sync(to);
+        owned_like(&found, to)?;
+        let there = File::open(to)?;
+        there.set_modified(found.modified()?)?;
+        return there.sync_all();
     }
     Ok(())
+}
+
+/// Gives a file or folder the permissions of another, and its owner where we may: as root.
+///
+/// # Errors
+/// When it cannot be changed.
+pub fn owned_like(found: &fs::Metadata, to: &Path) -> io::Result<()> {
+    if is_root() {
+        chown(to, Some(found.uid()), Some(found.gid()))?;
+    }
+    // Last: what is given away loses bits of them.
+    fs::set_permissions(to, found.permissions())
+}
+
+/// Whether files may be given to others.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// The names in a folder, without ours, in order.
@@ -190,6 +213,16 @@ pub fn room(folder: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// A size for people.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
+    let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit);
+    unit.map_or_else(
+        || format!("{bytes} B"),
+        |(name, unit)| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,10 +235,25 @@ mod tests {
         fs::create_dir_all(from.join(".vigie-before")).unwrap();
         fs::write(from.join("deep/key"), "secret").unwrap();
         fs::set_permissions(from.join("deep/key"), fs::Permissions::from_mode(0o400)).unwrap();
-        std::os::unix::fs::symlink("deep/key", from.join("link")).unwrap();
+        symlink("deep/key", from.join("link")).unwrap();
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        for name in ["deep/key", "deep"] {
+            File::open(from.join(name)).unwrap().set_modified(long_ago).unwrap();
+            if is_root() {
+                chown(from.join(name), Some(65534), Some(65533)).unwrap();
+            }
+        }
         copy(&from, &to).unwrap();
         assert_eq!(fs::read_to_string(to.join("link")).unwrap(), "secret");
         assert_eq!(fs::metadata(to.join("deep/key")).unwrap().permissions().mode() & 0o777, 0o400);
+        for name in ["deep/key", "deep", "link"] {
+            let (old, new) = (
+                fs::symlink_metadata(from.join(name)).unwrap(),
+                fs::symlink_metadata(to.join(name)).unwrap(),
+            );
+            assert_eq!((old.uid(), old.gid()), (new.uid(), new.gid()), "{name}");
+            assert!(new.is_symlink() || new.modified().unwrap() == long_ago, "{name}");
+        }
         assert!(!to.join(".vigie-before").exists());
         assert_eq!(amount(&from).unwrap(), Amount { files: 1, bytes: 6 });
     }

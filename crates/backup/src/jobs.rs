@@ -13,14 +13,12 @@ use crate::{
     manifest::Manifest,
     nats::Connection,
     proof::Proof,
-    restore::{self, Journal},
+    restore::{self, Journal, SPARE},
     save::{self, Plan, sqlite},
     store::{Stores, TIME},
     trouble::{Trouble, While as _, aside},
 };
 
-/// What must be left on the disk besides what is saved, in bytes.
-const SPARE: u64 = 64 << 20;
 /// Folders of ours below the data folder that hold nothing of worth when no job runs.
 const SCRATCH: [&str; 4] = ["stage", "drill", "restore", "scratch"];
 
@@ -94,7 +92,12 @@ impl Jobs {
         self.progress.step("old backups");
         backups = self.stores.forget(config, backups).await?;
         self.store.change(|kept| kept.backups = backups);
-        Ok(format!("{id} holds {}: {}, saved in {}", parts.join(", "), size(bytes), seconds(millis(began))))
+        Ok(format!(
+            "{id} holds {}: {}, saved in {}",
+            parts.join(", "),
+            files::size(bytes),
+            seconds(millis(began))
+        ))
     }
 
     async fn store_new(&self, plan: Plan, now_ms: u64, stage: &Path) -> Result<(Known, Manifest), Trouble> {
@@ -125,7 +128,7 @@ impl Jobs {
         let backup = self.chosen("latest").await?;
         let scratch = self.config.data.join("drill");
         let began = Instant::now();
-        let proved = restore::restored(&self.stores, &backup, &scratch, &self.progress).await;
+        let proved = restore::restored(&self.stores, &backup, &scratch, SPARE, &self.progress).await;
         let took_ms = millis(began);
         restore::clear(&scratch);
         let words = found(&backup, &proved?, took_ms);
@@ -239,13 +242,7 @@ fn enough_room(config: &Config) -> Result<(), Trouble> {
     let Some(Database::Sqlite(path)) = &config.database else { return Ok(()) };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let sizes = sqlite::names(path).into_iter().filter_map(|name| std::fs::metadata(folder.join(name)).ok());
-    let needed = sizes.map(|file| file.len()).sum::<u64>() + SPARE;
-    let room = files::room(&config.data).during("looking at the disk")?;
-    if room < needed {
-        let (room, needed) = (size(room), size(needed));
-        return Err(Trouble::Found(format!("BACKUP_DATA has room for {room}, and {needed} are needed")));
-    }
-    Ok(())
+    restore::enough_room(&config.data, sizes.map(|file| file.len()).sum::<u64>() + SPARE)
 }
 
 fn found(backup: &Known, proof: &Proof, took_ms: u64) -> String {
@@ -262,15 +259,6 @@ fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
-fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
-    let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit);
-    unit.map_or_else(
-        || format!("{bytes} B"),
-        |(name, unit)| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-    )
-}
-
 /// Says what went wrong, once, with all that caused it.
 pub fn told(trouble: &Trouble, task: &Task) -> String {
     let words = service::chain(trouble);
@@ -284,7 +272,8 @@ mod tests {
 
     #[test]
     fn sizes_and_names_are_for_people() {
-        assert_eq!((size(999), size(12_345_678)), ("999 B".to_owned(), "12.3 MB".to_owned()));
+        let sizes = (files::size(999), files::size(12_345_678));
+        assert_eq!(sizes, ("999 B".to_owned(), "12.3 MB".to_owned()));
         let first = name(1_795_318_200_000, &[]);
         assert_eq!(first, "20261122T033000Z");
         let taken = Known { id: first, ..Known::default() };

@@ -30,6 +30,8 @@ use crate::{
     trouble::{Trouble, While as _, aside},
 };
 
+/// What must be left on the disk of `BACKUP_DATA` besides what is saved or restored, in bytes: others live on it too.
+pub const SPARE: u64 = 64 << 20;
 /// How long the bot is listened for, to know that it is stopped.
 const SILENCE: Duration = Duration::from_secs(2);
 /// Who must be stopped: the other services do not touch what is exchanged.
@@ -60,7 +62,7 @@ pub async fn to_new_place(
         return Err(expected());
     }
     let part = above.join(format!("{}{}", files::OURS, name.to_string_lossy()));
-    let restored = restored(stores, backup, &part, progress).await;
+    let restored = restored(stores, backup, &part, 0, progress).await;
     let moved = restored.and_then(|proof| {
         if there {
             fs::remove_dir(into).map_err(|_| expected())?;
@@ -75,7 +77,7 @@ pub async fn to_new_place(
     moved
 }
 
-/// Restores into a scratch folder of ours and proves it.
+/// Restores into a scratch folder of ours and proves it; `spare` is what must be left on its disk, in bytes.
 ///
 /// # Errors
 /// [`Trouble`]
@@ -83,13 +85,28 @@ pub async fn restored(
     stores: &Stores,
     backup: &Known,
     folder: &Path,
+    spare: u64,
     progress: &Progress,
 ) -> Result<Proof, Trouble> {
     files::fresh(folder).during("making room")?;
+    enough_room(folder, backup.bytes.unwrap_or(0) + spare)?;
     progress.step("restore");
     stores.restore(backup, folder, progress).await?;
     progress.step("check");
     prove(folder, backup.snapshot.is_some()).await
+}
+
+/// Makes sure that so many bytes fit.
+///
+/// # Errors
+/// With how many do.
+pub fn enough_room(folder: &Path, needed: u64) -> Result<(), Trouble> {
+    let room = files::room(folder).during("looking at the disk")?;
+    if room < needed {
+        let (room, needed, folder) = (files::size(room), files::size(needed), folder.display());
+        return Err(Trouble::Found(format!("{folder} has room for {room}, and {needed} are needed")));
+    }
+    Ok(())
 }
 
 /// Removes what is of no use any more.
@@ -125,7 +142,7 @@ async fn exchange(
     scratch: &Path,
     progress: &Progress,
 ) -> Result<Proof, Trouble> {
-    let proof = restored(stores, backup, scratch, progress).await?;
+    let proof = restored(stores, backup, scratch, SPARE, progress).await?;
     progress.step("prepare");
     let mut journal = Journal::new(&config.data, backup.id.clone());
     let before = config.data.join("before");
@@ -251,6 +268,10 @@ async fn prepare(config: &Config, proof: &Proof, scratch: &Path) -> Result<Vec<P
                 let place = Place { folder, names: Some(sqlite::names(path)), phase: Phase::Before };
                 let (from, to) =
                     (scratch.join(file), place.incoming().join(path.file_name().unwrap_or_default()));
+                // Whoever opens the one that is there must be able to open this one.
+                if let Ok(there) = fs::metadata(path) {
+                    files::owned_like(&there, &from).during("giving the restored database its owner")?;
+                }
                 places.push(bring(place, vec![(from, to)]).await?);
             }
             (Part::Sqlite { .. }, _) => return Err(other_database("SQLite")),
@@ -281,10 +302,12 @@ async fn bring(place: Place, pairs: Vec<(PathBuf, PathBuf)>) -> Result<Place, Tr
     aside(move || {
         let doing = || format!("bringing what was restored to {}", place.folder.display());
         place.prepare().during(doing())?;
-        for (from, to) in pairs {
-            files::copy(&from, &to).during(doing())?;
+        let brought = pairs.iter().try_for_each(|(from, to)| files::copy(from, to));
+        if let Err(error) = brought.and_then(|()| files::sync(&place.incoming())) {
+            // What does not fit must not go on filling the disk of the bot.
+            clear(&place.incoming());
+            return Err(error).during(doing());
         }
-        files::sync(&place.incoming()).during(doing())?;
         Ok(place)
     })
     .await

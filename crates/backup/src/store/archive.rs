@@ -92,6 +92,7 @@ impl Archives {
         let mut archive = tar::Archive::new(self.open(name)?);
         archive.set_preserve_permissions(true);
         archive.set_preserve_mtime(true);
+        archive.set_preserve_ownerships(files::is_root());
         archive.unpack(target)
     }
 

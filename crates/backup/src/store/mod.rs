@@ -22,7 +22,7 @@ use crate::{
     trouble::{Trouble, While as _, aside},
 };
 
-/// How much of the repository is read by `verify`, in percent: all of it after twenty weeks of drills.
+/// How much of the repository is read by `verify`, in percent, taken at random.
 const READ_PERCENT: u8 = 5;
 
 /// Both, or one.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     process::Command,
     sync::{
         Arc,
@@ -20,6 +20,10 @@ use crate::world::{SOON, World, restore};
 async fn an_archive_is_opened_by_tar_and_holds_no_settings() {
     let world = World::start().await;
     world.set("saved").await;
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        chown(world.path("gitea/repositories/one.git"), Some(65_534), Some(65_533)).unwrap();
+    }
     let service = world.serve(world.config(false)).await;
     world.good(BackupOrder::Create).await;
     let archive = fs::read_dir(world.path("export")).unwrap().next().unwrap().unwrap();
@@ -34,7 +38,10 @@ async fn an_archive_is_opened_by_tar_and_holds_no_settings() {
     }
     let into = world.path("new-place");
     world.good(restore("latest", Some(&into))).await;
-    assert_eq!(fs::read_to_string(into.join("folders/gitea/repositories/one.git")).unwrap(), "objects");
+    let restored = into.join("folders/gitea/repositories/one.git");
+    assert_eq!(fs::read_to_string(&restored).unwrap(), "objects");
+    let found = fs::metadata(&restored).unwrap();
+    assert!(!root || (found.uid(), found.gid()) == (65_534, 65_533));
     service.stop().await;
 }
 

@@ -1,6 +1,10 @@
 //! Bringing a backup back.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    time::Duration,
+};
 
 use protocol::{ServiceStats, VERSION, control::BackupOrder};
 use testkit::Nats;
@@ -28,6 +32,13 @@ fn stats(service: &str) -> ServiceStats {
 async fn in_place_everything_is_as_it_was_and_what_was_there_is_put_aside() {
     let world = World::start().await;
     world.set("saved").await;
+    let owners: [(&str, u32); 2] = [("bot/vigie.db", 65_534), ("gitea/repositories/one.git", 65_533)];
+    for (name, owner) in owners {
+        fs::set_permissions(world.path(name), fs::Permissions::from_mode(0o640)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(world.path(name), Some(owner), Some(owner)).unwrap();
+        }
+    }
     let service = world.serve(world.config(programs::restic())).await;
     world.good(BackupOrder::Create).await;
     world.people(5);
@@ -39,6 +50,14 @@ async fn in_place_everything_is_as_it_was_and_what_was_there_is_put_aside() {
     assert!(world.has("saved").await && !world.has("later").await);
     assert_eq!(fs::read_to_string(world.path("gitea/repositories/one.git")).unwrap(), "objects");
     assert!(!world.path("gitea/new").exists());
+    for (name, owner) in owners {
+        let found = fs::metadata(world.path(name)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, 0o640, "{name}");
+        assert!(
+            !rustix::process::geteuid().is_root() || (found.uid(), found.gid()) == (owner, owner),
+            "{name}"
+        );
+    }
     assert_eq!(fs::read_to_string(world.path("gitea/.vigie-before/new")).unwrap(), "new");
     // What was put aside is not saved with it.
     world.good(BackupOrder::Create).await;
