@@ -115,6 +115,5 @@ async fn it_is_saved_proved_and_put_back_as_a_whole() {
     assert_eq!(server.count(), "400");
     world.good(restore("latest", None)).await;
     assert_eq!(server.count(), "500");
-    // Somebody who has the table locked for good is no reason to leave it half.
     service.stop().await;
 }
