@@ -89,7 +89,7 @@ pub async fn restored(
     progress: &Progress,
 ) -> Result<Proof, Trouble> {
     files::fresh(folder).during("making room")?;
-    enough_room(folder, backup.bytes.unwrap_or(0) + spare)?;
+    enough_room(folder, backup.bytes.unwrap_or(0).saturating_add(spare))?;
     progress.step("restore");
     stores.restore(backup, folder, progress).await?;
     progress.step("check");
@@ -173,7 +173,7 @@ async fn exchange(
         warn!(error = service::chain(&error), "going back");
         progress.step("going back");
         undo(config, bus, journal).await.during(format!(
-            "{}; and going back failed too, which is tried again at the next start",
+            "{}; and going back failed too, which is tried again at the next start and before the next backup",
             service::chain(&error)
         ))?;
         return Err(error);

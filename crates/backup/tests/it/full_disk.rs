@@ -67,10 +67,18 @@ async fn where_backups_are_the_old_ones_stay_and_the_new_one_is_not_half() {
 #[tokio::test]
 async fn where_work_is_done_it_is_told_before_anything_begins() {
     let world = World::start().await;
+    let mut config = world.config(false);
+    config.data = world.path("data-of-before");
+    let service = world.serve(config).await;
+    world.good(BackupOrder::Create).await;
+    service.stop().await;
     let Some(_disk) = SmallDisk::mount(&world.path("data"), 8) else { return };
     let service = world.serve(world.config(false)).await;
-    let end = world.does(BackupOrder::Create).await;
-    assert!(!end.good && end.words.contains("has room for"), "{}", end.words);
+    for order in [BackupOrder::Create, BackupOrder::Drill, restore("latest", None)] {
+        let end = world.does(order).await;
+        assert!(!end.good && end.words.contains("has room for"), "{}", end.words);
+    }
+    assert_eq!(world.count(), 3);
     service.stop().await;
 }
 

@@ -94,7 +94,7 @@ async fn during_a_restore_in_place_all_is_old_or_all_is_new() {
     service.stop().await;
     let backup = "latest";
     let mut reached = 0;
-    for step in ["restore", "prepare", "files", "streams", "check"] {
+    for step in ["restore", "prepare", "files", "streams", "check", "streams"] {
         world.people(2);
         world.set("later").await;
         let before = world.count();
