@@ -13,7 +13,7 @@ use service::clock;
 use crate::{
     ask, cli,
     find::Which,
-    jobs::{self, BY, Reply, Service, Waiting},
+    jobs::{self, BY, Reply, Service, ViewOptions, Waiting},
     paint::{self, Paint},
 };
 
@@ -77,15 +77,6 @@ struct RestoreOptions {
     which: Which,
 }
 
-#[derive(clap::Args, Debug)]
-struct ViewOptions {
-    /// Print JSON: one object, or for a list one a line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    which: Which,
-}
-
 /// Does what the arguments ask.
 ///
 /// # Errors
@@ -133,8 +124,7 @@ async fn list(options: &ViewOptions) -> anyhow::Result<ExitCode> {
     let BackupReply::Backups { backups } = answer.reply else {
         bail!("backup answers something that was not asked")
     };
-    cli::say(&if options.json { cli::json_lines(&backups)? } else { table(&backups, Paint::stdout()) })?;
-    Ok(ExitCode::SUCCESS)
+    options.list(&backups, || table(&backups, Paint::stdout()))
 }
 
 async fn status(options: &ViewOptions) -> anyhow::Result<ExitCode> {
@@ -142,12 +132,7 @@ async fn status(options: &ViewOptions) -> anyhow::Result<ExitCode> {
     let BackupReply::Status(status) = answer.reply else {
         bail!("backup answers something that was not asked")
     };
-    cli::say(&if options.json {
-        serde_json::to_string(&status)? + "\n"
-    } else {
-        render(&status, clock::unix_ms(), Paint::stdout())
-    })?;
-    Ok(ExitCode::SUCCESS)
+    options.show(&status, || render(&status, clock::unix_ms(), Paint::stdout()))
 }
 
 async fn open(which: &Which) -> anyhow::Result<Service<BackupRequest>> {

@@ -12,7 +12,7 @@ use service::clock;
 use crate::{
     ask, cli,
     find::Which,
-    jobs::{self, BY, Reply, Service, Waiting},
+    jobs::{self, BY, Reply, Service, ViewOptions, Waiting},
     paint::{self, Paint},
 };
 
@@ -72,15 +72,6 @@ struct RollbackOptions {
     which: Which,
 }
 
-#[derive(clap::Args, Debug)]
-struct ViewOptions {
-    /// Print JSON: one object, or for a list one a line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    which: Which,
-}
-
 /// Does what the arguments ask.
 ///
 /// # Errors
@@ -116,12 +107,7 @@ async fn status(options: &ViewOptions) -> anyhow::Result<ExitCode> {
     let DeployReply::Status(status) = answer.reply else {
         bail!("deployer answers something that was not asked")
     };
-    cli::say(&if options.json {
-        serde_json::to_string(&status)? + "\n"
-    } else {
-        render(&status, clock::unix_ms(), Paint::stdout())
-    })?;
-    Ok(ExitCode::SUCCESS)
+    options.show(&status, || render(&status, clock::unix_ms(), Paint::stdout()))
 }
 
 async fn history(options: &ViewOptions) -> anyhow::Result<ExitCode> {
@@ -129,8 +115,7 @@ async fn history(options: &ViewOptions) -> anyhow::Result<ExitCode> {
     let DeployReply::History { deploys } = answer.reply else {
         bail!("deployer answers something that was not asked")
     };
-    cli::say(&if options.json { cli::json_lines(&deploys)? } else { table(&deploys, Paint::stdout()) })?;
-    Ok(ExitCode::SUCCESS)
+    options.list(&deploys, || table(&deploys, Paint::stdout()))
 }
 
 async fn open(which: &Which) -> anyhow::Result<Service<DeployRequest>> {

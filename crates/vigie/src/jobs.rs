@@ -51,6 +51,44 @@ pub(crate) struct Waiting {
     json: bool,
 }
 
+/// How what is answered at once is to be shown.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ViewOptions {
+    /// Print JSON: one object, or for a list one a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+impl ViewOptions {
+    /// Shows one thing.
+    ///
+    /// # Errors
+    /// When standard output does not take it.
+    pub(crate) fn show(
+        &self,
+        one: &impl serde::Serialize,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<ExitCode> {
+        cli::say(&if self.json { serde_json::to_string(one)? + "\n" } else { text() })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Shows several.
+    ///
+    /// # Errors
+    /// When standard output does not take them.
+    pub(crate) fn list<T: serde::Serialize>(
+        &self,
+        all: &[T],
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<ExitCode> {
+        cli::say(&if self.json { cli::json_lines(all)? } else { text() })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 /// What an answer says of a job.
 pub(crate) enum Reply {
     /// It has begun, or will.

@@ -366,7 +366,9 @@ fn fleet(bus: Bus, folder: &Path) -> JoinHandle<()> {
     let fake = Arc::new(folder.join("fake"));
     tokio::spawn(async move {
         let mut there: BTreeMap<String, Announcement> = BTreeMap::new();
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
         loop {
+            looks.tick().await;
             let mut now = containers(&fake);
             now.retain(|(id, ..)| !is_stopped(&fake, id));
             there.retain(|id, _| now.iter().any(|(found, ..)| found == id));
@@ -397,7 +399,6 @@ fn fleet(bus: Bus, folder: &Path) -> JoinHandle<()> {
                     there.insert(id, announcement);
                 }
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
 }
