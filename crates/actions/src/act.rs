@@ -1,16 +1,16 @@
-//! What a platform is asked to do with an action, what it may ask back, and how that ends.
+//! What a platform is asked to do with an action, and what it may ask back.
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 
 use bus::Link;
 use partitions::Ground;
-use protocol::{Action, Delivery, DropReason, MessageId, Platform};
+use protocol::{Action, Delivery, Platform};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
-use crate::held::Held;
+use crate::{carried::Carried, held::Held};
 
 /// What a platform does.
 pub trait Act: Send + Sync + 'static {
@@ -19,41 +19,6 @@ pub trait Act: Send + Sync + 'static {
 
     /// Does what an action says, or says why not. Ends soon after [`Errand::until`].
     fn act(&self, action: &Action, errand: &Errand<'_>) -> impl Future<Output = Carried> + Send;
-}
-
-/// How an action ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carried {
-    /// It was done.
-    Done(Sent),
-    /// It was not done and will not be.
-    Dropped {
-        /// Why.
-        reason: DropReason,
-        /// The platform's words, or what a person should know.
-        detail: String,
-    },
-    /// It may be somebody else's by now: it is left to them.
-    Left,
-    /// It was asked to stop before anything was done: somebody else may do it.
-    Interrupted,
-}
-
-/// What the platform took.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// The message that came of it, where the platform tells.
-    pub message: Option<MessageId>,
-    /// How long the platform took to answer.
-    pub took: Duration,
-}
-
-impl Carried {
-    /// It was not done and will not be.
-    #[must_use]
-    pub fn dropped(reason: DropReason, detail: impl Into<String>) -> Self {
-        Self::Dropped { reason, detail: detail.into() }
-    }
 }
 
 /// One action on its way: what a platform may know of it, and must ask before it acts.

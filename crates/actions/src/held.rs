@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::act::Carried;
+use crate::carried::Carried;
 
 /// Between two tries to have an acknowledgement confirmed.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(250);

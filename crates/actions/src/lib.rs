@@ -5,11 +5,13 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `run` | all partitions, and what they share |
+//! | `run` | all partitions |
+//! | `shared` | what they share, and telling what became of an action |
 //! | `partition` | one of them: take, keep in order, leave |
-//! | `work` | one action: begin, watch, settle, tell its outcome |
+//! | `work` | one action: begin, watch |
 //! | `held` | an action that is not finished, and the claim before what must not happen twice |
 //! | `act` | what a platform is asked, and what it may ask back |
+//! | `carried` | how an action ends |
 //! | `numbers` | what is counted |
 //!
 //! Of a partition that is released, what is in work is finished for a moment. Of one that is lost nothing
@@ -17,13 +19,16 @@
 //! its order.
 
 mod act;
+mod carried;
 mod held;
 mod numbers;
 mod partition;
 mod run;
+mod shared;
 mod work;
 
-pub use act::{Act, Carried, Errand, Sent};
+pub use act::{Act, Errand};
+pub use carried::{Carried, Sent};
 pub use numbers::Numbers;
 pub use partition::{HELD, MAX_LANE};
 pub use partitions::{Owned, resources};

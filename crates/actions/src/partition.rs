@@ -13,7 +13,7 @@ use protocol::{Action, ChannelId, DropReason, OutcomeBody};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{act::Act, held::Held, run::Shared};
+use crate::{act::Act, held::Held, shared::Shared};
 
 /// Actions of one partition that are held, in work or waiting. With what is fetched ahead it stays far
 /// below what NATS gives out of one partition at a time.

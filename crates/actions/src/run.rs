@@ -1,4 +1,4 @@
-//! All partitions that the gateway has, and what they share.
+//! All partitions that the gateway has.
 
 use std::sync::Arc;
 
@@ -8,23 +8,13 @@ use service::Component;
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{act::Act, numbers::Numbers, partition::Partition};
+use crate::{act::Act, numbers::Numbers, partition::Partition, shared::Shared};
 
 /// Carries out the actions of a platform.
 #[derive(Debug)]
 pub struct Actions<A> {
     shared: Arc<Shared<A>>,
     partitions: Partitions,
-}
-
-/// What all partitions need.
-#[derive(Debug)]
-pub(crate) struct Shared<A> {
-    pub(crate) bus: Bus,
-    pub(crate) act: A,
-    pub(crate) numbers: Numbers,
-    pub(crate) done: Recent,
-    pub(crate) board: Arc<Board>,
 }
 
 impl<A: Act> Actions<A> {

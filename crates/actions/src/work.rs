@@ -1,21 +1,21 @@
-//! One action: begun when it is certainly ours, watched while it is done, settled, and its outcome told.
+//! One action: begun when it is certainly ours, and watched while it is done.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use protocol::{Action, DropReason, Outcome, OutcomeBody, VERSION, subject};
+use protocol::{DropReason, OutcomeBody};
 use service::{
     clock::{unix_ms, unix_us},
     trace,
 };
 use tokio::time::Instant;
-use tracing::{Instrument as _, debug, info_span, warn};
+use tracing::{Instrument as _, debug, info_span};
 
 use crate::{
-    act::{Act, Carried, Errand},
+    act::{Act, Errand},
+    carried::Carried,
     held::Held,
     partition::Partition,
-    run::Shared,
 };
 
 /// Actions are kept no longer by NATS.
@@ -102,45 +102,5 @@ impl<A: Act> Partition<A> {
             Carried::dropped(DropReason::Uncertain, "the gateway failed while it did this; see its log")
         };
         carried.unwrap_or_else(failed)
-    }
-}
-
-impl<A: Act> Shared<A> {
-    /// Nothing more is to be done for an action.
-    pub(crate) async fn settle(&self, held: &Held, body: OutcomeBody, trace: &str) {
-        let action = &held.action;
-        if let OutcomeBody::Dropped { reason, detail } = &body {
-            let (id, community, channel) = (&action.id, &action.community, &action.channel);
-            warn!(action_id = %id, %community, %channel, %reason, detail, "dropped");
-        }
-        self.done.insert(&action.id);
-        self.tell(action, body, trace).await;
-        if !held.is_acknowledged() {
-            held.delivery.ack().await;
-        }
-    }
-
-    /// Nobody can tell whether it comes to somebody else.
-    pub(crate) async fn doubt(&self, held: &Held, trace: &str) {
-        let detail = "the gateway lost what it owned before NATS had confirmed that this is sent only once";
-        let body = OutcomeBody::Dropped { reason: DropReason::Uncertain, detail: detail.to_owned() };
-        self.tell(&held.action, body, trace).await;
-    }
-
-    async fn tell(&self, action: &Action, body: OutcomeBody, trace: &str) {
-        self.numbers.outcome(&body);
-        let outcome = Outcome {
-            v: VERSION,
-            action: action.id.clone(),
-            platform: A::PLATFORM,
-            community: action.community.clone(),
-            at_ms: unix_ms(),
-            body,
-        };
-        let subject = subject::outcome(A::PLATFORM, &action.community);
-        let trace = (!trace.is_empty()).then_some(trace);
-        if let Err(error) = self.bus.notify(subject, &outcome, trace).await {
-            warn!(action_id = %action.id, %error, "the outcome was not told");
-        }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{marker::PhantomData, time::Duration};
 
-use async_nats::{SubscribeError, jetstream::stream::RawMessageErrorKind};
+use async_nats::{
+    SubscribeError,
+    jetstream::stream::{RawMessageErrorKind, Stream},
+};
 use futures_util::StreamExt as _;
 use protocol::{
     VERSION,
@@ -46,6 +49,15 @@ pub struct RestartOrders {
     bus: Bus,
     subscriber: async_nats::Subscriber,
     instance: String,
+}
+
+/// What came to the audit trail after some entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// Entries with their numbers, the oldest first.
+    pub entries: Vec<(u64, Audit)>,
+    /// The number up to which everything was read; below the one that was asked for when the trail began anew.
+    pub number: u64,
 }
 
 /// Why the audit trail cannot be read.
@@ -132,21 +144,45 @@ impl Bus {
     /// # Errors
     /// [`TrailError`]
     pub async fn trail(&self, count: u64) -> Result<Vec<Audit>, TrailError> {
-        let no_stream =
-            |error: async_nats::jetstream::context::GetStreamError| TrailError::NoStream(error.into());
-        let stream = self.jetstream.get_stream(AUDIT_STREAM).await.map_err(no_stream)?;
+        let stream = self.audit_stream().await?;
         let state = &stream.cached_info().state;
         let first = state.first_sequence.max(state.last_sequence.saturating_sub(count.min(TRAIL_MAX)) + 1);
         let mut entries = Vec::new();
         for number in (first..=state.last_sequence).rev() {
-            match stream.get_raw_message(number).await {
-                Ok(message) => entries.extend(protocol::decode(&message.payload)),
-                // Too old by now.
-                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
-                Err(error) => return Err(TrailError::NotRead { number, source: error.into() }),
-            }
+            entries.extend(entry(&stream, number).await?);
         }
         Ok(entries)
+    }
+
+    /// What came to the audit trail after the entry of this number, at most `count` entries of it. Those of another
+    /// version, and those that are too old by now, are passed by.
+    ///
+    /// # Errors
+    /// [`TrailError`]
+    pub async fn trail_since(&self, number: u64, count: u64) -> Result<Since, TrailError> {
+        let stream = self.audit_stream().await?;
+        let state = &stream.cached_info().state;
+        let first = state.first_sequence.max(number.saturating_add(1));
+        let last = state.last_sequence.min(first.saturating_add(count.min(TRAIL_MAX)).saturating_sub(1));
+        let mut since = Since { entries: Vec::new(), number: last };
+        for number in first..=last {
+            since.entries.extend(entry(&stream, number).await?.map(|entry| (number, entry)));
+        }
+        Ok(since)
+    }
+
+    async fn audit_stream(&self) -> Result<Stream, TrailError> {
+        self.jetstream.get_stream(AUDIT_STREAM).await.map_err(|error| TrailError::NoStream(error.into()))
+    }
+}
+
+/// The entry of this number; `None` when it is gone, or of another version.
+async fn entry(stream: &Stream, number: u64) -> Result<Option<Audit>, TrailError> {
+    match stream.get_raw_message(number).await {
+        Ok(message) => Ok(protocol::decode(&message.payload).ok()),
+        // Too old by now.
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(TrailError::NotRead { number, source: error.into() }),
     }
 }
 

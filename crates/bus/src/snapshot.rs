@@ -21,13 +21,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    connect::Bus,
-    topology::{AUDIT_STREAM, DEAD_STREAM, Stream},
-};
+use crate::{connect::Bus, topology::SNAPSHOT_PARTS};
 
-/// Where the parts of a snapshot come, and are acknowledged.
-pub(crate) const DELIVERED: &str = "snapshot";
 /// How much is sent at once, in bytes; well below the server's `max_payload`.
 const PART_BYTES: usize = 64 * 1024;
 /// How long the server may take for one part.
@@ -36,27 +31,6 @@ const PART_LIMIT: Duration = Duration::from_secs(15);
 const REBUILD_LIMIT: Duration = Duration::from_secs(120);
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
-
-/// A stream that can be saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saved {
-    /// Its name on the server; a bucket is `KV_…`.
-    pub name: &'static str,
-    /// Whether it is meant to last. What only passes (events, actions) is not put back: it was answered since.
-    pub lasting: bool,
-}
-
-/// All that can be saved. Leases are not among them: they say who owns what now.
-pub const SAVED: [Saved; 8] = [
-    Saved { name: Stream::Events.name(), lasting: false },
-    Saved { name: Stream::Chatter.name(), lasting: false },
-    Saved { name: Stream::ActionsDiscord.name(), lasting: false },
-    Saved { name: Stream::ActionsTwitch.name(), lasting: false },
-    Saved { name: DEAD_STREAM, lasting: true },
-    Saved { name: AUDIT_STREAM, lasting: true },
-    Saved { name: "KV_session", lasting: true },
-    Saved { name: "KV_settings", lasting: true },
-];
 
 /// How a stream was when it was saved: what the server wants to know to put it back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -268,7 +242,7 @@ impl Bus {
     /// A subject of which nobody else knows.
     fn own_subject(&self) -> String {
         let inbox = self.client.new_inbox();
-        format!("{DELIVERED}.{}", inbox.rsplit('.').next().unwrap_or_default())
+        format!("{SNAPSHOT_PARTS}.{}", inbox.rsplit('.').next().unwrap_or_default())
     }
 }
 

@@ -265,6 +265,30 @@ impl BucketName {
     }
 }
 
+/// Where the parts of a snapshot come, and are acknowledged.
+pub(crate) const SNAPSHOT_PARTS: &str = "snapshot";
+
+/// A stream that can be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its name on the server; a bucket is `KV_…`.
+    pub name: &'static str,
+    /// Whether it is meant to last. What only passes (events, actions) is not put back: it was answered since.
+    pub lasting: bool,
+}
+
+/// All that can be saved. Leases are not among them: they say who owns what now.
+pub const SAVED: [Saved; 8] = [
+    Saved { name: Stream::Events.name(), lasting: false },
+    Saved { name: Stream::Chatter.name(), lasting: false },
+    Saved { name: Stream::ActionsDiscord.name(), lasting: false },
+    Saved { name: Stream::ActionsTwitch.name(), lasting: false },
+    Saved { name: DEAD_STREAM, lasting: true },
+    Saved { name: AUDIT_STREAM, lasting: true },
+    Saved { name: "KV_session", lasting: true },
+    Saved { name: "KV_settings", lasting: true },
+];
+
 pub(crate) fn dead(storage: Storage) -> Config {
     Config {
         name: DEAD_STREAM.to_owned(),

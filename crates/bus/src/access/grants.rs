@@ -3,8 +3,9 @@
 use protocol::{Platform, subject};
 
 use super::{Account, FOR_APP, Grant, OF_APP, User};
-use crate::snapshot::{DELIVERED, SAVED};
-use crate::topology::{AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_PREFIX, ONCE_STREAM, Queue, Stream};
+use crate::topology::{
+    AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_PREFIX, ONCE_STREAM, Queue, SAVED, SNAPSHOT_PARTS, Stream,
+};
 
 /// What the services protocol asks.
 const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
@@ -242,7 +243,7 @@ pub(super) fn snapshots() -> Grant {
     Grant::new("save streams and buckets, and put back those that last")
         .publish(saved)
         .publish(put_back)
-        .subscribe([format!("{DELIVERED}.*")])
+        .subscribe([format!("{SNAPSHOT_PARTS}.*")])
 }
 
 /// To pass the parts of a snapshot: those that are put back, and that those that are saved have come.

@@ -104,7 +104,11 @@ fn healthcheck() -> Vec<Grant> {
         hear("know whether they were told", &["outcome.discord.alerts"]).of_app(),
         restart(APP_SERVICES).of_app(),
         restart([User::Backup, User::WebhookDeploy, User::Deployer]),
-        tell("ask how backups and deploys stand", &["control.backup.status", "control.deploy.status"]),
+        trail().of_app(),
+        tell(
+            "ask how backups stand and how deploys ended",
+            &["control.backup.status", "control.deploy.history"],
+        ),
     ]
 }
 

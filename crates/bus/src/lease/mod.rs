@@ -6,7 +6,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `handle` | what a user sees and says |
+//! | `handle` | what a user says, and asks |
+//! | `holding` | what a member holds: passed from the task to the user |
 //! | `task` | does what the machine says, tells it what happened |
 //! | `machine`, `heard`, `wishes` | one membership as a state machine without I/O and clock |
 //! | `plan`, `hash` | who should own what, and who may change it |
@@ -18,6 +19,7 @@
 mod handle;
 mod hash;
 mod heard;
+mod holding;
 mod keys;
 mod machine;
 mod plan;
@@ -28,6 +30,7 @@ mod table;
 mod task;
 mod wishes;
 
-pub use handle::{Holding, Lease, LeaseError};
+pub use handle::{Lease, LeaseError};
+pub use holding::Holding;
 pub use plan::Handover;
 pub use rules::{NAME_MAX, RESOURCE_NAME_MAX, RESOURCES_MAX};

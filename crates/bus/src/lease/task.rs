@@ -11,7 +11,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    handle::{Shared, Wishes},
+    holding::{Shared, Wishes},
     keys::{self, Change, Keys},
     machine::{Do, Machine, Time},
     plan::Handover,

@@ -120,4 +120,12 @@ async fn what_was_done_is_read_again_the_newest_first() {
     }
     assert_eq!(bus.trail(2).await.unwrap(), [entry(3), entry(2)], "the same is noted once");
     assert_eq!(bus.trail(10).await.unwrap().len(), 3);
+    let since = bus.trail_since(1, 10).await.unwrap();
+    assert_eq!((since.entries, since.number), (vec![(2, entry(2)), (3, entry(3))], 3));
+    let since = bus.trail_since(0, 2).await.unwrap();
+    assert_eq!((since.entries.len(), since.number), (2, 2), "the rest is read the next time");
+    let since = bus.trail_since(3, 10).await.unwrap();
+    assert_eq!((since.entries.len(), since.number), (0, 3));
+    let since = bus.trail_since(9, 10).await.unwrap();
+    assert_eq!((since.entries.len(), since.number), (0, 3), "it has begun anew since");
 }
