@@ -208,7 +208,8 @@ pub enum DeployOrder {
         /// The commit of which the asker heard: shown, and used to know one push from another.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         commit: Option<String>,
-        /// Also where nothing changed. Skips nothing else.
+        /// Also where nothing changed. Skips nothing else. It is asked on `control.deploy.force`, which whoever may
+        /// only say that there is something new is not granted.
         #[serde(default)]
         force: bool,
     },
@@ -368,7 +369,8 @@ impl Order for DeployRequest {
 
     fn verb(&self) -> &'static str {
         match self.order {
-            DeployOrder::Request { .. } => "request",
+            DeployOrder::Request { force: false, .. } => "request",
+            DeployOrder::Request { force: true, .. } => "force",
             DeployOrder::Rollback { .. } => "rollback",
             DeployOrder::Status => "status",
             DeployOrder::History => "history",
@@ -399,6 +401,12 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(&encode(&request).unwrap()).unwrap();
             assert_eq!(json["order"]["verb"], request.verb());
         }
+    }
+
+    #[test]
+    fn who_insists_asks_on_a_subject_of_its_own() {
+        let order = DeployOrder::Request { commit: None, force: true };
+        assert_eq!(DeployRequest { v: VERSION, by: "hook:site".to_owned(), order }.verb(), "force");
     }
 
     #[test]

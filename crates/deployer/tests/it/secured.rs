@@ -41,4 +41,18 @@ async fn it_obeys_the_operator_and_no_worker_and_notes_what_it_did() {
         world.bus.request(subject, &request, Duration::from_secs(5), None).await.unwrap();
     assert!(matches!(answer.reply, DeployReply::Refused { .. }), "{answer:?}");
     assert_eq!(world.history().await.len(), 1);
+    let force = DeployRequest { order: DeployOrder::Request { commit: None, force: true }, ..request };
+    whoever_hears_of_pushes_does_not_insist(&world, &force).await;
+    assert_eq!(world.history().await.len(), 1);
+}
+
+/// Not on the subject of those who may, and not in what is said on its own.
+async fn whoever_hears_of_pushes_does_not_insist(world: &World, force: &DeployRequest) {
+    let webhook = world.nats.bus_as(User::WebhookDeploy, "webhook").await;
+    let refused = webhook.command("deploy", force, Duration::from_millis(500)).await;
+    assert!(refused.is_err() && webhook.refused() > 0);
+    let subject = protocol::subject::control("deploy", "request");
+    let answer: protocol::control::DeployAnswer =
+        webhook.request(subject, force, Duration::from_secs(5), None).await.unwrap();
+    assert!(matches!(answer.reply, DeployReply::Refused { .. }), "{answer:?}");
 }
