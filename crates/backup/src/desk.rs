@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::control::{BackupOrder, Job, JobEnd};
 
-use crate::kept::Store;
+use crate::kept::{Kept, Store};
 
 /// Something that takes a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,14 +94,15 @@ pub struct Desk {
 
 impl Desk {
     /// Knows of the last job before the start. One that was not over then ended with the process.
-    pub fn new(store: Arc<Store>, now_ms: u64) -> Self {
-        store.change(|kept| {
+    pub async fn new(store: Arc<Store>, now_ms: u64) -> Self {
+        let ended = |kept: &mut Kept| {
             if let Some(job) = kept.job.as_mut().filter(|job| job.end.is_none()) {
                 let words =
                     format!("the service ended during the step {:?}; nothing half is left of it", job.step);
                 job.end = Some(JobEnd { at_ms: now_ms, good: false, words });
             }
-        });
+        };
+        store.change(ended).await;
         let progress = Progress(Arc::new(Mutex::new(store.get().job)));
         Self { progress, store }
     }
@@ -122,7 +123,7 @@ impl Desk {
     }
 
     /// Begins one; gives its name.
-    pub fn begin(&self, task: &Task, by: &str, now_ms: u64) -> String {
+    pub async fn begin(&self, task: &Task, by: &str, now_ms: u64) -> String {
         let job = Job {
             id: format!("{}-{now_ms}", task.verb()),
             verb: task.verb().to_owned(),
@@ -135,12 +136,12 @@ impl Desk {
         };
         let id = job.id.clone();
         *self.progress.lock() = Some(job.clone());
-        self.store.change(|kept| kept.job = Some(job));
+        self.store.change(|kept| kept.job = Some(job)).await;
         id
     }
 
     /// It is over.
-    pub fn end(&self, end: JobEnd) {
+    pub async fn end(&self, end: JobEnd) {
         let job = {
             let mut job = self.progress.lock();
             if let Some(job) = job.as_mut() {
@@ -148,7 +149,7 @@ impl Desk {
             }
             job.clone()
         };
-        self.store.change(|kept| kept.job = job);
+        self.store.change(|kept| kept.job = job).await;
     }
 }
 
@@ -156,12 +157,12 @@ impl Desk {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_job_that_was_not_over_ended_with_the_process() {
+    #[tokio::test]
+    async fn a_job_that_was_not_over_ended_with_the_process() {
         let folder = tempfile::tempdir().unwrap();
-        let desk = Desk::new(Arc::new(Store::open(folder.path())), 1);
+        let desk = Desk::new(Arc::new(Store::open(folder.path())), 1).await;
         assert_eq!(desk.job(), None);
-        assert_eq!(desk.begin(&Task::Create, "cli", 7), "create-7");
+        assert_eq!(desk.begin(&Task::Create, "cli", 7).await, "create-7");
         desk.progress().step("database");
         desk.progress().done(1, Some(2));
         assert_eq!(
@@ -169,7 +170,7 @@ mod tests {
             Some(("database".to_owned(), 1, Some(2)))
         );
         drop(desk);
-        let desk = Desk::new(Arc::new(Store::open(folder.path())), 9);
+        let desk = Desk::new(Arc::new(Store::open(folder.path())), 9).await;
         let end = desk.job().unwrap().end.unwrap();
         assert!(
             desk.running().is_none() && !end.good && end.at_ms == 9 && end.words.contains("nothing half")

@@ -10,10 +10,14 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::trouble::may_take_long;
+
 /// What this service puts into other people's folders for a while begins so, and is never saved.
 pub const OURS: &str = ".vigie-";
 /// The deepest folder.
 const DEPTH_MAX: usize = 64;
+/// What is wrong where long work on files is done on the thread of the service: see [`may_take_long`].
+const HOLDS_UP: &str = "long work on files holds up the service: expected it to be done aside";
 
 /// What is below a folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,7 @@ pub struct Amount {
 /// # Errors
 /// When the disk is full, or the folder cannot be written.
 pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    debug_assert!(may_take_long(), "{HOLDS_UP}");
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut beside = path.as_os_str().to_owned();
@@ -45,6 +50,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
 /// # Errors
 /// When it cannot be opened or synced.
 pub fn sync(folder: &Path) -> io::Result<()> {
+    debug_assert!(may_take_long(), "{HOLDS_UP}");
     File::open(folder)?.sync_all()
 }
 
@@ -71,6 +77,7 @@ pub fn fresh_if_missing(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// When it cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
+    debug_assert!(may_take_long(), "{HOLDS_UP}");
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -87,6 +94,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As of its parts; what is neither file, folder nor link is left out.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    debug_assert!(may_take_long(), "{HOLDS_UP}");
     copy_below(from, to, 0)
 }
 
@@ -171,6 +179,7 @@ pub fn amount(path: &Path) -> io::Result<Amount> {
 /// # Errors
 /// When something cannot be read, and those of `file`.
 pub fn each_file(path: &Path, file: &mut impl FnMut(&Path, u64) -> io::Result<()>) -> io::Result<()> {
+    debug_assert!(may_take_long(), "{HOLDS_UP}");
     let found = fs::symlink_metadata(path)?;
     if found.is_file() {
         return file(path, found.len());
@@ -192,6 +201,7 @@ pub fn each_file(path: &Path, file: &mut impl FnMut(&Path, u64) -> io::Result<()
 /// # Errors
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
+    debug_assert!(may_take_long(), "{HOLDS_UP}");
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];

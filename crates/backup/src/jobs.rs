@@ -9,14 +9,15 @@ use crate::{
     config::{Config, Database},
     desk::{Progress, Task},
     files,
-    kept::{Known, Store},
+    kept::{Kept, Known, Store},
     manifest::Manifest,
     nats::Connection,
     proof::Proof,
-    restore::{self, Journal, SPARE},
+    restore::{self, Journal},
+    room::{self, SPARE},
     save::{self, Plan, sqlite},
     store::{Stores, TIME},
-    trouble::{Trouble, While as _, aside},
+    trouble::{Trouble, While as _},
 };
 
 /// Folders of ours below the data folder that hold nothing of worth when no job runs.
@@ -63,10 +64,9 @@ impl Jobs {
         self.progress.step("look");
         let kept = self.store.get();
         let (config, stage) = (&*self.config, self.config.data.join("stage"));
-        files::fresh(&stage).during("making room for the backup")?;
-        enough_room(config)?;
+        room::make(&stage, needed(config)).await?;
         let repository = self.stores.open(&kept).await?;
-        self.store.change(|kept| kept.repository = repository);
+        self.store.change(|kept| kept.repository = repository).await;
         self.stores.clear_unfinished().await?;
         let backups = self.stores.list(&kept.backups).await?;
         let now_ms = (config.clock)();
@@ -74,24 +74,25 @@ impl Jobs {
         let id = name(now_ms, &backups);
         let plan = Plan { id: id.clone(), number, expected: kept.parts.clone(), files: kept.files.clone() };
         let stored = self.store_new(plan, now_ms, &stage).await;
-        restore::clear(&stage);
+        room::give_back(&stage).await;
         let (backup, manifest) = stored?;
         let (parts, files) = (manifest.kinds(), manifest.folders());
         let bytes = backup.bytes.unwrap_or(0);
         // Read again: this is what is there.
         let mut backups = self.stores.list(&[backups.as_slice(), &[backup]].concat()).await?;
-        self.store.change(|kept| {
+        let good = |kept: &mut Kept| {
             kept.backups.clone_from(&backups);
             kept.parts.clone_from(&parts);
             kept.files = files;
             kept.create_ms = Some(millis(began));
-        });
+        };
+        self.store.change(good).await;
         if !backups.iter().any(|one| one.id == id) {
             return Err(Trouble::Found(format!("{id} was stored, and is not among the backups")));
         }
         self.progress.step("old backups");
         backups = self.stores.forget(config, backups).await?;
-        self.store.change(|kept| kept.backups = backups);
+        self.store.change(|kept| kept.backups = backups).await;
         Ok(format!(
             "{id} holds {}: {}, saved in {}",
             parts.join(", "),
@@ -130,15 +131,16 @@ impl Jobs {
         let began = Instant::now();
         let proved = restore::restored(&self.stores, &backup, &scratch, SPARE, &self.progress).await;
         let took_ms = millis(began);
-        restore::clear(&scratch);
+        room::give_back(&scratch).await;
         let words = found(&backup, &proved?, took_ms);
         let now_ms = (self.config.clock)();
-        self.store.change(|kept| {
+        let proved = |kept: &mut Kept| {
             kept.restore_ms = Some(took_ms);
             if let Some(known) = kept.backups.iter_mut().find(|known| known.id == backup.id) {
                 known.proved_ms = Some(now_ms);
             }
-        });
+        };
+        self.store.change(proved).await;
         self.progress.step("old backups");
         self.stores.prune().await?;
         Ok(words)
@@ -178,11 +180,7 @@ impl Jobs {
             return Ok("there is nothing to go back from".to_owned());
         };
         // Files need no NATS, and whoever starts next needs them.
-        let mut journal = aside(move || {
-            journal.back().during("putting files back where they were")?;
-            Ok(journal)
-        })
-        .await?;
+        journal.back().await.during("putting files back where they were")?;
         self.progress.step("waiting for NATS");
         let mut connection = self.connection.clone();
         let connected = connection.wait_for(Result::is_ok).await.during("waiting for NATS")?.clone();
@@ -199,10 +197,11 @@ impl Jobs {
         let kept = self.store.get();
         let repository = self.stores.open(&kept).await?;
         let backups = self.stores.list(&kept.backups).await?;
-        self.store.change(|kept| {
+        let found = |kept: &mut Kept| {
             kept.repository = repository;
             kept.backups.clone_from(&backups);
-        });
+        };
+        self.store.change(found).await;
         Ok(backups)
     }
 
@@ -223,8 +222,10 @@ impl Jobs {
 }
 
 /// Removes what jobs of a process that is gone have left behind.
-pub fn tidy(data: &Path) {
-    SCRATCH.iter().for_each(|name| restore::clear(&data.join(name)));
+pub async fn tidy(data: &Path) {
+    for name in SCRATCH {
+        room::give_back(&data.join(name)).await;
+    }
 }
 
 /// `20261122T033000Z`, and a number behind it where that is taken.
@@ -237,12 +238,12 @@ fn name(now_ms: u64, backups: &[Known]) -> String {
     names.find(|name| !taken(name)).unwrap_or(plain)
 }
 
-/// A database that is not there yet needs none.
-fn enough_room(config: &Config) -> Result<(), Trouble> {
-    let Some(Database::Sqlite(path)) = &config.database else { return Ok(()) };
+/// How many bytes a backup takes while it is made. A database that is not there yet takes none.
+fn needed(config: &Config) -> u64 {
+    let Some(Database::Sqlite(path)) = &config.database else { return 0 };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let sizes = sqlite::names(path).into_iter().filter_map(|name| std::fs::metadata(folder.join(name)).ok());
-    restore::enough_room(&config.data, sizes.map(|file| file.len()).sum::<u64>() + SPARE)
+    sizes.map(|file| file.len()).sum::<u64>() + SPARE
 }
 
 fn found(backup: &Known, proof: &Proof, took_ms: u64) -> String {

@@ -7,14 +7,17 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use protocol::control::{Job, JobEnd};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::files;
+use crate::{
+    files,
+    trouble::{While as _, aside},
+};
 
 /// Its name in the data folder.
 const FILE: &str = "backup.json";
@@ -76,6 +79,8 @@ pub struct Known {
 pub struct Store {
     path: PathBuf,
     kept: Mutex<Kept>,
+    /// Held by who writes the file.
+    writing: Mutex<()>,
 }
 
 impl Store {
@@ -94,7 +99,7 @@ impl Store {
                 Kept::default()
             }
         };
-        Self { path, kept: Mutex::new(kept) }
+        Self { path, kept: Mutex::new(kept), writing: Mutex::default() }
     }
 
     /// What is kept now.
@@ -102,17 +107,27 @@ impl Store {
         self.lock().clone()
     }
 
-    /// Changes it, and writes the file when that changed anything.
-    pub fn change(&self, change: impl FnOnce(&mut Kept)) {
-        let mut kept = self.lock();
-        let before = kept.clone();
-        change(&mut kept);
-        if *kept == before {
-            return;
+    /// Changes it at once, and writes the file when that changed anything.
+    pub async fn change(self: &Arc<Self>, change: impl FnOnce(&mut Kept)) {
+        {
+            let mut kept = self.lock();
+            let before = kept.clone();
+            change(&mut kept);
+            if *kept == before {
+                return;
+            }
         }
-        if let Err(error) = files::write_json(&self.path, &*kept) {
-            warn!(path = %self.path.display(), %error, "cannot be written: a restart will not know what was done");
+        let store = self.clone();
+        if let Err(trouble) = aside(move || store.write().during("writing it down")).await {
+            let (path, error) = (self.path.display(), service::chain(&trouble));
+            warn!(%path, error, "cannot be written: a restart will not know what was done");
         }
+    }
+
+    /// Who comes last writes what is newest.
+    fn write(&self) -> io::Result<()> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        files::write_json(&self.path, &self.get())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -131,11 +146,11 @@ fn read(path: &Path) -> io::Result<Kept> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_kept_is_there_after_a_restart_and_a_torn_file_is_no_reason_not_to_start() {
+    #[tokio::test]
+    async fn what_is_kept_is_there_after_a_restart_and_a_torn_file_is_no_reason_not_to_start() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("not/there/yet");
-        Store::open(&data).change(|kept| kept.parts.push("database".to_owned()));
+        Arc::new(Store::open(&data)).change(|kept| kept.parts.push("database".to_owned())).await;
         assert_eq!(Store::open(&data).get().parts, ["database"]);
         fs::write(data.join(FILE), b"{\"parts\": [").unwrap();
         assert_eq!(Store::open(&data).get(), Kept::default());

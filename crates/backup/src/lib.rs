@@ -12,6 +12,7 @@
 //! | `save` | gathers the database, streams, settings and folders in one place |
 //! | `store` | where backups are: a repository of restic, archives; which of them are kept |
 //! | `proof` | whether a restored backup is whole |
+//! | `room` | room on disks: made, looked at, given back |
 //! | `restore` | to a new place; or in place, by a swap that can be undone at any point |
 //! | `child` | programs that are run for a while |
 //! | `numbers` | what is counted |
@@ -30,6 +31,7 @@ mod numbers;
 mod programs;
 mod proof;
 mod restore;
+mod room;
 mod run;
 mod save;
 mod schedule;

@@ -76,6 +76,9 @@ pub enum Part {
         path: PathBuf,
         /// How many files were in it, about: it may change while it is read.
         files: u64,
+        /// How many bytes were in them.
+        #[serde(default)]
+        bytes: u64,
     },
 }
 
@@ -127,6 +130,15 @@ impl Manifest {
             _ => None,
         };
         self.parts.iter().filter_map(folder).collect()
+    }
+
+    /// How many bytes it takes to bring all of it back. Those of folders are not known of backups of an older build.
+    pub fn bytes(&self) -> u64 {
+        let of = |part: &Part| match part {
+            Part::Folder { bytes, .. } => *bytes,
+            _ => 0,
+        };
+        self.files.iter().map(|file| file.bytes).chain(self.parts.iter().map(of)).sum()
     }
 
     /// Counts and hashes what was gathered, and writes all of it down.

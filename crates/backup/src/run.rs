@@ -26,12 +26,13 @@ use crate::{
     desk::{Desk, Task},
     files,
     jobs::{self, Jobs},
-    kept::{Known, Store},
+    kept::{Kept, Known, Store},
     nats::{self, Connection},
     numbers::Numbers,
     restore::Journal,
     schedule::Due,
     store::Stores,
+    trouble::{While as _, aside},
 };
 
 /// How long the audit trail is waited for: what was done is told anyway.
@@ -56,12 +57,14 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
         let connection = nats::connect(&context, &config);
         return idle(&context, connection).await;
     };
-    files::fresh_if_missing(&config.data).with_context(|| format!("the folder {}", config.data.display()))?;
+    let data = config.data.clone();
+    let made = aside(move || files::fresh_if_missing(&data).during(format!("making {}", data.display())));
+    made.await?;
     let _lock = lock(&config)?;
-    jobs::tidy(&config.data);
+    jobs::tidy(&config.data).await;
     let store = Arc::new(Store::open(&config.data));
     let connection = nats::connect(&context, &config);
-    let work = Work::new(&context, config, stores, store, connection)?;
+    let work = Work::new(&context, config, stores, store, connection).await?;
     component.up();
     work.run().await
 }
@@ -130,7 +133,7 @@ struct Work {
 }
 
 impl Work {
-    fn new(
+    async fn new(
         context: &Context,
         config: Config,
         stores: Stores,
@@ -143,7 +146,7 @@ impl Work {
         let drill = Due::new(config.drill.clone(), kept.drilled_at_ms, now_ms);
         let ended = kept.job.filter(|job| job.end.is_none());
         let broken = ended.is_some_and(|job| job.verb == Task::Create.verb() && job.by == SCHEDULE);
-        let desk = Desk::new(store.clone(), now_ms);
+        let desk = Desk::new(store.clone(), now_ms).await;
         let config = Arc::new(config);
         let numbers = Numbers::new(&context.metrics);
         numbers.show(&store.get());
@@ -171,7 +174,7 @@ impl Work {
         };
         let unfinished = Journal::read(&work.config.data).context("restore.json in BACKUP_DATA")?;
         if unfinished.is_some() {
-            work.begin(Task::GoBack, "start");
+            work.begin(Task::GoBack, "start").await;
         }
         Ok(work)
     }
@@ -193,7 +196,7 @@ impl Work {
                 }
                 order = next(&mut attached) => self.obey(order).await,
                 outcome = ended(&mut self.running) => self.over(outcome).await,
-                _ = tick.tick() => self.look_at_the_clock(),
+                _ = tick.tick() => self.look_at_the_clock().await,
             }
         }
         // A job that runs is dropped, its programs are killed, and what it began is put in order at the next start.
@@ -205,7 +208,7 @@ impl Work {
         Ok(())
     }
 
-    fn look_at_the_clock(&mut self) {
+    async fn look_at_the_clock(&mut self) {
         if self.running.is_some() {
             return;
         }
@@ -218,16 +221,16 @@ impl Work {
             _ => false,
         };
         if self.create.is_due(now_ms) || again {
-            self.store.change(|kept| kept.created_at_ms = Some(now_ms));
-            self.begin(Task::Create, SCHEDULE);
+            self.store.change(|kept| kept.created_at_ms = Some(now_ms)).await;
+            self.begin(Task::Create, SCHEDULE).await;
         } else if !self.store.get().backups.is_empty() && self.drill.is_due(now_ms) {
-            self.store.change(|kept| kept.drilled_at_ms = Some(now_ms));
-            self.begin(Task::Drill, SCHEDULE);
+            self.store.change(|kept| kept.drilled_at_ms = Some(now_ms)).await;
+            self.begin(Task::Drill, SCHEDULE).await;
         }
     }
 
-    fn begin(&mut self, task: Task, by: &str) -> String {
-        let id = self.desk.begin(&task, by, (self.config.clock)());
+    async fn begin(&mut self, task: Task, by: &str) -> String {
+        let id = self.desk.begin(&task, by, (self.config.clock)()).await;
         info!(job = id, by, "begun");
         let (jobs, doing) = (self.jobs.clone(), task.clone());
         let outcome = tokio::spawn(async move {
@@ -253,7 +256,7 @@ impl Work {
                 BackupReply::Refused { reason }
             }
             (Some(task), None) => {
-                let job = self.begin(task.clone(), &by);
+                let job = self.begin(task.clone(), &by).await;
                 answer(ordered, BackupReply::Accepted { job }).await;
                 self.note(&task, &by, AuditResult::Begun, String::new()).await;
                 return;
@@ -269,12 +272,13 @@ impl Work {
             Err(words) => (false, words),
         };
         let end = JobEnd { at_ms: (self.config.clock)(), good, words: words.clone() };
-        self.store.change(|kept| match task {
+        let note = |kept: &mut Kept| match task {
             Task::Create => kept.create = Some(end.clone()),
             Task::Drill => kept.drill = Some(end.clone()),
             Task::Verify | Task::Restore { .. } | Task::GoBack => {}
-        });
-        self.desk.end(end);
+        };
+        self.store.change(note).await;
+        self.desk.end(end).await;
         self.numbers.ended(good);
         self.numbers.show(&self.store.get());
         if task == Task::Create {

@@ -8,10 +8,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::swap::{self, Place};
-use crate::files;
+use crate::{
+    files,
+    trouble::{Trouble, While as _, aside},
+};
 
 /// Its name in the data folder.
 const FILE: &str = "restore.json";
+/// What cannot be written when that fails.
+const DOING: &str = "writing restore.json in BACKUP_DATA";
 
 /// What was done so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,47 +56,61 @@ impl Journal {
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn write(&self) -> io::Result<()> {
-        files::write_json(&self.path, self)
+    pub async fn write(&self) -> Result<(), Trouble> {
+        let journal = self.clone();
+        aside(move || journal.put().during(DOING)).await
     }
 
     /// There is nothing to go back to any more.
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn remove(&self) -> io::Result<()> {
-        files::remove(&self.path)?;
-        self.path.parent().map_or(Ok(()), files::sync)
+    pub async fn remove(&self) -> Result<(), Trouble> {
+        let path = self.path.clone();
+        let removed = move || {
+            files::remove(&path)?;
+            path.parent().map_or(Ok(()), files::sync)
+        };
+        aside(move || removed().during(DOING)).await
     }
 
     /// Exchanges the files.
     ///
     /// # Errors
     /// When a step fails.
-    pub fn forward(&mut self) -> io::Result<()> {
-        self.exchange(swap::forward)
+    pub async fn forward(&mut self) -> Result<(), Trouble> {
+        self.exchange(swap::forward).await
     }
 
     /// Exchanges them back.
     ///
     /// # Errors
     /// When a step fails.
-    pub fn back(&mut self) -> io::Result<()> {
-        self.exchange(swap::back)
+    pub async fn back(&mut self) -> Result<(), Trouble> {
+        self.exchange(swap::back).await
     }
 
-    fn exchange(
+    /// How far it got is here too when a step fails.
+    async fn exchange(
         &mut self,
         way: fn(&mut [Place], swap::Save<'_>, swap::Point<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut places = std::mem::take(&mut self.places);
+    ) -> Result<(), Trouble> {
         let mut written = self.clone();
-        let mut save = |places: &[Place]| {
-            written.places = places.to_vec();
-            written.write()
-        };
-        let outcome = way(&mut places, &mut save, &mut || Ok(()));
+        let (places, outcome) = aside(move || {
+            let mut places = written.places.clone();
+            let mut save = |places: &[Place]| {
+                written.places = places.to_vec();
+                written.put()
+            };
+            let outcome = way(&mut places, &mut save, &mut || Ok(()));
+            Ok((places, outcome))
+        })
+        .await?;
         self.places = places;
-        outcome
+        outcome.during("renaming")
+    }
+
+    fn put(&self) -> io::Result<()> {
+        files::write_json(&self.path, self)
     }
 }

@@ -25,13 +25,12 @@ use crate::{
     kept::Known,
     manifest::Part,
     proof::{Proof, prove},
+    room::{self, SPARE},
     save::{postgres, sqlite, streams},
     store::Stores,
     trouble::{Trouble, While as _, aside},
 };
 
-/// What must be left on the disk of `BACKUP_DATA` besides what is saved or restored, in bytes: others live on it too.
-pub const SPARE: u64 = 64 << 20;
 /// How long the bot is listened for, to know that it is stopped.
 const SILENCE: Duration = Duration::from_secs(2);
 /// Who must be stopped: the other services do not touch what is exchanged.
@@ -63,16 +62,18 @@ pub async fn to_new_place(
     }
     let part = above.join(format!("{}{}", files::OURS, name.to_string_lossy()));
     let restored = restored(stores, backup, &part, 0, progress).await;
-    let moved = restored.and_then(|proof| {
-        if there {
-            fs::remove_dir(into).map_err(|_| expected())?;
+    let moved = match restored {
+        Ok(proof) if there && fs::remove_dir(into).is_ok() || !there => {
+            let (from, to, above) = (part.clone(), into.to_owned(), above.to_owned());
+            let doing = "naming the restored folder";
+            let named = move || fs::rename(from, to).and_then(|()| files::sync(&above)).during(doing);
+            aside(named).await.map(|()| proof)
         }
-        fs::rename(&part, into).during("naming the restored folder")?;
-        files::sync(above).during("naming the restored folder")?;
-        Ok(proof)
-    });
+        Ok(_) => Err(expected()),
+        Err(trouble) => Err(trouble),
+    };
     if moved.is_err() {
-        clear(&part);
+        room::give_back(&part).await;
     }
     moved
 }
@@ -88,32 +89,13 @@ pub async fn restored(
     spare: u64,
     progress: &Progress,
 ) -> Result<Proof, Trouble> {
-    files::fresh(folder).during("making room")?;
-    enough_room(folder, backup.bytes.unwrap_or(0).saturating_add(spare))?;
+    progress.step("look");
+    let needed = stores.size_of(backup).await?;
+    room::make(folder, needed.saturating_add(spare)).await?;
     progress.step("restore");
     stores.restore(backup, folder, progress).await?;
     progress.step("check");
     prove(folder, backup.snapshot.is_some()).await
-}
-
-/// Makes sure that so many bytes fit.
-///
-/// # Errors
-/// With how many do.
-pub fn enough_room(folder: &Path, needed: u64) -> Result<(), Trouble> {
-    let room = files::room(folder).during("looking at the disk")?;
-    if room < needed {
-        let (room, needed, folder) = (files::size(room), files::size(needed), folder.display());
-        return Err(Trouble::Found(format!("{folder} has room for {room}, and {needed} are needed")));
-    }
-    Ok(())
-}
-
-/// Removes what is of no use any more.
-pub fn clear(folder: &Path) {
-    if let Err(error) = files::remove(folder) {
-        warn!(folder = %folder.display(), %error, "cannot be removed");
-    }
 }
 
 /// Restores in the place of what is there.
@@ -130,7 +112,7 @@ pub async fn in_place(
     stopped(bus).await?;
     let scratch = config.data.join("restore");
     let outcome = exchange(config, bus, stores, backup, &scratch, progress).await;
-    clear(&scratch);
+    room::give_back(&scratch).await;
     outcome
 }
 
@@ -146,7 +128,7 @@ async fn exchange(
     progress.step("prepare");
     let mut journal = Journal::new(&config.data, backup.id.clone());
     let before = config.data.join("before");
-    files::fresh(&before).during("making room")?;
+    room::make(&before, 0).await?;
     journal.places = prepare(config, &proof, scratch).await?;
     let database = proof.manifest.parts.iter().find_map(|part| match (part, &config.database) {
         (Part::Postgres { file, .. }, Some(Database::Postgres(url))) => {
@@ -167,7 +149,7 @@ async fn exchange(
     }
     // Nobody may have come back meanwhile.
     stopped(bus).await?;
-    journal.write().during("writing down what is about to be done")?;
+    journal.write().await.during("writing down what is about to be done")?;
     let done = replace(config, bus, &proof, &mut journal, &chosen, database, scratch, progress).await;
     if let Err(error) = done {
         warn!(error = service::chain(&error), "going back");
@@ -178,7 +160,7 @@ async fn exchange(
         ))?;
         return Err(error);
     }
-    journal.remove().during("writing down that it is done")?;
+    journal.remove().await.during("writing down that it is done")?;
     Ok(proof)
 }
 
@@ -195,17 +177,17 @@ async fn replace(
     progress: &Progress,
 ) -> Result<(), Trouble> {
     progress.step("files");
-    journal.forward().during("exchanging files")?;
+    journal.forward().await.during("exchanging files")?;
     if let Some((url, dump)) = database {
         progress.step("database");
         journal.database = true;
-        journal.write().during("writing down how far it got")?;
+        journal.write().await.during("writing down how far it got")?;
         postgres::put_back(&url, &dump).await?;
     }
     progress.step("streams");
     for name in chosen {
         journal.streams.push(name.clone());
-        journal.write().during("writing down how far it got")?;
+        journal.write().await.during("writing down how far it got")?;
         streams::replace(bus, name, &scratch.join(Part::STREAMS).join(name)).await?;
     }
     progress.step("check");
@@ -235,15 +217,11 @@ fn rows(proof: &Proof) -> Option<std::collections::BTreeMap<String, u64>> {
 /// [`Trouble`]; it can be tried again.
 pub async fn undo(config: &Config, bus: &Bus, mut journal: Journal) -> Result<(), Trouble> {
     let before = config.data.join("before");
-    let mut journal = aside(move || {
-        journal.back().during("putting files back where they were")?;
-        Ok(journal)
-    })
-    .await?;
+    journal.back().await.during("putting files back where they were")?;
     if let (true, Some(Database::Postgres(url))) = (journal.database, &config.database) {
         postgres::put_back(url, &before.join(DUMP)).await?;
         journal.database = false;
-        journal.write().during("writing down how far it got")?;
+        journal.write().await.during("writing down how far it got")?;
     }
     while let Some(name) = journal.streams.last().cloned() {
         let saved = before.join(&name);
@@ -253,9 +231,9 @@ pub async fn undo(config: &Config, bus: &Bus, mut journal: Journal) -> Result<()
             bus.remove_stream(&name).await.during(format!("removing the stream {name}"))?;
         }
         journal.streams.pop();
-        journal.write().during("writing down how far it got")?;
+        journal.write().await.during("writing down how far it got")?;
     }
-    journal.remove().during("writing down that all is as it was")
+    journal.remove().await.during("writing down that all is as it was")
 }
 
 /// What is to come, beside what is there.
@@ -305,7 +283,9 @@ async fn bring(place: Place, pairs: Vec<(PathBuf, PathBuf)>) -> Result<Place, Tr
         let brought = pairs.iter().try_for_each(|(from, to)| files::copy(from, to));
         if let Err(error) = brought.and_then(|()| files::sync(&place.incoming())) {
             // What does not fit must not go on filling the disk of the bot.
-            clear(&place.incoming());
+            if let Err(error) = files::remove(&place.incoming()) {
+                warn!(folder = %place.incoming().display(), %error, "cannot be removed");
+            }
             return Err(error).during(doing());
         }
         Ok(place)

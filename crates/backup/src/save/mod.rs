@@ -10,6 +10,7 @@ pub mod streams;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+
 use crate::{
     config::{Config, Database, Folder},
     desk::Progress,
@@ -110,7 +111,7 @@ fn count(folder: Folder, before: u64) -> Result<Part, Trouble> {
              meant to be empty, take it out of BACKUP_FOLDERS"
         )));
     }
-    Ok(Part::Folder { name, path, files: amount.files })
+    Ok(Part::Folder { name, path, files: amount.files, bytes: amount.bytes })
 }
 
 async fn settings(config: &Config, stage: &Path) -> Result<Option<Part>, Trouble> {

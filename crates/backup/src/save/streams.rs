@@ -10,8 +10,9 @@ use tokio::{
 use tracing::info;
 
 use crate::{
+    files,
     manifest::Part,
-    trouble::{Trouble, While as _},
+    trouble::{Trouble, While as _, aside},
 };
 
 /// What the server told of a stream, and what it sent: the names that `nats stream restore` looks for.
@@ -51,7 +52,8 @@ pub async fn save_one(bus: &Bus, name: &str, folder: &Path) -> Result<Cut, Troub
     // Only this tells how the last write ended.
     file.flush().await.during(doing())?;
     file.sync_all().await.during(doing())?;
-    crate::files::write_json(&folder.join(CUT), &cut).during(doing())?;
+    let (path, told, doing) = (folder.join(CUT), cut.clone(), doing());
+    aside(move || files::write_json(&path, &told).during(doing)).await?;
     Ok(cut)
 }
 

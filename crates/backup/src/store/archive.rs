@@ -96,6 +96,24 @@ impl Archives {
         archive.unpack(target)
     }
 
+    /// How many bytes it takes where it is restored, without reading all of it.
+    ///
+    /// # Errors
+    /// When it does not begin as ours do.
+    pub fn size_of(&self, name: &str) -> io::Result<u64> {
+        let mut archive = tar::Archive::new(self.open(name)?);
+        let first = archive.entries()?.next().transpose()?;
+        let Some(mut first) =
+            first.filter(|first| first.path().is_ok_and(|path| path == Path::new(manifest::FILE)))
+        else {
+            return Err(io::Error::other(format!("{} is not the first in it", manifest::FILE)));
+        };
+        let mut text = String::new();
+        first.read_to_string(&mut text)?;
+        let manifest: Manifest = serde_json::from_str(&text)?;
+        Ok(manifest.bytes().max(fs::metadata(self.0.join(name))?.len()))
+    }
+
     /// Reads it to its end, and holds every file against what was written down of it.
     ///
     /// # Errors

@@ -131,6 +131,22 @@ impl Stores {
         Ok(())
     }
 
+    /// How many bytes a backup takes where it is restored: an archive holds fewer.
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    pub async fn size_of(&self, backup: &Known) -> Result<u64, Trouble> {
+        let doing = format!("looking how large {} is", backup.id);
+        match (&self.restic, &backup.snapshot, &self.archives, &backup.archive) {
+            (Some(restic), Some(snapshot), ..) => restic.size_of(snapshot).await.during(doing),
+            (_, _, Some(archives), Some(name)) => {
+                let (archives, name) = (archives.clone(), name.clone());
+                aside(move || archives.size_of(&name).during(doing)).await
+            }
+            _ => Err(nowhere(backup)),
+        }
+    }
+
     /// Restores a backup into `target`, which is empty, with its folders below `folders/`.
     ///
     /// # Errors
@@ -148,7 +164,7 @@ impl Stores {
                 let doing = doing();
                 aside(move || archives.restore(&name, &target).during(doing)).await
             }
-            _ => Err(Trouble::Found(format!("{} is in none of the stores that are set now", backup.id))),
+            _ => Err(nowhere(backup)),
         }
     }
 
@@ -203,6 +219,10 @@ impl Stores {
             None => Ok(()),
         }
     }
+}
+
+fn nowhere(backup: &Known) -> Trouble {
+    Trouble::Found(format!("{} is in none of the stores that are set now", backup.id))
 }
 
 /// The repository has folders at their own paths; here they are by name, as in an archive.

@@ -88,6 +88,11 @@ struct Snapshot {
 }
 
 #[derive(Deserialize)]
+struct Size {
+    total_size: u64,
+}
+
+#[derive(Deserialize)]
 #[serde(tag = "message_type", rename_all = "snake_case")]
 enum Line {
     Status {
@@ -233,6 +238,16 @@ impl Restic {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// How many bytes a snapshot takes where it is restored.
+    ///
+    /// # Errors
+    /// [`ResticError`]
+    pub async fn size_of(&self, snapshot: &str) -> Result<u64, ResticError> {
+        let text = self.text(&["stats", "--json", "--no-lock", "--mode", "restore-size", snapshot]).await?;
+        let size: Size = serde_json::from_str(&text).map_err(|error| ResticError::Said(error.to_string()))?;
+        Ok(size.total_size)
     }
 
     /// Restores everything into `target`.
