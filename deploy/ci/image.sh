@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From the binaries in target/ci to one image for all their architectures, pushed, and its digests in
-# target/ci/release.json. Needs Docker with buildx, logged in at the registry.
+# From the binaries in target/ci to two images for all their architectures, pushed, and their digests in
+# target/ci/release.json: $IMAGE:$VERSION, and $IMAGE:$VERSION-operations with the programs that backup and deployer
+# call. Needs Docker with buildx, logged in at the registry.
 #
 #   IMAGE=registry.example.org/you/vigie VERSION=1.2.3 deploy/ci/image.sh
 set -euo pipefail
@@ -13,27 +14,34 @@ COMMIT=$(git rev-parse HEAD)
 
 digest() { docker buildx imagetools inspect "$1" --format '{{json .Manifest}}' | jq -er .digest; }
 
-rm -f target/ci/release.json*
-parts=()
-platforms={}
-for folder in target/ci/*/bin; do
-  architecture=$(basename "$(dirname "$folder")")
-  # The Dockerfile takes what is in dist, for one architecture at a time. It runs nothing, so nothing has to
-  # be emulated.
+# one TAG TARGET: an image for each architecture, and one name for all of them; sets $made to their digests.
+one() {
+  local tag=$1 target=$2 architecture folder platforms={} parts=()
+  for folder in target/ci/*/bin; do
+    architecture=$(basename "$(dirname "$folder")")
+    # The Dockerfile takes what is in dist, for one architecture at a time. It runs nothing of another one, so
+    # nothing has to be emulated.
+    rm -rf dist
+    cp -a "target/ci/$architecture" dist
+    docker build --quiet --platform "linux/$architecture" --file deploy/Dockerfile ${target:+--target "$target"} \
+      --build-arg BINARIES=prebuilt --build-arg VERSION="$VERSION" --build-arg VIGIE_COMMIT="$COMMIT" \
+      --build-arg SOURCE="${SOURCE:-https://vigie.invalid}" --tag "$tag-$architecture" .
+    docker push --quiet "$tag-$architecture"
+    parts+=("$tag-$architecture")
+    platforms=$(jq -c --arg name "linux/$architecture" --arg digest "$(digest "$tag-$architecture")" \
+      '. + {($name): $digest}' <<<"$platforms")
+  done
   rm -rf dist
-  cp -a "target/ci/$architecture" dist
-  docker build --quiet --platform "linux/$architecture" --file deploy/Dockerfile --build-arg BINARIES=prebuilt \
-    --build-arg VERSION="$VERSION" --build-arg VIGIE_COMMIT="$COMMIT" \
-    --build-arg SOURCE="${SOURCE:-https://vigie.invalid}" \
-    --tag "$IMAGE:$VERSION-$architecture" .
-  docker push --quiet "$IMAGE:$VERSION-$architecture"
-  parts+=("$IMAGE:$VERSION-$architecture")
-  platforms=$(jq -c --arg name "linux/$architecture" --arg digest "$(digest "$IMAGE:$VERSION-$architecture")" \
-    '. + {($name): $digest}' <<<"$platforms")
-done
-rm -rf dist
-((${#parts[@]})) || { echo "image.sh: target/ci holds no binaries; deploy/ci/build.sh makes them" >&2; exit 1; }
-docker buildx imagetools create --tag "$IMAGE:$VERSION" "${parts[@]}"
+  docker buildx imagetools create --tag "$tag" "${parts[@]}"
+  made=$(jq -nc --arg digest "$(digest "$tag")" --argjson platforms "$platforms" '{$digest, $platforms}')
+}
 
-jq -n --arg image "$IMAGE" --arg version "$VERSION" --arg commit "$COMMIT" --arg digest "$(digest "$IMAGE:$VERSION")" \
-  --argjson platforms "$platforms" '{$image, $version, $commit, $digest, $platforms}' | tee target/ci/release.json
+rm -f target/ci/release.json*
+compgen -G 'target/ci/*/bin' >/dev/null ||
+  { echo "image.sh: target/ci holds no binaries; deploy/ci/build.sh makes them" >&2; exit 1; }
+one "$IMAGE:$VERSION-operations" operations
+operations=$made
+one "$IMAGE:$VERSION" ""
+jq -n --arg image "$IMAGE" --arg version "$VERSION" --arg commit "$COMMIT" --argjson image_of_all "$made" \
+  --argjson operations "$operations" '{$image, $version, $commit} + $image_of_all + {$operations}' |
+  tee target/ci/release.json
