@@ -96,10 +96,8 @@ pub static SETTINGS: &[Setting] = &[
 /// How the backup runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
     /// The database, if there is one.
     pub database: Option<Database>,
     /// The repository of restic.
@@ -164,8 +162,7 @@ impl Config {
     #[must_use]
     pub fn read(settings: &mut Settings) -> Self {
         let config = Self {
-            nats_url: settings.get("NATS_URL"),
-            nats_login: NatsLogin::read(settings),
+            nats: NatsLogin::read(settings),
             database: settings.parse("DATABASE_URL", database),
             repository: settings.optional_parse("BACKUP_REPOSITORY", repository),
             password: settings.optional_parse("BACKUP_PASSWORD", password),
@@ -331,10 +328,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut settings = Settings::from_variables(&[SETTINGS], pairs.collect());
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
+use presence::Connection;
 use tracing::warn;
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
     files,
     kept::{Kept, Known, Store},
     manifest::Manifest,
-    nats::Connection,
     proof::Proof,
     restore::{self, Journal},
     room::{self, SPARE},

@@ -26,7 +26,6 @@ mod files;
 mod jobs;
 mod kept;
 mod manifest;
-mod nats;
 mod numbers;
 mod programs;
 mod proof;

@@ -1,15 +1,12 @@
 //! The life of the service: it hears orders, looks at the clock, and does one job at a time.
 
-use std::{
-    fs::File,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs::File, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bus::{Announcement, Bus, Ordered, Orders};
+use bus::{Announcement, Ordered, Orders, User};
+use presence::Connection;
 use protocol::{
-    ServiceStats, VERSION,
+    VERSION,
     control::{
         Audit, AuditResult, Backup, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus,
         JobEnd,
@@ -27,7 +24,6 @@ use crate::{
     files,
     jobs::{self, Jobs},
     kept::{Kept, Known, Store},
-    nats::{self, Connection},
     numbers::Numbers,
     restore::Journal,
     schedule::Due,
@@ -54,7 +50,7 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     let component = context.health.component("backups");
     let Some(stores) = Stores::new(&config) else {
         component.off("expected BACKUP_REPOSITORY and BACKUP_PASSWORD, or BACKUP_EXPORT, to be set");
-        let connection = nats::connect(&context, &config);
+        let connection = presence::connecting(&context, User::Backup, &config.nats);
         return idle(&context, connection).await;
     };
     let data = config.data.clone();
@@ -63,7 +59,7 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config)?;
     jobs::tidy(&config.data).await;
     let store = Arc::new(Store::open(&config.data));
-    let connection = nats::connect(&context, &config);
+    let connection = presence::connecting(&context, User::Backup, &config.nats);
     let work = Work::new(&context, config, stores, store, connection).await?;
     component.up();
     work.run().await
@@ -340,31 +336,10 @@ impl Known {
 async fn attach(context: &Context, connection: &Connection) -> anyhow::Result<Option<Attached>> {
     let Ok(bus) = connection.borrow().clone() else { return Ok(None) };
     let orders = bus.obey(context.name).await?;
-    let mut restarts = bus.obey_restart(context.name, &context.instance).await?;
-    context.start_again_when(async move { restarts.next().await.is_some() });
-    let announcement = announce(context, &bus).await?;
+    let announcement = presence::announce(context, &bus).await?;
     bus.round_trip().await;
     info!(server = bus.server_version(), "hears orders");
     Ok(Some(Attached { orders, _announcement: announcement }))
-}
-
-async fn announce(context: &Context, bus: &Bus) -> anyhow::Result<Announcement> {
-    let (context, started) = (context.clone(), Instant::now());
-    let stats = move || {
-        let health = context.health.readiness();
-        ServiceStats {
-            v: VERSION,
-            service: context.name.to_owned(),
-            instance: context.instance.clone(),
-            build: service::BUILD.to_owned(),
-            uptime_s: started.elapsed().as_secs(),
-            ready: health.ready,
-            reason: health.reason,
-            resident_bytes: service::resident_bytes(),
-            metrics: context.metrics.snapshot(),
-        }
-    };
-    Ok(bus.announce("backup", stats).await?)
 }
 
 async fn next(attached: &mut Option<Attached>) -> Ordered<BackupRequest> {

@@ -41,7 +41,7 @@ mod survey;
 pub mod topology;
 
 pub use access::{Nkey, User};
-pub use announce::{Announcement, DISCOVERY_LIMIT};
+pub use announce::{AnnounceError, Announcement, DISCOVERY_LIMIT};
 pub use bucket::{Bucket, BucketError, Entry, Watch};
 pub use connect::{Bus, ConnectError, Link, Login, NATS_URL_DEFAULT, Options, without_credentials};
 pub use consume::{Confirmed, ConsumeError, Consumer, Delivery};

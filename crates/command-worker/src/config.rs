@@ -39,10 +39,8 @@ pub static SETTINGS: &[Setting] = &[
 /// How the worker runs.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
     /// The language where the platform does not tell the person's.
     pub language: Language,
     /// The account that has every right everywhere.
@@ -56,8 +54,7 @@ impl Config {
     #[must_use]
     pub fn read(settings: &mut Settings) -> Self {
         Self {
-            nats_url: settings.get("NATS_URL"),
-            nats_login: NatsLogin::read(settings),
+            nats: NatsLogin::read(settings),
             language: settings.parse("LOCALE", |text| text.parse().map_err(|_| String::new())),
             owner: settings.optional_parse("OWNER_ID", account),
             cooldown: settings.optional_parse("COMMAND_COOLDOWN", cooldown),
@@ -82,17 +79,14 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut settings = Settings::from_variables(&[SETTINGS], pairs.collect());
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     #[test]
     fn runs_without_any_setting() {
         let (config, problems) = read(&[]);
         assert_eq!(problems, [""; 0]);
-        assert_eq!(config.nats_url, bus::NATS_URL_DEFAULT);
+        assert_eq!(config.nats.url, bus::NATS_URL_DEFAULT);
         assert_eq!((config.language, config.owner, config.cooldown), (Language::En, None, None));
     }
 

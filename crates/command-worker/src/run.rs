@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bus::{Bus, Handover, Holding, Lease, Link, Login, Options, Stream, User};
+use bus::{Bus, Handover, Holding, Lease, Link, Stream, User};
 use commands::Definition;
 use partitions::Board;
-use service::{Context, NatsLogin};
+use service::Context;
 use tokio::{sync::watch, time::timeout};
 use tracing::{info, warn};
 
@@ -38,13 +38,8 @@ pub async fn run_commands(
     commands: &'static [&'static Definition],
 ) -> anyhow::Result<()> {
     let probes = probes::Probes::new(&context.health);
-    let NatsLogin { nkey, ca_file } = config.nats_login.clone();
-    let login = Login { user: User::CommandWorker, nkey, ca_file };
-    let options = Options { url: config.nats_url.clone(), name: context.instance.clone() };
-    let connected = context.shutdown.run_until_cancelled(Bus::connect_as(&login, options));
-    let Some(bus) = connected.await.transpose()? else { return Ok(()) };
-    let mut orders = bus.obey_restart(context.name, &context.instance).await?;
-    context.start_again_when(async move { orders.next().await.is_some() });
+    let connected = presence::connect(&context, User::CommandWorker, &config.nats);
+    let Some(bus) = connected.await? else { return Ok(()) };
     let worker = Arc::new(Worker::new(&context, bus.clone(), config, commands));
     register::publish(&bus, commands).await.context("the catalogue of commands")?;
 
@@ -52,8 +47,7 @@ pub async fn run_commands(
     let requests = bus.serve(interactions::SUBJECT, interactions::GROUP).await?;
     let chatter = bus.consume(Stream::Chatter, chatter::CONSUMER, chatter::AHEAD).await?;
     let community = bus.consume(Stream::Events, community::CONSUMER, community::AHEAD).await?;
-    let told = Arc::clone(&worker);
-    let announcement = bus.announce(context.name, move || told.stats()).await?;
+    let announcement = presence::announce(&context, &bus).await?;
     // Ready means that the server knows of these subscriptions.
     bus.round_trip().await;
     let lease = join(&context, &bus).await?;

@@ -127,10 +127,8 @@ pub static SETTINGS: &[Setting] = &[
 /// How the deployer runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
     /// Where new versions come from.
     pub source: SourceConfig,
     /// Where the journal is.
@@ -197,8 +195,7 @@ impl Config {
         });
         let source = if build { read_build(settings) } else { read_pull(settings) };
         Self {
-            nats_url: settings.get("NATS_URL"),
-            nats_login: NatsLogin::read(settings),
+            nats: NatsLogin::read(settings),
             source,
             data: settings.get("DEPLOY_DATA"),
             project: settings.parse("DEPLOY_PROJECT", name),
@@ -299,10 +296,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut settings = Settings::from_variables(&[SETTINGS], pairs.collect());
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";

@@ -8,11 +8,12 @@ use std::{
 };
 
 use bus::{Bus, DISCOVERY_LIMIT, Link};
+use presence::Connection;
 use protocol::{
     VERSION,
     control::{BackupOrder, BackupReply, BackupRequest},
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
@@ -36,9 +37,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const MOVES_MAX: u32 = 30;
 /// Space for an image and its layers, in bytes.
 const ROOM_MIN: u64 = 512 << 20;
-
-/// The connection to NATS, once there is one.
-pub type Connection = watch::Receiver<Option<Bus>>;
 
 /// Everything that a step needs.
 #[derive(Debug)]
@@ -321,7 +319,7 @@ impl Hands {
     }
 
     fn bus(&self) -> Option<Bus> {
-        self.connection.borrow().clone().filter(|bus| *bus.link().borrow() == Link::Up)
+        self.connection.borrow().clone().ok().filter(|bus| *bus.link().borrow() == Link::Up)
     }
 
     fn room(&self) -> Result<(), String> {

@@ -3,13 +3,14 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bus::{Announcement, Bus, Link, Login, Options, User};
+use bus::{Bus, User};
+use presence::Connection;
 use protocol::{
-    ServiceStats, VERSION,
+    VERSION,
     control::{DeployAnswer, DeployOrder, DeployReply, DeployRequest, WORDS_MAX},
 };
-use service::{Component, Context, NatsLogin, clock::unix_ms};
-use tokio::{sync::watch, time::sleep};
+use service::{Component, Context, clock::unix_ms};
+use tokio::time::sleep;
 use tracing::warn;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 
 /// The name under which it is commanded.
 const COMMANDED_AS: &str = "deploy";
-/// After a failed connection, before the next try.
+/// After a notice that was not kept, before the next try.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks whether Docker answers.
 const LOOK_PAUSE: Duration = Duration::from_secs(60);
@@ -39,8 +40,8 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     let docker = docker(&config);
     let engine = context.health.component("docker");
     context.tasks.spawn("docker", look(docker.clone(), engine, context.shutdown.clone()));
-    let (report, connection) = watch::channel(None);
-    context.tasks.spawn("nats", serve(context.clone(), config.clone(), desk.clone(), report));
+    let connection = presence::connecting(&context, User::Deployer, &config.nats);
+    context.tasks.spawn("nats", serve(context.clone(), desk.clone(), connection.clone()));
     let source = Source::new(&config)?;
     let often = (config.check, config.window);
     let looks = schedule::run(desk.clone(), docker.clone(), source.clone(), often, context.shutdown.clone());
@@ -100,35 +101,23 @@ async fn look(
     }
 }
 
-/// Everything that needs NATS: connects as often as it takes, obeys, tells.
-async fn serve(
-    context: Context,
-    config: Config,
-    desk: Arc<Desk>,
-    report: watch::Sender<Option<Bus>>,
-) -> anyhow::Result<()> {
+/// Everything that needs NATS: waits for it, obeys, tells.
+async fn serve(context: Context, desk: Arc<Desk>, mut connection: Connection) -> anyhow::Result<()> {
     let health = context.health.component("nats");
-    let connected = async {
-        loop {
-            match connect(&context, &config).await {
-                Ok(connected) => return connected,
-                Err(error) => {
-                    let reason = format!("{error:#}");
-                    warn!(error = reason, "no connection to NATS; trying again until there is one");
-                    health.down(reason);
-                }
-            }
-            sleep(RETRY_PAUSE).await;
+    let bus = loop {
+        match connection.borrow_and_update().clone() {
+            Ok(bus) => break bus,
+            Err(reason) => health.down(reason),
+        }
+        tokio::select! {
+            changed = connection.changed() => changed?,
+            () = context.shutdown.cancelled() => return Ok(()),
         }
     };
-    let (bus, announcement) = tokio::select! {
-        connected = connected => connected,
-        () = context.shutdown.cancelled() => return Ok(()),
-    };
-    report.send_replace(Some(bus.clone()));
-    let away = |link: &Link| (*link == Link::Down).then(|| "NATS is away".to_owned());
+    // What it was told to do goes on after the start, when it is told to start again.
+    let announcement = presence::announce(&context, &bus).await?;
+    presence::follow_link(&context, health, &bus, "NATS is away");
     let outcome = tokio::select! {
-        outcome = health.follow(bus.link(), away, context.shutdown.clone()) => outcome,
         outcome = obey(&bus, &desk) => outcome,
         outcome = tell(&bus, &desk) => outcome,
         () = context.shutdown.cancelled() => Ok(()),
@@ -136,36 +125,6 @@ async fn serve(
     drop(announcement);
     bus.drain().await;
     outcome
-}
-
-async fn connect(context: &Context, config: &Config) -> anyhow::Result<(Bus, Announcement)> {
-    let NatsLogin { nkey, ca_file } = config.nats_login.clone();
-    let login = Login { user: User::Deployer, nkey, ca_file };
-    let options = Options { url: config.nats_url.clone(), name: context.instance.clone() };
-    let bus = Bus::connect_as(&login, options).await?;
-    // What goes on then goes on after the start.
-    let mut orders = bus.obey_restart(context.name, &context.instance).await?;
-    context.start_again_when(async move { orders.next().await.is_some() });
-    let announcement = bus.announce(context.name, stats(context)).await?;
-    Ok((bus, announcement))
-}
-
-fn stats(context: &Context) -> impl Fn() -> ServiceStats + Send + Sync + 'static {
-    let (context, started) = (context.clone(), std::time::Instant::now());
-    move || {
-        let readiness = context.health.readiness();
-        ServiceStats {
-            v: VERSION,
-            service: context.name.to_owned(),
-            instance: context.instance.clone(),
-            build: service::BUILD.to_owned(),
-            uptime_s: started.elapsed().as_secs(),
-            ready: readiness.ready,
-            reason: readiness.reason,
-            resident_bytes: service::resident_bytes(),
-            metrics: context.metrics.snapshot(),
-        }
-    }
 }
 
 /// Answers each order at once.

@@ -83,10 +83,8 @@ pub struct Config {
     pub requests_per_second: u32,
     /// What a chat command starts with.
     pub prefix: String,
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
 }
 
 impl Config {
@@ -103,8 +101,7 @@ impl Config {
             }),
             requests_per_second: s.parse("DISCORD_REQUESTS_PER_SECOND", |text| number(text, 10_000)),
             prefix: s.parse("PREFIX", prefix),
-            nats_url: s.get("NATS_URL"),
-            nats_login: NatsLogin::read(s),
+            nats: NatsLogin::read(s),
         }
     }
 }
@@ -147,10 +144,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut settings = Settings::from_variables(&[SETTINGS], variables);
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
 };
 
 use actions::{Actions, Numbers};
-use bus::{Bucket, BucketName, Bus, Handover, Holding, Lease, Link, Login, Options, User};
-use service::{Context, NatsLogin};
+use bus::{Bucket, BucketName, Bus, Handover, Holding, Lease, Link, User};
+use service::Context;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -39,7 +39,7 @@ use crate::{
     shards::{self, Ours, Shards},
     slash::Slash,
     spent::Spent,
-    stats::{Stats, float, service_stats},
+    stats::{Stats, float},
 };
 
 /// After Discord refused the token while everything ran, the process ends after this time: a restart
@@ -85,21 +85,10 @@ type Wants = BTreeMap<String, Handover>;
 pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let nats = ctx.health.component("nats");
     let stats = Arc::new(Stats::new(&ctx));
-    let connected = async {
-        let NatsLogin { nkey, ca_file } = config.nats_login.clone();
-        let login = Login { user: User::DiscordGateway, nkey, ca_file };
-        let options = Options { url: config.nats_url.clone(), name: ctx.instance.clone() };
-        let bus = Bus::connect_as(&login, options).await?;
-        let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
-        ctx.tasks.spawn("nats-link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
-        let mut orders = bus.obey_restart(ctx.name, &ctx.instance).await?;
-        ctx.start_again_when(async move { orders.next().await.is_some() });
-        let announcement = bus.announce(ctx.name, service_stats(&ctx)).await?;
-        anyhow::Ok((bus, announcement))
-    };
-    let Some((bus, announcement)) = unless_stopped(&ctx.shutdown, connected).await? else {
-        return Ok(());
-    };
+    let connected = presence::connect(&ctx, User::DiscordGateway, &config.nats);
+    let Some(bus) = connected.await? else { return Ok(()) };
+    presence::follow_link(&ctx, nats, &bus, AWAY);
+    let announcement = presence::announce(&ctx, &bus).await?;
     let Some(token) = config.token.clone() else {
         stats.discord().off("DISCORD_TOKEN is not set");
         ctx.shutdown.cancelled().await;

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{ServiceStats, VERSION};
 use service::{Component, Context, Counter, CounterVec, Gauge, Health};
 
 use crate::rest::Trouble;
@@ -289,25 +288,6 @@ impl Stats {
         // The component keeps the limit; what is returned is the component again.
         let _ = self.discord.clone().fatal_after(limit);
         self.discord.down(reason);
-    }
-}
-
-/// What `$SRV.STATS` is told.
-pub fn service_stats(ctx: &Context) -> impl Fn() -> ServiceStats + Send + Sync + 'static {
-    let (ctx, started) = (ctx.clone(), Instant::now());
-    move || {
-        let readiness = ctx.health.readiness();
-        ServiceStats {
-            v: VERSION,
-            service: ctx.name.to_owned(),
-            instance: ctx.instance.clone(),
-            build: service::BUILD.to_owned(),
-            uptime_s: started.elapsed().as_secs(),
-            ready: readiness.ready,
-            reason: readiness.reason,
-            resident_bytes: service::resident_bytes(),
-            metrics: ctx.metrics.snapshot(),
-        }
     }
 }
 

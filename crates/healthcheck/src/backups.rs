@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use presence::Connection;
 use protocol::{
     VERSION,
     control::{BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus},
@@ -12,7 +13,6 @@ use tracing::debug;
 
 use crate::{
     config::Config,
-    nats::Connection,
     view::{View, Views},
 };
 

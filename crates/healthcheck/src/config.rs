@@ -123,10 +123,8 @@ pub static SETTINGS: &[Setting] = &[
 /// How the health check runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
     /// The services that must be there from the start.
     pub expected: Vec<String>,
     /// Where files are kept; the disk below it is watched.
@@ -199,8 +197,7 @@ impl Config {
         let discord_webhook = url("ALERT_DISCORD_WEBHOOK");
         let (webhook, ntfy) = (url("ALERT_WEBHOOK"), url("ALERT_NTFY"));
         Self {
-            nats_url: settings.get("NATS_URL"),
-            nats_login: NatsLogin::read(settings),
+            nats: NatsLogin::read(settings),
             expected: settings.parse("HEALTHCHECK_SERVICES", names),
             data: settings.get("HEALTHCHECK_DATA"),
             restarts: settings.parse("HEALTHCHECK_RESTARTS", |text| match text.parse() {
@@ -315,10 +312,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut settings = Settings::from_variables(&[SETTINGS], pairs.collect());
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! | `watch` | one look after the other |
 //! | `view` | what one look found |
 //! | `host` | CPU, memory, disk, temperature and power of the machine, from `/proc` and `/sys` |
-//! | `nats` | the connection, which may be away for hours, and what it says |
+//! | `nats` | what NATS says |
 //! | `services` | who answered when, who came back with a fresh start |
 //! | `certificates` | until when servers have a certificate |
 //! | `backups` | how old the last good backup is, and how the last drill went |

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bus::User;
 use service::Context;
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::{
     backups,
     config::Config,
     kept::Store,
-    nats, pages, restart,
+    pages, restart,
     tell::{self, Board},
     view::{View, Views},
     watch::Watch,
@@ -27,7 +27,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// # Errors
 /// When a part of it fails.
 pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
-    let connection = nats::connect(&context, &config.nats_login, &config.nats_url);
+    let connection = presence::connecting(&context, User::Healthcheck, &config.nats);
     let store = Arc::new(Store::open(&config.data));
     let board = Board::default();
     let (report, views) = watch::channel::<Option<Arc<View>>>(None);
@@ -35,27 +35,11 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     pages::serve(&context, views.clone(), stale_after);
     let looks = context.health.component("looks").fatal_after(STUCK_AFTER);
     context.tasks.spawn("life", life(looks, views.clone(), stale_after, context.shutdown.clone()));
-    context.start_again_when(told(connection.clone(), context.name, context.instance.clone()));
     restart::start(&context, &config, &connection, &views, &store);
     tell::start(&context, &config, &connection, &views, &store, &board)?;
     witness::start(&context, &config, &views, &board)?;
     let backups = backups::start(&context, &config, &connection, &views);
     Watch::new(&context, config, connection, store, board, backups, report).run().await
-}
-
-/// Whether this instance was told to start again; waits for that, and for NATS before.
-async fn told(mut connection: nats::Connection, name: &'static str, instance: String) -> bool {
-    let bus = match connection.wait_for(Result::is_ok).await.as_deref() {
-        Ok(Ok(bus)) => bus.clone(),
-        _ => return false,
-    };
-    match bus.obey_restart(name, &instance).await {
-        Ok(mut orders) => orders.next().await.is_some(),
-        Err(error) => {
-            warn!(%error, "cannot hear that it should start again");
-            false
-        }
-    }
 }
 
 /// Ready means that looks are made.

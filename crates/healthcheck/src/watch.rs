@@ -6,7 +6,7 @@ use std::{
 };
 
 use bus::{Announcement, Bus, Heard, Roll};
-use protocol::{ServiceStats, VERSION};
+use presence::Connection;
 use service::{CounterVec, clock::unix_ms};
 use tokio::{
     sync::watch,
@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     host::Host,
     kept::Store,
-    nats::{self, Connection, NatsState},
+    nats::{self, NatsState},
     rules::{Change, Level, Rules, readings},
     services::{News, Services},
     tell::Board,
@@ -50,7 +50,6 @@ pub struct Watch {
     rules: Rules,
     nats: NatsState,
     heartbeat_ms: Option<u64>,
-    started: Instant,
     last_look: Instant,
     changes: CounterVec,
     report: watch::Sender<Option<Arc<View>>>,
@@ -89,7 +88,6 @@ impl Watch {
             context: context.clone(),
             attached: None,
             heartbeat_ms: None,
-            started: now,
             last_look: now,
             config,
             connection,
@@ -135,8 +133,7 @@ impl Watch {
     async fn attach(&mut self) -> anyhow::Result<()> {
         let Ok(bus) = self.connection.borrow_and_update().clone() else { return Ok(()) };
         let mut roll = bus.roll().await?;
-        let (context, started) = (self.context.clone(), self.started);
-        let announcement = bus.announce(context.name, move || own_stats(&context, started)).await?;
+        let announcement = presence::announce(&self.context, &bus).await?;
         roll.ask().await?;
         self.attached = Some(Attached { bus, roll, asked: true, _announcement: announcement });
         Ok(())
@@ -202,7 +199,7 @@ impl Watch {
         let changes = self.rules.judge(
             readings(&found, &self.config, at_ms),
             |rule| rule.needs_nats && !up,
-            self.started.elapsed(),
+            self.context.started.elapsed(),
             at_ms,
         );
         for change in &changes {
@@ -221,7 +218,7 @@ impl Watch {
         let view = View {
             at_ms,
             taken: Instant::now(),
-            uptime: self.started.elapsed(),
+            uptime: self.context.started.elapsed(),
             found,
             alerts,
             latency_ms: self.averages.latency_ms(),
@@ -288,21 +285,5 @@ async fn next(attached: &mut Option<Attached>) -> Option<Heard> {
     match attached {
         Some(attached) => attached.roll.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// What this service says of itself.
-fn own_stats(context: &service::Context, started: Instant) -> ServiceStats {
-    let health = context.health.readiness();
-    ServiceStats {
-        v: VERSION,
-        service: context.name.to_owned(),
-        instance: context.instance.clone(),
-        build: service::BUILD.to_owned(),
-        uptime_s: started.elapsed().as_secs(),
-        ready: health.ready,
-        reason: health.reason,
-        resident_bytes: service::resident_bytes(),
-        metrics: context.metrics.snapshot(),
     }
 }

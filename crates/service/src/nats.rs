@@ -33,9 +33,11 @@ pub const NATS_CA_FILE: Setting = Setting {
     secret: false,
 };
 
-/// How to be let in by NATS, and by no other.
+/// Where NATS is, and how to be let in by it and by no other.
 #[derive(Clone, Debug, Default)]
 pub struct NatsLogin {
+    /// Where it is.
+    pub url: String,
     /// The seed of our key; `None` where it asks nobody who they are.
     pub nkey: Option<SecretString>,
     /// Whose certificates it may show.
@@ -43,9 +45,15 @@ pub struct NatsLogin {
 }
 
 impl NatsLogin {
-    /// Reads [`NATS_NKEY`] and [`NATS_CA_FILE`], which must be in the table of `settings`.
+    /// One of a server that asks nobody who they are.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Reads [`NATS_URL`], [`NATS_NKEY`] and [`NATS_CA_FILE`], which must be in the table of `settings`.
     pub fn read(settings: &mut Settings) -> Self {
         Self {
+            url: settings.get("NATS_URL"),
             nkey: settings.secret("NATS_NKEY"),
             ca_file: settings.optional("NATS_CA_FILE").map(PathBuf::from),
         }
@@ -66,10 +74,8 @@ mod tests {
         let path = folder.path().join("nats.nk");
         std::fs::write(&path, "SUABC\n").unwrap();
         let set = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            let mut settings = Settings::from_variables(&[KNOWN], pairs.collect());
-            let login = NatsLogin::read(&mut settings);
-            assert_eq!(settings.problems(), []);
+            let (login, problems) = Settings::try_out(KNOWN, pairs, NatsLogin::read);
+            assert_eq!(problems, [""; 0]);
             login
         };
         let none = set(&[]);

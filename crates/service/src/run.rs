@@ -42,6 +42,8 @@ pub struct Context {
     pub name: &'static str,
     /// Which of several: `VIGIE_INSTANCE`, or `<host>-<process id>`.
     pub instance: String,
+    /// When it was.
+    pub started: Instant,
     /// Cancelled when the service should stop taking work, drain, and return.
     pub shutdown: CancellationToken,
     /// Cancelled besides when it should be started again after that.
@@ -64,6 +66,7 @@ impl Context {
         Self {
             name,
             instance: host_and_process(),
+            started: Instant::now(),
             health: Health::default(),
             metrics: Metrics::default(),
             pages: Pages::default(),
@@ -204,7 +207,7 @@ async fn run(
 
 /// The numbers that every service has.
 fn show_itself(context: &Context) {
-    let (metrics, health, started) = (&context.metrics, context.health.clone(), Instant::now());
+    let (metrics, health, started) = (&context.metrics, context.health.clone(), context.started);
     metrics.gauge_of("ready", "Whether the service does its work now", move || {
         if health.readiness().ready { 1.0 } else { 0.0 }
     });

@@ -116,6 +116,18 @@ impl Settings {
         Self::from_sources(known, variables, Path::new(""), false)
     }
 
+    /// What `read` makes of these pairs, and what is wrong with them: for tests.
+    pub fn try_out<C>(
+        known: &'static [Setting],
+        pairs: &[(&str, &str)],
+        read: fn(&mut Self) -> C,
+    ) -> (C, Vec<String>) {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = Self::from_variables(&[known], pairs.collect());
+        let config = read(&mut settings);
+        (config, settings.problems().iter().map(Problem::to_string).collect())
+    }
+
     fn from_sources(
         known: &[&'static [Setting]],
         variables: HashMap<String, String>,

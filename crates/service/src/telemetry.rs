@@ -20,7 +20,7 @@ use tracing_subscriber::{
 use crate::settings::Settings;
 
 /// The crates whose own words are logged at the level of the setting; others speak from `warn` on.
-const OURS: [&str; 17] = [
+const OURS: [&str; 18] = [
     "actions",
     "backup",
     "bus",
@@ -32,6 +32,7 @@ const OURS: [&str; 17] = [
     "healthcheck",
     "lanes",
     "partitions",
+    "presence",
     "protocol",
     "sandbox",
     "service",

@@ -96,10 +96,8 @@ pub struct Config {
     pub messages_per_30s: usize,
     /// What a chat command starts with.
     pub prefix: String,
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
     /// When connections are given up and tried; no setting.
     pub timing: Timing,
 }
@@ -147,8 +145,7 @@ impl Config {
                 _ => Err(String::new()),
             }),
             prefix: settings.parse("PREFIX", prefix),
-            nats_url: settings.get("NATS_URL"),
-            nats_login: NatsLogin::read(settings),
+            nats: NatsLogin::read(settings),
             timing: Timing::default(),
         }
     }
@@ -213,16 +210,10 @@ fn prefix(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let variables: HashMap<_, _> =
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut settings = Settings::from_variables(&[SETTINGS], variables);
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     #[test]

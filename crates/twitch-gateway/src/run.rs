@@ -9,8 +9,8 @@ use std::{
 
 use actions::{Actions, Numbers};
 use anyhow::{Context as _, anyhow};
-use bus::{Bucket, BucketName, Bus, Holding, Lease, Link, Login, User};
-use service::{Component, Context, NatsLogin, Tasks};
+use bus::{Bucket, BucketName, Bus, Holding, Lease, Link, User};
+use service::{Component, Context, Tasks};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -33,7 +33,7 @@ use crate::{
     rooms::Rooms,
     send::{Memory, Speaker, breaker::Breaker, helix, helix::Helix},
     slot::Slot,
-    stats::{self, Stats},
+    stats::Stats,
     stop::{self, Step, Stop},
     tokens::{AppToken, Validity, Watchman},
 };
@@ -56,17 +56,11 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 pub async fn run(ctx: Context, config: Config) -> anyhow::Result<()> {
     let nats = ctx.health.component("nats");
     let (twitch, actions) = (ctx.health.component("twitch"), ctx.health.component("actions"));
-    let NatsLogin { nkey, ca_file } = config.nats_login.clone();
-    let login = Login { user: User::TwitchGateway, nkey, ca_file };
-    let options = bus::Options { url: config.nats_url.clone(), name: ctx.instance.clone() };
-    let connected = ctx.shutdown.run_until_cancelled(Bus::connect_as(&login, options));
-    let Some(bus) = connected.await.transpose()? else { return Ok(()) };
-    let away = |link: &Link| (*link == Link::Down).then(|| AWAY.to_owned());
-    ctx.tasks.spawn("link", nats.follow(bus.link(), away, ctx.shutdown.clone()));
-    let mut orders = bus.obey_restart(ctx.name, &ctx.instance).await?;
-    ctx.start_again_when(async move { orders.next().await.is_some() });
+    let connected = presence::connect(&ctx, User::TwitchGateway, &config.nats);
+    let Some(bus) = connected.await? else { return Ok(()) };
+    presence::follow_link(&ctx, nats, &bus, AWAY);
     let stats = Stats::new(&ctx.metrics);
-    let announcement = bus.announce(ctx.name, stats::reporter(&ctx)).await?;
+    let announcement = presence::announce(&ctx, &bus).await?;
     let off = match (&config.account, config.channels.is_empty()) {
         (None, _) => Some(config.off_because),
         (Some(_), true) => Some("TWITCH_CHANNELS names no channel"),

@@ -1,7 +1,6 @@
 //! What the service counts. The names are those of `/metrics`, with `vigie_` in front.
 
-use protocol::{ServiceStats, VERSION};
-use service::{Context, Counter, CounterVec};
+use service::{Counter, CounterVec};
 
 use crate::rooms::Gauges;
 
@@ -50,25 +49,6 @@ impl Stats {
                 communities: metrics.gauge("communities", "Channels that the bot is in"),
                 connections: metrics.gauge("connections", "Connections to Twitch that are up"),
             },
-        }
-    }
-}
-
-/// What `$SRV.STATS` is answered.
-pub fn reporter(ctx: &Context) -> impl Fn() -> ServiceStats + Send + Sync + 'static {
-    let (ctx, started) = (ctx.clone(), std::time::Instant::now());
-    move || {
-        let readiness = ctx.health.readiness();
-        ServiceStats {
-            v: VERSION,
-            service: ctx.name.to_owned(),
-            instance: ctx.instance.clone(),
-            build: service::BUILD.to_owned(),
-            uptime_s: started.elapsed().as_secs(),
-            ready: readiness.ready,
-            reason: readiness.reason,
-            resident_bytes: service::resident_bytes(),
-            metrics: ctx.metrics.snapshot(),
         }
     }
 }

@@ -171,7 +171,7 @@ pub(crate) async fn connect_as(user: User, url: &str) -> anyhow::Result<Bus> {
 /// When one of them cannot be read.
 pub(crate) fn login(user: User) -> anyhow::Result<Login> {
     let mut settings = Settings::load(&[SETTINGS]);
-    let NatsLogin { nkey, ca_file } = NatsLogin::read(&mut settings);
+    let NatsLogin { nkey, ca_file, .. } = NatsLogin::read(&mut settings);
     let ours = |problem: &&Problem| ["NATS_NKEY", "NATS_CA_FILE"].contains(&problem.name.as_str());
     match settings.problems().iter().find(ours) {
         Some(problem) => bail!("{problem}"),

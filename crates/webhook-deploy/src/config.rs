@@ -46,10 +46,8 @@ pub static SETTINGS: &[Setting] = &[
 /// How the service runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where NATS is.
-    pub nats_url: String,
-    /// By what it knows us.
-    pub nats_login: NatsLogin,
+    /// Where NATS is, and by what it knows us.
+    pub nats: NatsLogin,
     /// Where deliveries come in.
     pub address: SocketAddr,
     /// Who is believed in `X-Forwarded-For`.
@@ -71,8 +69,7 @@ impl Config {
             Vec::new()
         });
         Self {
-            nats_url: settings.get("NATS_URL"),
-            nats_login: NatsLogin::read(settings),
+            nats: NatsLogin::read(settings),
             address: address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             proxies: settings.optional_parse("WEBHOOK_PROXIES", proxies).unwrap_or_default(),
             hooks,
@@ -97,10 +94,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut settings = Settings::from_variables(&[SETTINGS], pairs.collect());
-        let config = Config::read(&mut settings);
-        (config, settings.problems().iter().map(ToString::to_string).collect())
+        Settings::try_out(SETTINGS, pairs, Config::read)
     }
 
     #[test]

@@ -10,13 +10,13 @@ pub mod streams;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use presence::Connection;
 
 use crate::{
     config::{Config, Database, Folder},
     desk::Progress,
     files,
     manifest::{Manifest, Part, VERSION},
-    nats::Connection,
     trouble::{Trouble, While as _, aside},
 };
 

@@ -6,7 +6,7 @@ use testkit::Nats;
 
 use crate::{
     programs,
-    world::{SOON, World, login, restore},
+    world::{SOON, World, restore},
 };
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn with_its_own_rights_it_saves_lists_verifies_proves_and_restores() {
     let restic = programs::restic();
     let world = World::of(nats, operator);
     let mut config = world.config(restic);
-    config.nats_login = login(&world.nats);
+    config.nats.nkey = world.nats.login(User::Backup).nkey;
     config.export = Some(world.path("export"));
     let service = world.serve(config).await;
 

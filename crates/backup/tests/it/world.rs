@@ -13,7 +13,7 @@ use protocol::{
     control::{Backup, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus, JobEnd},
 };
 use rusqlite::Connection;
-use service::{Context, NatsLogin, Settings};
+use service::{Context, Settings};
 use testkit::{Nats, eventually};
 use tokio::task::JoinHandle;
 
@@ -82,7 +82,7 @@ impl World {
     pub fn config(&self, restic: bool) -> Config {
         let mut settings = Settings::from_variables(&[SETTINGS], HashMap::new());
         let mut config = Config::read(&mut settings);
-        config.nats_url = self.nats.url();
+        config.nats.url = self.nats.url();
         config.database = Some(Database::Sqlite(self.path("bot/vigie.db")));
         config.folders = vec![Folder { name: "gitea".to_owned(), path: self.path("gitea") }];
         config.data = self.path("data");
@@ -199,9 +199,4 @@ impl Service {
 
 pub fn restore(backup: &str, into: Option<&Path>) -> BackupOrder {
     BackupOrder::Restore { backup: backup.to_owned(), into: into.map(|path| path.display().to_string()) }
-}
-
-/// For a server with users.
-pub fn login(nats: &Nats) -> NatsLogin {
-    NatsLogin { nkey: nats.login(bus::User::Backup).nkey, ca_file: None }
 }

@@ -131,7 +131,8 @@ async fn ping_knows_how_long_the_last_answer_took() {
 #[tokio::test]
 async fn a_worker_without_streams_says_what_to_do() {
     let nats = testkit::Nats::start().await;
-    let config = command_worker::Config { nats_url: nats.url(), ..command_worker::Config::default() };
+    let nats = service::NatsLogin::at(nats.url());
+    let config = command_worker::Config { nats, ..command_worker::Config::default() };
     let context = service::Context::new("command-worker");
     let started = timeout(Duration::from_secs(20), command_worker::run(context, config)).await;
     let text = format!("{:#}", started.unwrap().unwrap_err());
@@ -140,8 +141,8 @@ async fn a_worker_without_streams_says_what_to_do() {
 
 #[tokio::test]
 async fn a_worker_that_waits_for_nats_ends_at_once() {
-    let nats_url = format!("nats://127.0.0.1:{}", testkit::free_port());
-    let config = command_worker::Config { nats_url, ..command_worker::Config::default() };
+    let nats = service::NatsLogin::at(format!("nats://127.0.0.1:{}", testkit::free_port()));
+    let config = command_worker::Config { nats, ..command_worker::Config::default() };
     let context = service::Context::new("command-worker");
     context.shutdown.cancel();
     command_worker::run(context, config).await.unwrap();

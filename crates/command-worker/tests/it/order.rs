@@ -126,7 +126,7 @@ async fn taken_over(world: &World, instance: &str) {
 
 async fn worker(world: &World) -> (Worker, Wire) {
     let wire = Wire::start(&world.nats).await;
-    let config = Config { nats_url: wire.url(), ..Config::default() };
+    let config = Config { nats: service::NatsLogin::at(wire.url()), ..Config::default() };
     let worker = world.worker_with(config, commands::ALL).await;
     (worker, wire)
 }

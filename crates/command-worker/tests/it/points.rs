@@ -97,7 +97,7 @@ async fn die(name: String, point: Point, then: Then) {
     let world = World::start().await;
     let mut ear = Ear::start(&world).await;
     let wire = Wire::start(&world.nats).await;
-    let config = |url| Config { nats_url: url, ..Config::default() };
+    let config = |url| Config { nats: service::NatsLogin::at(url), ..Config::default() };
     let first = run(config(wire.url()), "one", sample::COMMANDS).await;
     wire.die(point);
     world.say(7, "!greet").await;
@@ -138,7 +138,7 @@ async fn poison(line: &str, begun: &watch::Sender<u32>, end: fn(&Wire)) {
     let mut dead = Vec::new();
     loop {
         let wire = Wire::start(&world.nats).await;
-        let config = Config { nats_url: wire.url(), ..Config::default() };
+        let config = Config { nats: service::NatsLogin::at(wire.url()), ..Config::default() };
         // It may begin what ends it while another partition waits for that, and it is not ready.
         let worker = launch(config, "one", COMMANDS);
         tokio::select! {
@@ -166,7 +166,7 @@ async fn poison(line: &str, begun: &watch::Sender<u32>, end: fn(&Wire)) {
 async fn frames_of_a_command() -> usize {
     let world = World::start().await;
     let wire = Wire::start(&world.nats).await;
-    let config = Config { nats_url: wire.url(), ..Config::default() };
+    let config = Config { nats: service::NatsLogin::at(wire.url()), ..Config::default() };
     let worker = run(config, "one", sample::COMMANDS).await;
     wire.die(Point::after("MSG never"));
     world.say(7, "!greet").await;
@@ -216,7 +216,7 @@ impl Ear {
 }
 
 async fn start(url: &str, instance: &str) -> Worker {
-    let config = Config { nats_url: url.to_owned(), ..Config::default() };
+    let config = Config { nats: service::NatsLogin::at(url), ..Config::default() };
     run(config, instance, COMMANDS).await
 }
 

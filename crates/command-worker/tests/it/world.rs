@@ -41,7 +41,8 @@ impl World {
 
     /// A worker that is ready.
     pub async fn worker(&self, commands: &'static [&'static Definition]) -> Worker {
-        let config = Config { nats_url: self.nats.url(), language: Language::En, ..Config::default() };
+        let nats = service::NatsLogin::at(self.nats.url());
+        let config = Config { nats, language: Language::En, ..Config::default() };
         self.worker_with(config, commands).await
     }
 

@@ -7,7 +7,6 @@ use protocol::{
     VERSION,
     control::{AuditResult, DeployOrder, DeployReply, DeployRequest},
 };
-use service::NatsLogin;
 use testkit::{Nats, eventually};
 
 use crate::world::{SOON, World};
@@ -20,7 +19,7 @@ async fn it_obeys_the_operator_and_no_worker_and_notes_what_it_did() {
     let worker = nats.bus_as(User::CommandWorker, "worker").await;
     let world = World::of(nats, operator);
     let mut config = world.config();
-    config.nats_login = NatsLogin { nkey: world.nats.login(User::Deployer).nkey, ca_file: None };
+    config.nats.nkey = world.nats.login(User::Deployer).nkey;
     let _running = world.run(config);
     let order = DeployOrder::Request { commit: None, force: false };
     // There is no release yet.

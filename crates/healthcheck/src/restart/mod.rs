@@ -6,6 +6,7 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use bus::{Bus, RequestError};
+use presence::Connection;
 use protocol::{
     VERSION,
     control::{Audit, AuditResult, Restart, WORDS_MAX},
@@ -13,7 +14,7 @@ use protocol::{
 use service::{Context, CounterVec, clock::unix_ms};
 use tracing::{info, warn};
 
-use crate::{config::Config, kept::Store, nats::Connection, view::Views, words::harmless};
+use crate::{config::Config, kept::Store, view::Views, words::harmless};
 
 pub use plan::Told;
 use plan::{Patient, Plan};

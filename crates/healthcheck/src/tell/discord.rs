@@ -3,6 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bus::{Bus, Link, Message, Subscription};
+use presence::Connection;
 use protocol::{
     Action, ActionBody, ChannelId, CommunityId, Content, Delivery, EventId, MessageId, Outcome, OutcomeBody,
     Platform, VERSION, subject,
@@ -13,7 +14,6 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Client, Failure, note::Note};
-use crate::nats::Connection;
 
 /// How long an action lives. After that the webhook is used; the bot must not say the same later.
 const LIFE: Duration = Duration::from_secs(15);

@@ -11,6 +11,7 @@ mod web;
 
 use std::sync::{Arc, OnceLock};
 
+use presence::Connection;
 use service::Context;
 
 pub use board::Board;
@@ -24,7 +25,6 @@ use web::{Ntfy, Webhook};
 use crate::{
     config::{Address, Config},
     kept::Store,
-    nats::Connection,
     view::{Condition, Views},
 };
 

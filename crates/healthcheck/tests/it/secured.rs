@@ -5,7 +5,6 @@ use protocol::{
     Action, ActionBody, ChannelId, MessageId, Outcome, OutcomeBody, Platform, VERSION, control::Restart,
     subject,
 };
-use service::NatsLogin;
 use testkit::{Nats, eventually};
 
 use crate::world::{SOON, World};
@@ -21,7 +20,7 @@ async fn it_sees_everything_and_speaks_through_the_bot() {
     let mut fake = world.service("command-worker").await;
     fake.resume(&worker).await;
     let mut config = world.config();
-    config.nats_login = NatsLogin { nkey: world.nats.login(User::Healthcheck).nkey, ca_file: None };
+    config.nats.nkey = world.nats.login(User::Healthcheck).nkey;
     config.expected = ["discord-gateway", "command-worker"].map(str::to_owned).into();
     config.discord_channel = Some(ChannelId::from(4711));
     let partition = subject::partition(&ChannelId::from(4711));
@@ -63,7 +62,7 @@ async fn it_tells_what_hangs_to_start_again_and_knows_what_is_not_there() {
     let mut orders = world.bus.obey_restart("discord-gateway", "discord-gateway-1").await.unwrap();
     world.bus.round_trip().await;
     let mut config = world.config();
-    config.nats_login = NatsLogin { nkey: world.nats.login(User::Healthcheck).nkey, ca_file: None };
+    config.nats.nkey = world.nats.login(User::Healthcheck).nkey;
     config.expected = vec!["discord-gateway".to_owned()];
     let watching = world.watch(config);
     watching.is("healthy").await;

@@ -77,7 +77,7 @@ impl World {
     pub fn config(&self) -> Config {
         let mut settings = Settings::from_variables(&[SETTINGS], HashMap::new());
         let mut config = Config::read(&mut settings);
-        config.nats_url = self.nats.url();
+        config.nats.url = self.nats.url();
         config.data = self.data();
         config.root = self.folder.path().join("root");
         config.look_every = Duration::from_millis(200);

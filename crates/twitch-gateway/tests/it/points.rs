@@ -56,7 +56,7 @@ async fn die(text: &str, subject: &str, point: Point, thaws: bool) {
     let name = format!("{text}: {point:?}");
     let mut rig = Rig::ready(Plan::default()).await;
     let wire = Wire::start(&rig.nats).await;
-    let config = Config { nats_url: wire.url(), ..rig.config().clone() };
+    let config = Config { nats: service::NatsLogin::at(wire.url()), ..rig.config().clone() };
     let mut other = Gateway::start(&config, "two");
     other.until_ready().await;
     for ctx in [&rig.ctx, &other.ctx] {

@@ -5,7 +5,6 @@ use protocol::{
     VERSION,
     control::{DeployReply, Restart},
 };
-use service::NatsLogin;
 use testkit::{Nats, eventually};
 
 use crate::world::{COMMIT, Deployer, SECRET, SOON, World, github, push};
@@ -20,7 +19,7 @@ async fn it_reaches_the_deployer_and_is_told_to_start_again() {
     let accept = |_: &_| Some(DeployReply::Accepted { job: "job-1".to_owned() });
     let deployer = Deployer::start(&at_deployer, accept).await;
     let mut config = world.config(&[]);
-    config.nats_login = NatsLogin { nkey: world.nats.login(User::WebhookDeploy).nkey, ca_file: None };
+    config.nats.nkey = world.nats.login(User::WebhookDeploy).nkey;
     let serving = world.serve_with(config).await;
     assert_eq!(serving.send(&github("github", SECRET, "push", &push(COMMIT), &[])).await.status, 202);
     assert_eq!(deployer.heard(), [("hook:github".to_owned(), Some(COMMIT.to_owned()))]);

@@ -7,22 +7,23 @@ use crate::paths;
 /// A crate with the crates of this workspace that it may import.
 type Row = (&'static str, &'static [&'static str]);
 
-const TABLE: [Row; 20] = [
+const TABLE: [Row; 21] = [
     ("protocol", &[]),
     ("service", &[]),
     ("lanes", &[]),
     ("child", &[]),
     ("bus", &["protocol"]),
+    ("presence", &["protocol", "service", "bus"]),
     ("partitions", &["protocol", "service", "bus"]),
     ("actions", &["protocol", "service", "bus", "lanes", "partitions"]),
     ("commands", &["protocol"]),
-    ("discord-gateway", &["protocol", "service", "bus", "actions"]),
-    ("twitch-gateway", &["protocol", "service", "bus", "actions"]),
-    ("command-worker", &["protocol", "service", "bus", "lanes", "partitions", "commands"]),
-    ("healthcheck", &["protocol", "service", "bus"]),
-    ("backup", &["protocol", "service", "bus", "child"]),
-    ("webhook-deploy", &["protocol", "service", "bus"]),
-    ("deployer", &["protocol", "service", "bus", "child"]),
+    ("discord-gateway", &["protocol", "service", "bus", "presence", "actions"]),
+    ("twitch-gateway", &["protocol", "service", "bus", "presence", "actions"]),
+    ("command-worker", &["protocol", "service", "bus", "presence", "lanes", "partitions", "commands"]),
+    ("healthcheck", &["protocol", "service", "bus", "presence"]),
+    ("backup", &["protocol", "service", "bus", "presence", "child"]),
+    ("webhook-deploy", &["protocol", "service", "bus", "presence"]),
+    ("deployer", &["protocol", "service", "bus", "presence", "child"]),
     ("vigie", &["protocol", "service", "bus"]),
     ("sandbox", &["service"]),
     ("testkit", &["protocol", "bus"]),
