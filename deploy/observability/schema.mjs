@@ -14,13 +14,14 @@ const kinds = {
   timeseries: { name: "TimeSeries", fields: true },
   heatmap: { name: "Heatmap", fields: true },
   table: { name: "Table", fields: true },
+  "state-timeline": { name: "StateTimeline", fields: true },
 };
 // Those of the list of alerts are in no published type.
 const untyped = ["row", "alertlist"];
 
 const imports = Object.entries(kinds).map(
   ([kind, { name }]) =>
-    `import type * as ${name} from "@grafana/schema/dist/esm/raw/composable/${kind}/panelcfg/x/${name}PanelCfg_types.gen";`,
+    `import type * as ${name} from "@grafana/schema/dist/esm/raw/composable/${kind.replace("-", "")}/panelcfg/x/${name}PanelCfg_types.gen";`,
 );
 // As in JSON: the values of an enum are words, and what is left out has its default.
 const plain =

@@ -16,6 +16,7 @@ pub struct Numbers {
     count: Gauge,
     drill_at: Gauge,
     drill_good: Gauge,
+    drilled_at: Gauge,
     restore_seconds: Gauge,
 }
 
@@ -32,6 +33,7 @@ impl Numbers {
             drill_at: metrics
                 .gauge("backup_proved_timestamp_seconds", "When a backup was last restored and whole"),
             drill_good: metrics.gauge("backup_drill_good", "1 when the last drill was good"),
+            drilled_at: metrics.gauge("backup_drill_timestamp_seconds", "When the last drill was over"),
             restore_seconds: metrics
                 .gauge("backup_restore_seconds", "How long the last good drill took to restore"),
         }
@@ -54,6 +56,7 @@ impl Numbers {
         self.count.set(kept.backups.len() as f64);
         self.drill_at.set(seconds(kept.backups.iter().filter_map(|one| one.proved_ms).max()));
         self.drill_good.set(good(&kept.drill));
+        self.drilled_at.set(seconds(kept.drill.as_ref().map(|end| end.at_ms)));
         self.restore_seconds.set(seconds(kept.restore_ms));
     }
 }
