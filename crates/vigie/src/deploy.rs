@@ -157,7 +157,8 @@ fn table(deploys: &[Deploy], paint: Paint) -> String {
             word(one.state).to_owned(),
             paint::harmless(&short(&one.to)),
             paint::harmless(&one.by),
-            paint::harmless(&one.words),
+            // The log of what failed comes below it: `vigie deploy status` and --json have all of it.
+            paint::harmless(one.words.lines().next().unwrap_or_default()),
         ]);
     }
     let style = |row: usize, column: usize, cell: String| match (row, column) {
@@ -220,7 +221,7 @@ mod tests {
     fn what_was_rolled_out_is_a_table() {
         let deploys = [
             deploy(DeployState::RolledOut, "4 services"),
-            deploy(DeployState::RolledBackTo, "twitch-gateway was not ready after 90 s"),
+            deploy(DeployState::RolledBackTo, "twitch-gateway was not ready after 90 s\nits log"),
             deploy(DeployState::NeverStarted, "no room on the disk"),
             deploy(DeployState::RollbackFailed, "docker does not answer"),
         ];

@@ -256,7 +256,7 @@ pub(crate) fn end_of(job: &Job, paint: Paint) -> String {
     let took = Duration::from_millis(end.at_ms.saturating_sub(job.began_ms));
     let sign = if end.good { paint.good("✓") } else { paint.bad("✗") };
     let took = paint.faint(&format!("({}, {})", job.id, paint::duration(took.as_secs())));
-    format!("{sign} {}: {} {took}\n", job.verb, paint::harmless(&end.words))
+    format!("{sign} {}: {} {took}\n", job.verb, paint::harmless_lines(&end.words))
 }
 
 /// The job that runs, or the last one, for a person who asks how things stand.

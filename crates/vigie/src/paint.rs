@@ -152,6 +152,11 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_bidi_control(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same of several lines, each of which stays one.
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.lines().map(harmless).collect::<Vec<_>>().join("\n  ")
+}
+
 /// Characters that turn the direction of the text around them, and so can disguise it.
 const fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -259,6 +264,7 @@ mod tests {
 
     #[test]
     fn a_chat_line_cannot_move_the_cursor_or_turn_the_text_around() {
+        assert_eq!(harmless_lines("a\nb\rc\n"), "a\n  b\u{fffd}c");
         assert_eq!(harmless("a\x1b[2Jb\u{202e}c\r\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}\u{fffd}");
     }
 }
