@@ -104,9 +104,11 @@ async fn a_service_that_is_asked_to_stop_does_not_wait_for_nats() {
 async fn the_instance_that_is_told_to_starts_again_and_no_other() {
     let nats = Nats::start().await;
     let (one, other) = (context("one"), context("other"));
+    let mut held = Vec::new();
     for context in [&one, &other] {
         let bus = presence::connect(context, User::Backup, &login(&nats)).await.unwrap().unwrap();
         bus.round_trip().await;
+        held.push(bus);
     }
     let operator = nats.bus("operator").await;
     let instance = Some("one".to_owned());
