@@ -36,8 +36,15 @@ impl Worker {
         }
         self.numbers.commands.with(call.name()).inc();
         let span = info_span!("command", otel.name = format!("command.{}", call.name()));
+        let work = async {
+            let answer = call.run().await?;
+            match answer.order {
+                Some(order) => self.order(call.ask(), order, trace).await,
+                None => Ok(answer),
+            }
+        };
         // A command changes nothing that this worker holds, so nothing is left half done.
-        let run = AssertUnwindSafe(call.run()).catch_unwind().instrument(span);
+        let run = AssertUnwindSafe(work).catch_unwind().instrument(span);
         let trouble = match tokio::time::timeout(limit, run).await {
             Ok(Ok(Ok(answer))) => return Attempt::Answered(answer),
             Ok(Ok(Err(failure))) => Trouble::Failed(failure),

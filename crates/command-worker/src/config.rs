@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use commands::Language;
+use commands::{Language, Owners};
 use service::{NatsLogin, Setting, Settings};
 
 /// The longest cooldown that can be set: a day.
@@ -23,8 +23,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "OWNER_ID",
         default: None,
-        expected: "the number of an account on Discord or Twitch",
-        help: "the account that has every right everywhere",
+        expected: "numbers of accounts on Discord or Twitch, such as discord:80351110224678912,twitch:141981764",
+        help: "who runs the bot: accounts with every right everywhere, updates and backups included",
         secret: false,
     },
     Setting {
@@ -43,8 +43,8 @@ pub struct Config {
     pub nats: NatsLogin,
     /// The language where the platform does not tell the person's.
     pub language: Language,
-    /// The account that has every right everywhere.
-    pub owner: Option<String>,
+    /// The accounts that have every right everywhere.
+    pub owners: Owners,
     /// In place of each command's own cooldown; zero is none.
     pub cooldown: Option<Duration>,
 }
@@ -56,15 +56,14 @@ impl Config {
         Self {
             nats: NatsLogin::read(settings),
             language: settings.parse("LOCALE", |text| text.parse().map_err(|_| String::new())),
-            owner: settings.optional_parse("OWNER_ID", account),
+            owners: settings.optional_parse("OWNER_ID", owners).unwrap_or_default(),
             cooldown: settings.optional_parse("COMMAND_COOLDOWN", cooldown),
         }
     }
 }
 
-fn account(text: &str) -> Result<String, String> {
-    let fits = text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if fits { Ok(text.to_owned()) } else { Err("a name is not enough: names can change".to_owned()) }
+fn owners(text: &str) -> Result<Owners, String> {
+    text.parse().map_err(|error: commands::NotAnAccount| error.to_string())
 }
 
 fn cooldown(text: &str) -> Result<Duration, String> {
@@ -87,7 +86,8 @@ mod tests {
         let (config, problems) = read(&[]);
         assert_eq!(problems, [""; 0]);
         assert_eq!(config.nats.url, bus::NATS_URL_DEFAULT);
-        assert_eq!((config.language, config.owner, config.cooldown), (Language::En, None, None));
+        assert_eq!((config.language, config.cooldown), (Language::En, None));
+        assert_eq!(config.owners, Owners::default());
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         let (config, problems) = read(&[("LOCALE", "fr"), ("OWNER_ID", "42"), ("COMMAND_COOLDOWN", "0")]);
         assert_eq!(problems, [""; 0]);
         assert_eq!(config.language, Language::Fr);
-        assert_eq!(config.owner.as_deref(), Some("42"));
+        assert!(config.owners.have(protocol::Platform::Twitch, &42.into()));
         assert_eq!(config.cooldown, Some(Duration::ZERO));
     }
 
@@ -106,8 +106,8 @@ mod tests {
             problems,
             [
                 "LOCALE: expected en or fr, found \"de\"",
-                "OWNER_ID: expected the number of an account on Discord or Twitch, found \"ines\" \
-                 (a name is not enough: names can change)",
+                "OWNER_ID: expected numbers of accounts on Discord or Twitch, such as \
+                 discord:80351110224678912,twitch:141981764, found \"ines\" (a name is not enough: names can change)",
                 "COMMAND_COOLDOWN: expected a number of seconds from 0 (off) to 86400, found \"-1\"",
             ]
         );

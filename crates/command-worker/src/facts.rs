@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use bus::{Bus, DISCOVERY_LIMIT};
-use commands::{Facts, Gathering, Latency, Me};
+use commands::{Backups, Deploys, Facts, Gathering, Latency, Me, Told};
 use protocol::Platform;
 
-use crate::latency::Latencies;
+use crate::{jobs, latency::Latencies};
 
 /// The world as this worker sees it.
 pub struct WorkerFacts {
@@ -38,5 +38,13 @@ impl Facts for WorkerFacts {
 
     fn services(&self) -> Gathering<'_> {
         Box::pin(self.bus.stats(DISCOVERY_LIMIT))
+    }
+
+    fn deploys(&self) -> Told<'_, Deploys> {
+        Box::pin(jobs::deploys(&self.bus))
+    }
+
+    fn backups(&self) -> Told<'_, Backups> {
+        Box::pin(jobs::backups(&self.bus))
     }
 }

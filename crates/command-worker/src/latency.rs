@@ -45,7 +45,10 @@ const fn slot(platform: Platform) -> usize {
 pub async fn listen(worker: &Worker, mut outcomes: Subscription, shutdown: &CancellationToken) {
     while let Some(Some(incoming)) = shutdown.run_until_cancelled(outcomes.next()).await {
         match incoming.decode::<Outcome>() {
-            Ok(outcome) => worker.latencies.note(&outcome),
+            Ok(outcome) => {
+                worker.latencies.note(&outcome);
+                worker.jobs.hear(&outcome).await;
+            }
             Err(error) => {
                 worker.numbers.undecodable.inc();
                 debug!(subject = incoming.subject, %error, "passed by");

@@ -23,6 +23,7 @@ mod community;
 mod config;
 mod facts;
 mod interactions;
+mod jobs;
 mod latency;
 mod numbers;
 mod probes;

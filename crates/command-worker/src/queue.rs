@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Delivery, Lease, Message};
+use bus::{Delivery, Lease};
 use commands::{Passed, chat_actions};
 use lanes::Lanes;
 use partitions::{Board, Ground, Partitions, Recent};
@@ -212,7 +212,7 @@ impl Partition {
     /// wait. `false` when it was given up, and that was told.
     async fn store(&self, job: &Job, action: &Action, trace: &str) -> bool {
         let worker = &*self.queue.worker;
-        let Err(error) = publish(worker, action, trace).await else { return true };
+        let Err(error) = worker.publish(action, trace).await else { return true };
         error!(event_id = %job.event.id, error = &*error, "the answer is not stored");
         let reason = if too_late(&job.event).is_some() { DropReason::Expired } else { DropReason::Invalid };
         tell_dropped(worker, job, reason, error.to_string(), Some(trace)).await;
@@ -251,20 +251,6 @@ async fn read(worker: &Worker, delivery: Delivery) -> Option<Job> {
 #[derive(Debug, thiserror::Error)]
 #[error("expected a command, found a {0}")]
 struct NoCommand(&'static str);
-
-async fn publish(
-    worker: &Worker,
-    action: &Action,
-    trace: &str,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let subject = subject::action(action.platform, &action.channel, &action.community);
-    let span = info_span!("nats.publish", otel.kind = "producer", subject, action_id = %action.id);
-    let message =
-        Message::new(subject, action.id.as_str(), action)?.trace(service::trace::header(&span, trace));
-    worker.bus.store(&message).instrument(span).await?;
-    worker.numbers.actions.with(action.platform.as_str()).inc();
-    Ok(())
-}
 
 /// By how much a question is too old, by the platform's clock and this machine's.
 fn too_late(event: &Event) -> Option<Duration> {

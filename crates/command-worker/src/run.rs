@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use bus::{Bus, Handover, Holding, Lease, Link, Stream, User};
+use bus::{BucketName, Bus, Handover, Holding, Lease, Link, Stream, User};
 use commands::Definition;
 use partitions::Board;
 use service::Context;
@@ -11,7 +11,8 @@ use tokio::{sync::watch, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    chatter, community, config::Config, interactions, latency, probes, queue::Queue, register, worker::Worker,
+    chatter, community, config::Config, interactions, jobs, latency, probes, queue::Queue, register,
+    worker::Worker,
 };
 
 /// The workers of a bot.
@@ -40,7 +41,8 @@ pub async fn run_commands(
     let probes = probes::Probes::new(&context.health);
     let connected = presence::connect(&context, User::CommandWorker, &config.nats);
     let Some(bus) = connected.await? else { return Ok(()) };
-    let worker = Arc::new(Worker::new(&context, bus.clone(), config, commands));
+    let leases = bus.bucket(BucketName::Lease).await?;
+    let worker = Arc::new(Worker::new(&context, bus.clone(), leases, config, commands));
     register::publish(&bus, commands).await.context("the catalogue of commands")?;
 
     let outcomes = bus.subscribe(latency::SUBJECT).await?;
@@ -78,6 +80,7 @@ pub async fn run_commands(
         Box::pin(work),
         probes.watch(&bus, shutdown),
         Box::pin(latency::listen(&worker, outcomes, shutdown)),
+        Box::pin(jobs::follow(&worker, shutdown)),
         Box::pin(interactions::serve(&worker, requests, shutdown)),
         Box::pin(chatter::count(&worker, chatter, shutdown)),
         Box::pin(community::count(&worker, community, shutdown)),

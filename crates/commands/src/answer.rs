@@ -4,7 +4,7 @@ use std::error::Error;
 
 use protocol::{Action, ActionBody, ChannelId, Content, Delivery, Event, MessageId, VERSION};
 
-use crate::language::Language;
+use crate::{language::Language, order::Order};
 
 /// How many fields a card has at most: Discord's bound
 /// (<https://discord.com/developers/docs/resources/message#embed-object-embed-limits>).
@@ -17,6 +17,8 @@ pub struct Answer {
     pub content: Content,
     /// Only the person who asked sees it. A chat message has no such thing: there everybody does.
     pub ephemeral: bool,
+    /// What a service that operates the bot is told to do first; what comes of that takes the place of `content`.
+    pub order: Option<Order>,
 }
 
 impl Answer {
@@ -29,13 +31,19 @@ impl Answer {
     /// An answer that only the person sees, where the platform can do that.
     #[must_use]
     pub fn note(text: impl Into<String>) -> Self {
-        Self { content: Content::text(text), ephemeral: true }
+        Self { content: Content::text(text), ephemeral: true, order: None }
+    }
+
+    /// Has something done; whoever asked is told how it goes until it is over.
+    #[must_use]
+    pub fn order(order: Order) -> Self {
+        Self { order: Some(order), ..Self::default() }
     }
 }
 
 impl From<Content> for Answer {
     fn from(content: Content) -> Self {
-        Self { content, ephemeral: false }
+        Self { content, ..Self::default() }
     }
 }
 

@@ -159,6 +159,8 @@ fn typed(option: &Param, word: &str) -> Result<OptionValue, ArgumentError> {
     let value = match option.kind {
         OptionKind::Text => Some(OptionValue::Text(word.to_owned())),
         OptionKind::Integer => word.parse().ok().map(OptionValue::Integer),
+        // `!update force` says yes to it.
+        OptionKind::Bool if word.eq_ignore_ascii_case(option.name) => Some(OptionValue::Bool(true)),
         OptionKind::Bool => yes_or_no(word).map(OptionValue::Bool),
         OptionKind::User => account(word).map(|id| OptionValue::Text(id.to_owned())),
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fluent_bundle::FluentValue;
-use protocol::{Author, CardField, ChannelId, CommunityId, EventId, Platform};
+use protocol::{Author, CardField, ChannelId, CommunityId, EventId, MessageId, Platform};
 
 use crate::{arguments::Arguments, definition::Definition, facts::Facts, language::Language};
 
@@ -18,7 +18,7 @@ pub struct Ask {
     pub community: CommunityId,
     /// The channel.
     pub channel: ChannelId,
-    /// Who asks. The bot's owner has the rank of an owner everywhere.
+    /// Who asks. Whoever runs the bot has the highest rank everywhere.
     pub user: Author,
     /// The language to answer in.
     pub language: Language,
@@ -43,6 +43,8 @@ pub enum Form {
     Chat {
         /// What it started with.
         prefix: String,
+        /// The message.
+        message: MessageId,
     },
     /// By a slash command, or while typing one.
     Slash,
@@ -64,7 +66,7 @@ impl Ask {
     #[must_use]
     pub fn prefix(&self) -> &str {
         match &self.form {
-            Form::Chat { prefix } => prefix,
+            Form::Chat { prefix, .. } => prefix,
             Form::Slash | Form::Button { .. } => "/",
         }
     }

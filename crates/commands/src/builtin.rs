@@ -14,10 +14,15 @@ macro_rules! commands {
 
 commands! {
     about
+    backup
+    backups
+    deploys
     echo
     help
     ping
+    rollback
     stats
+    update
     uptime
 }
 

@@ -9,13 +9,25 @@ use crate::{
     arguments::ArgumentError,
     ask::{Ask, Form},
     definition::Definition,
+    language::Language,
 };
 
-/// A command that somebody asked for and may use.
+/// How long a channel waits before it is told again who may use a command.
+const REFUSED_ONCE_IN: Duration = Duration::from_secs(60);
+
+/// A command that somebody asked for.
 pub struct Call {
     definition: &'static Definition,
     ask: Ask,
-    wrong: Option<ArgumentError>,
+    wrong: Option<Wrong>,
+}
+
+/// Why a command is answered, and not run.
+pub(crate) enum Wrong {
+    /// What was given with it does not fit.
+    Arguments(ArgumentError),
+    /// Only who runs the bot may use it.
+    NotTheirs,
 }
 
 /// How long somebody waits before the next use of a command.
@@ -28,7 +40,7 @@ pub struct Cooldown {
 }
 
 impl Call {
-    pub(crate) const fn new(definition: &'static Definition, ask: Ask, wrong: Option<ArgumentError>) -> Self {
+    pub(crate) const fn new(definition: &'static Definition, ask: Ask, wrong: Option<Wrong>) -> Self {
         Self { definition, ask, wrong }
     }
 
@@ -48,6 +60,11 @@ impl Call {
     /// command says; zero is none. Wrong arguments count as a use: they are answered too.
     #[must_use]
     pub fn cooldown(&self, setting: Option<Duration>) -> Option<Cooldown> {
+        if matches!(self.wrong, Some(Wrong::NotTheirs)) {
+            // A crowd that types it is told once.
+            let key = format!("not-open.{}.{}", self.ask.platform, self.ask.channel);
+            return Some(Cooldown { key, lasts: REFUSED_ONCE_IN });
+        }
         let lasts = setting.unwrap_or(self.definition.cooldown);
         if lasts.is_zero() || self.ask.user.rank > Rank::Everyone {
             return None;
@@ -61,7 +78,11 @@ impl Call {
     /// # Errors
     /// [`Failure`] when the command could not answer; say [`apology`](crate::apology) then.
     pub async fn run(&self) -> Result<Answer, Failure> {
-        let Some(wrong) = &self.wrong else { return (self.definition.run)(&self.ask).await };
+        let wrong = match &self.wrong {
+            None => return (self.definition.run)(&self.ask).await,
+            Some(Wrong::NotTheirs) => return Ok(not_theirs(self.ask.language)),
+            Some(Wrong::Arguments(wrong)) => wrong,
+        };
         let usage = self.definition.usage(self.ask.prefix());
         let values = [("wrong", wrong.explain(self.ask.language).into()), ("usage", usage.into())];
         Ok(Answer::note(self.ask.say("argument-wrong", &values)))
@@ -76,11 +97,16 @@ impl Call {
     /// An answer as the response to an interaction.
     #[must_use]
     pub fn response(&self, answer: Answer) -> InteractionResponse {
-        let Answer { content, ephemeral } = answer;
+        let Answer { content, ephemeral, .. } = answer;
         let body = match self.ask.form {
             Form::Button { .. } if !ephemeral => ResponseBody::Update { content },
             _ => ResponseBody::Reply { content, ephemeral },
         };
         InteractionResponse { v: VERSION, body }
     }
+}
+
+/// What somebody hears who does not run the bot.
+pub(crate) fn not_theirs(language: Language) -> Answer {
+    Answer::note(language.say("command-not-theirs", &[]))
 }

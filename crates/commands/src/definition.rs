@@ -52,6 +52,12 @@ impl Definition {
         self.platforms.contains(&platform) && rank >= self.rank
     }
 
+    /// Whether it is there on this platform for those who run the bot, and nobody else.
+    #[must_use]
+    pub fn is_operators_on(&self, platform: Platform) -> bool {
+        self.platforms.contains(&platform) && self.rank == Rank::Operator
+    }
+
     /// How it is used in chat: `!help [command]`.
     #[must_use]
     pub fn usage(&self, prefix: &str) -> String {

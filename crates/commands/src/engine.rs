@@ -8,12 +8,13 @@ use protocol::{
 };
 
 use crate::{
-    arguments::{ArgumentError, Arguments},
+    arguments::Arguments,
     ask::{Ask, Form},
-    call::Call,
+    call::{self, Call, Wrong},
     definition::Definition,
     facts::Facts,
     language::Language,
+    owners::Owners,
 };
 
 /// How many values may be proposed while somebody types: Discord's bound
@@ -25,7 +26,7 @@ const MAX_CHOICES: usize = 25;
 pub struct Engine {
     commands: &'static [&'static Definition],
     language: Language,
-    owner: Option<String>,
+    owners: Owners,
     facts: Arc<dyn Facts>,
 }
 
@@ -64,15 +65,15 @@ struct Origin {
 
 impl Engine {
     /// Makes `commands` ready. `language` is used where the platform does not tell the person's;
-    /// `owner` is the account that has every right everywhere.
+    /// `owners` are the accounts that have every right everywhere.
     #[must_use]
     pub fn new(
         commands: &'static [&'static Definition],
         language: Language,
-        owner: Option<String>,
+        owners: Owners,
         facts: Arc<dyn Facts>,
     ) -> Self {
-        Self { commands, language, owner, facts }
+        Self { commands, language, owners, facts }
     }
 
     /// Finds the command that a chat message asks for.
@@ -93,16 +94,23 @@ impl Engine {
             platform: event.platform,
             community: event.community.clone(),
             channel: command.message.channel.clone(),
-            user: self.ranked(author),
+            user: self.ranked(event.platform, author),
             language: self.language,
             at_ms: event.at_ms,
             received_us: event.received_us,
         };
-        if !definition.open_to(origin.platform, origin.user.rank) {
+        let open = definition.open_to(origin.platform, origin.user.rank);
+        let message = command.message.id.clone();
+        let form = Form::Chat { prefix: command.prefix.clone(), message };
+        let arguments = if open {
+            Arguments::of_line(rest, definition.options).map_err(Wrong::Arguments)
+        } else if definition.is_operators_on(origin.platform) {
+            // It may well be whoever runs the bot, who has not said so in the settings.
+            Err(Wrong::NotTheirs)
+        } else {
             return Err(Passed::NotOpen);
-        }
-        let form = Form::Chat { prefix: command.prefix.clone() };
-        Ok(self.call(definition, origin, form, Arguments::of_line(rest, definition.options)))
+        };
+        Ok(self.call(definition, origin, form, arguments))
     }
 
     /// Finds the command that an interaction asks for, or answers it.
@@ -125,12 +133,16 @@ impl Engine {
             return Asked::note(language.say("command-unknown", &[]));
         };
         if !definition.open_to(origin.platform, origin.user.rank) {
-            return Asked::note(language.say("command-not-open", &[]));
+            return Asked::note(if definition.is_operators_on(origin.platform) {
+                call::not_theirs(language).content.text
+            } else {
+                language.say("command-not-open", &[])
+            });
         }
         let arguments = match &form {
             // What the command was given first is not known any more.
             Form::Button { .. } => Ok(Arguments::default()),
-            _ => Arguments::of_options(options, definition.options),
+            _ => Arguments::of_options(options, definition.options).map_err(Wrong::Arguments),
         };
         Asked::Call(Box::new(self.call(definition, origin, form, arguments)))
     }
@@ -156,7 +168,7 @@ impl Engine {
             platform: interaction.platform,
             community: interaction.community.clone(),
             channel: interaction.channel.clone(),
-            user: self.ranked(&interaction.user),
+            user: self.ranked(interaction.platform, &interaction.user),
             language: interaction.locale.as_deref().and_then(Language::of_locale).unwrap_or(self.language),
             at_ms: interaction.at_ms,
             received_us: interaction.received_us,
@@ -168,7 +180,7 @@ impl Engine {
         definition: &'static Definition,
         origin: Origin,
         form: Form,
-        arguments: Result<Arguments, ArgumentError>,
+        arguments: Result<Arguments, Wrong>,
     ) -> Call {
         let (arguments, wrong) = match arguments {
             Ok(arguments) => (arguments, None),
@@ -200,9 +212,10 @@ impl Engine {
         self.commands.iter().copied().find(|definition| definition.name == name)
     }
 
-    fn ranked(&self, author: &Author) -> Author {
-        let owns = self.owner.as_deref().is_some_and(|owner| author.id.is(owner));
-        Author { rank: if owns { Rank::Owner } else { author.rank }, ..author.clone() }
+    fn ranked(&self, platform: Platform, author: &Author) -> Author {
+        let runs = self.owners.have(platform, &author.id);
+        let rank = if runs { Rank::Operator } else { author.rank.min(Rank::Owner) };
+        Author { rank, ..author.clone() }
     }
 }
 

@@ -24,11 +24,48 @@ fn finds_a_command_by_its_first_word() {
 }
 
 #[test]
-fn the_owner_of_the_bot_ranks_highest_everywhere() {
+fn who_runs_the_bot_ranks_highest_everywhere() {
     let owner = Author { id: UserId::new(fixture::OWNER).unwrap(), ..ines() };
-    let call = engine(Language::En).of_event(&event(Platform::Twitch, "!ping", owner)).unwrap();
-    assert_eq!(call.ask().user.rank, Rank::Owner);
+    let call = engine(Language::En).of_event(&event(Platform::Twitch, "!ping", owner.clone())).unwrap();
+    assert_eq!(call.ask().user.rank, Rank::Operator);
     assert_eq!(call.cooldown(None), None);
+    let elsewhere = engine(Language::En).of_event(&event(Platform::Discord, "!ping", owner)).unwrap();
+    assert_eq!(elsewhere.ask().user.rank, Rank::Everyone, "the same number is another account there");
+}
+
+/// Whoever owns a guild or a channel does not own the bot, whatever a gateway says and however they call themselves.
+#[tokio::test]
+async fn only_who_runs_the_bot_gives_orders() {
+    let strangers = [
+        ines(),
+        Author { rank: Rank::Owner, ..ines() },
+        Author { rank: Rank::Operator, ..ines() },
+        Author { name: fixture::OWNER.to_owned(), ..ines() },
+    ];
+    for name in ["update", "rollback", "deploys", "backup", "backups"] {
+        for stranger in strangers.clone() {
+            let call = engine(Language::En).of_event(&event(
+                Platform::Twitch,
+                &format!("!{name}"),
+                stranger.clone(),
+            ));
+            let call = call.unwrap();
+            let answer = call.run().await.unwrap();
+            assert_eq!((answer.order, answer.ephemeral), (None, true));
+            assert!(answer.content.text.contains("OWNER_ID"), "{}", answer.content.text);
+            // A crowd hears it once a minute, whatever is set.
+            let cooldown = call.cooldown(Some(Duration::ZERO)).unwrap();
+            assert_eq!((cooldown.key.as_str(), cooldown.lasts.as_secs()), ("not-open.twitch.2", 60));
+            let asked = protocol::Interaction { user: stranger, ..interaction("fr", slash(name, &[])) };
+            let Asked::Answered(response) = engine(Language::En).of_interaction(&asked) else {
+                panic!("{name} is not theirs")
+            };
+            let ResponseBody::Reply { content, ephemeral: true } = response.body else {
+                panic!("{response:?}")
+            };
+            assert!(content.text.contains("OWNER_ID"), "{}", content.text);
+        }
+    }
 }
 
 #[test]

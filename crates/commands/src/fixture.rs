@@ -6,15 +6,21 @@ use protocol::{
     Author, ChannelId, ChatMessage, Command, CommunityId, Content, Event, EventBody, EventId, Interaction,
     InteractionBody, InteractionResponse, MessageId, OptionValue, Platform, Rank, ResponseBody, ServiceStats,
     UserId, VERSION,
+    control::{Backup, BackupStatus, Deploy, DeployState, DeployStatus, Job, JobEnd},
 };
 
-use crate::{ALL, Answer, Asked, Engine, Facts, Gathering, Language, Latency, Me, engine::Passed};
+use crate::{
+    ALL, Answer, Asked, Backups, Deploys, Engine, Facts, Gathering, Language, Latency, Me, Told,
+    engine::Passed,
+};
 
 /// When the questions of the tests reach the gateway, in Unix microseconds.
 const RECEIVED_US: u64 = 1_700_000_000_000_000;
 
-/// The account that the engine of the tests takes for the bot's owner.
+/// The account on Twitch that the engine of the tests takes for the one who runs the bot.
 pub const OWNER: &str = "900";
+/// The setting that says so; the number on Discord is another account.
+pub const OWNERS: &str = "900,discord:800";
 
 struct World;
 
@@ -41,6 +47,61 @@ impl Facts for World {
         ];
         Box::pin(std::future::ready(all))
     }
+
+    fn deploys(&self) -> Told<'_, Deploys> {
+        let now_ms = RECEIVED_US / 1_000;
+        let deploy = |n: u64, to: &str, state| Deploy {
+            id: format!("deploy-{n}"),
+            by: "cli".to_owned(),
+            from: None,
+            to: to.to_owned(),
+            began_ms: now_ms - 7_200_000 / n,
+            ended_ms: now_ms - 7_100_000 / n,
+            state,
+            words: "as it was".to_owned(),
+        };
+        let job = Job {
+            id: "deploy-4".to_owned(),
+            verb: "rollback".to_owned(),
+            by: "cli".to_owned(),
+            step: "canary".to_owned(),
+            done: 3,
+            total: Some(6),
+            began_ms: now_ms - 9_000,
+            end: None,
+        };
+        let status = DeployStatus {
+            job: Some(job),
+            current: Some("v1.5.0".to_owned()),
+            kept: vec!["v1.4.0".to_owned(), "v1.3.9".to_owned()],
+            quarantined: vec!["3f786850e387550fdab836ed7e6dc881de23001b".to_owned()],
+        };
+        let history = vec![
+            deploy(3, "v1.5.0", DeployState::RolledOut),
+            deploy(2, "3f786850e387550fdab836ed7e6dc881de23001b", DeployState::RolledBackTo),
+            deploy(1, "v1.4.1", DeployState::NeverStarted),
+        ];
+        Box::pin(std::future::ready(Ok(Deploys { status, history })))
+    }
+
+    fn backups(&self) -> Told<'_, Backups> {
+        let now_ms = RECEIVED_US / 1_000;
+        let backup = |id: &str, proved_ms| Backup {
+            id: id.to_owned(),
+            at_ms: now_ms - 3_600_000,
+            bytes: Some(12_900_000),
+            parts: vec!["database".to_owned()],
+            proved_ms,
+        };
+        let status = BackupStatus {
+            job: None,
+            good_ms: Some(now_ms - 3_600_000),
+            drill: Some(JobEnd { at_ms: now_ms - 86_400_000, good: true, words: String::new() }),
+            next_ms: None,
+        };
+        let list = vec![backup("2026-11-22T03-00", None), backup("2026-11-21T03-00", Some(now_ms))];
+        Box::pin(std::future::ready(Ok(Backups { status, list })))
+    }
 }
 
 fn service(name: &str, uptime_s: u64, ready: bool, metrics: &[(&str, f64)]) -> ServiceStats {
@@ -59,7 +120,7 @@ fn service(name: &str, uptime_s: u64, ready: bool, metrics: &[(&str, f64)]) -> S
 
 /// The built-in commands in the small world.
 pub fn engine(language: Language) -> Engine {
-    Engine::new(ALL, language, Some(OWNER.to_owned()), Arc::new(World))
+    Engine::new(ALL, language, OWNERS.parse().unwrap(), Arc::new(World))
 }
 
 /// A viewer.
@@ -110,9 +171,23 @@ pub fn slash(name: &str, options: &[(&str, OptionValue)]) -> InteractionBody {
     InteractionBody::Command { name: name.to_owned(), options }
 }
 
+/// Who runs the bot, with the rights of a viewer.
+pub fn owner(platform: Platform) -> Author {
+    let id = match platform {
+        Platform::Discord => 800,
+        Platform::Twitch => 900,
+    };
+    Author { id: UserId::from(id), ..ines() }
+}
+
 /// What a viewer on Discord is answered in English.
 pub async fn answer(text: &str) -> Answer {
-    said(Language::En, Platform::Discord, text).await.unwrap()
+    said(Language::En, event(Platform::Discord, text, ines())).await.unwrap()
+}
+
+/// What who runs the bot is answered there.
+pub async fn owners_answer(text: &str) -> Answer {
+    said(Language::En, event(Platform::Discord, text, owner(Platform::Discord))).await.unwrap()
 }
 
 /// What an interaction is answered in English.
@@ -144,10 +219,16 @@ pub fn choices(name: &str, option: &str, partial: &str) -> Vec<String> {
 
 /// What a chat line is answered on both platforms in both languages, as text for a snapshot.
 pub async fn both_languages(line: &str) -> String {
+    both_languages_of(|_| ines(), line).await
+}
+
+/// As [`both_languages`], when somebody else asks.
+pub async fn both_languages_of(who: fn(Platform) -> Author, line: &str) -> String {
     let mut out = String::new();
     for language in Language::ALL {
         for platform in Platform::ALL {
-            let answer = said(language, platform, &format!("!{line}")).await.unwrap();
+            let event = event(platform, &format!("!{line}"), who(platform));
+            let answer = said(language, event).await.unwrap();
             writeln!(out, "── {language}, {platform}{}", if answer.ephemeral { ", a note" } else { "" })
                 .unwrap();
             out.push_str(&shown(&answer.content));
@@ -156,8 +237,8 @@ pub async fn both_languages(line: &str) -> String {
     out
 }
 
-async fn said(language: Language, platform: Platform, text: &str) -> Result<Answer, Passed> {
-    let call = engine(language).of_event(&event(platform, text, ines()))?;
+async fn said(language: Language, event: Event) -> Result<Answer, Passed> {
+    let call = engine(language).of_event(&event)?;
     Ok(call.run().await.unwrap())
 }
 

@@ -35,7 +35,7 @@ fn used(folder: &Path, ids: &mut BTreeSet<String>) {
         let source = fs::read_to_string(&path).unwrap();
         let code = source.split("#[cfg(test)]").next().unwrap_or_default();
         for text in code.split('"').skip(1).step_by(2) {
-            let prefixes = ["argument-", "command-", "unit-"];
+            let prefixes = ["argument-", "command-", "job-", "unit-"];
             let of_command = |text: &str| {
                 builtin::ALL.iter().any(|definition| text.starts_with(&format!("{}-", definition.name)))
             };

@@ -21,6 +21,9 @@ mod facts;
 mod fleet;
 mod harmless;
 mod language;
+mod order;
+mod owners;
+mod progress;
 mod units;
 
 #[cfg(test)]
@@ -34,6 +37,9 @@ pub use call::{Call, Cooldown};
 pub use catalogue::catalogue;
 pub use definition::{Definition, Param, Running};
 pub use engine::{Asked, Engine, Passed};
-pub use facts::{Facts, Gathering, Latency, Me};
+pub use facts::{Backups, Deploys, Facts, Gathering, Latency, Me, Silence, Told};
 pub use harmless::harmless;
 pub use language::{Language, UnknownLanguage};
+pub use order::{Office, Order};
+pub use owners::{NotAnAccount, Owners};
+pub use progress::{Look, Words};

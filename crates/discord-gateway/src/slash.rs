@@ -144,6 +144,8 @@ fn command(spec: &CommandSpec) -> Command {
             Rank::Everyone => None,
             Rank::Moderator => Some(Permissions::MANAGE_MESSAGES),
             Rank::Owner => Some(Permissions::MANAGE_GUILD),
+            // Of nobody: only administrators see it, and whom they let.
+            Rank::Operator => Some(Permissions::empty()),
         },
         description: cut(&spec.description.default, MAX_DESCRIPTION),
         description_localizations: localizations(&spec.description),

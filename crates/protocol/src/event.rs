@@ -88,6 +88,8 @@ pub enum Rank {
     Moderator,
     /// Discord: owns the guild or may manage it. Twitch: the broadcaster.
     Owner,
+    /// Runs the bot, by the setting `OWNER_ID`. No gateway knows: what one says counts as owner at most.
+    Operator,
 }
 
 /// Who did it.

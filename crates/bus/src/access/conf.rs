@@ -48,44 +48,54 @@ fn add_user(text: &mut String, user: User, key: &str) {
     text.push_str("      } }\n");
 }
 
-/// What `APP` gives to `OPS`; the other way go only parts of snapshots.
+/// What one account gives to the other, by name. From `OPS` to `APP` go only the orders of a worker, and parts of
+/// snapshots.
 fn add_passage(text: &mut String, account: Account) {
-    let given: Vec<Grant> =
-        User::ALL.into_iter().flat_map(User::grants).filter(|grant| grant.of_app).collect();
-    let asked = widest(&union(&given, |grant| &grant.publish));
-    let heard = widest(&union(&given, |grant| &grant.subscribe));
-    let (word, app, ops) = match account {
-        Account::App => ("exports", Account::App.name(), Account::Ops.name()),
-        Account::Ops => ("imports", Account::App.name(), Account::Ops.name()),
-    };
-    let _ = writeln!(text, "    {word}: [");
-    for subject in asked {
+    let other = other(account);
+    text.push_str("    exports: [\n");
+    for subject in widest(&union(&across(other), |grant| &grant.publish)) {
         let name = subject.strip_prefix(OF_APP).unwrap_or(subject);
-        let _ = match account {
-            Account::App => {
-                // All services answer, not one.
-                let many = if subject.starts_with("$SRV.") { "response: stream, " } else { "" };
-                writeln!(text, "      {{ service: {name:?}, {many}accounts: [{ops}] }}")
-            }
-            Account::Ops => {
-                let to = if name == subject { String::new() } else { format!(", to: {subject:?}") };
-                writeln!(text, "      {{ service: {{ account: {app}, subject: {name:?} }}{to} }}")
-            }
-        };
+        // All services answer, not one.
+        let many = if subject.starts_with("$SRV.") { "response: stream, " } else { "" };
+        let _ = writeln!(text, "      {{ service: {name:?}, {many}accounts: [{}] }}", other.name());
     }
-    for subject in heard {
-        let _ = match account {
-            Account::App => writeln!(text, "      {{ stream: {subject:?}, accounts: [{ops}] }}"),
-            Account::Ops => writeln!(text, "      {{ stream: {{ account: {app}, subject: {subject:?} }} }}"),
-        };
+    for subject in streams(other) {
+        let _ = writeln!(text, "      {{ stream: {subject:?}, accounts: [{}] }}", other.name());
+    }
+    text.push_str("    ]\n    imports: [\n");
+    for subject in widest(&union(&across(account), |grant| &grant.publish)) {
+        let name = subject.strip_prefix(OF_APP).unwrap_or(subject);
+        let to = if name == subject { String::new() } else { format!(", to: {subject:?}") };
+        let _ = writeln!(text, "      {{ service: {{ account: {}, subject: {name:?} }}{to} }}", other.name());
+    }
+    for subject in streams(account) {
+        let _ = writeln!(text, "      {{ stream: {{ account: {}, subject: {subject:?} }} }}", other.name());
     }
     text.push_str("    ]\n");
-    let _ = match account {
-        Account::App => {
-            writeln!(text, "    imports: [ {{ stream: {{ account: {ops}, subject: {FOR_APP:?} }} }} ]")
+}
+
+const fn other(account: Account) -> Account {
+    match account {
+        Account::App => Account::Ops,
+        Account::Ops => Account::App,
+    }
+}
+
+/// What users of this account are granted of the other one.
+fn across(account: Account) -> Vec<Grant> {
+    let users = User::ALL.into_iter().filter(|user| user.account() == account);
+    users.flat_map(User::grants).filter(|grant| grant.across).collect()
+}
+
+/// What comes to this account from the other one without being asked.
+fn streams(account: Account) -> Vec<String> {
+    match account {
+        Account::App => vec![FOR_APP.to_owned()],
+        Account::Ops => {
+            let heard = across(account);
+            widest(&union(&heard, |grant| &grant.subscribe)).into_iter().map(str::to_owned).collect()
         }
-        Account::Ops => writeln!(text, "    exports: [ {{ stream: {FOR_APP:?}, accounts: [{app}] }} ]"),
-    };
+    }
 }
 
 /// Without what another one covers: what passes by two ways would arrive twice.
@@ -131,13 +141,15 @@ mod tests {
 
     #[test]
     fn nothing_passes_from_one_account_to_the_other_by_two_ways() {
-        let given: Vec<Grant> = User::ALL.into_iter().flat_map(User::grants).filter(|it| it.of_app).collect();
-        for of in [|grant: &Grant| grant.publish.clone(), |grant: &Grant| grant.subscribe.clone()] {
-            let all: BTreeSet<String> = given.iter().flat_map(of).collect();
-            let ways = widest(&all.iter().map(String::as_str).collect());
-            for (at, one) in ways.iter().enumerate() {
-                for other in &ways[at + 1..] {
-                    assert!(!meet(one, other), "{one} and {other}");
+        for account in Account::ALL {
+            let given = across(account);
+            for of in [|grant: &Grant| grant.publish.clone(), |grant: &Grant| grant.subscribe.clone()] {
+                let all: BTreeSet<String> = given.iter().flat_map(of).collect();
+                let ways = widest(&all.iter().map(String::as_str).collect());
+                for (at, one) in ways.iter().enumerate() {
+                    for other in &ways[at + 1..] {
+                        assert!(!meet(one, other), "{one} and {other}");
+                    }
                 }
             }
         }
@@ -149,11 +161,23 @@ mod tests {
         assert_eq!(widest(&patterns), ["a.>", "b.*", "c"]);
     }
 
+    /// Whoever is in `APP` reaches what is given to it, by a detour if need be: so no more than this is, of which nothing
+    /// can be lost or read.
     #[test]
-    fn only_users_of_ops_are_given_what_is_of_app() {
-        for user in User::ALL.into_iter().filter(|user| user.account() == Account::App) {
-            assert!(user.grants().iter().all(|grant| !grant.of_app), "{user}");
-        }
+    fn app_is_given_what_a_person_orders_in_chat_and_nothing_else() {
+        let given = across(Account::App);
+        let asked = union(&given, |grant| &grant.publish);
+        let verbs = |service: &str| -> BTreeSet<&str> {
+            let prefix = format!("control.{service}.");
+            asked.iter().filter_map(|subject| subject.strip_prefix(&prefix)).collect()
+        };
+        assert_eq!(verbs("deploy"), BTreeSet::from(["request", "force", "rollback", "status", "history"]));
+        assert_eq!(verbs("backup"), BTreeSet::from(["create", "status", "list"]));
+        assert_eq!(asked.len(), 8);
+        assert!(given.iter().all(|grant| grant.subscribe.is_empty()));
+        let worker: Vec<Grant> =
+            User::CommandWorker.grants().into_iter().filter(|grant| grant.across).collect();
+        assert_eq!(worker, given, "nobody else is granted any of it");
     }
 
     #[test]

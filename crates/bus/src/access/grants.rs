@@ -2,7 +2,7 @@
 
 use protocol::{Platform, subject};
 
-use super::{Account, FOR_APP, Grant, OF_APP, User};
+use super::{FOR_APP, Grant, OF_APP, User};
 use crate::topology::{
     AUDIT_STREAM, BucketName, DEAD_STREAM, ONCE_PREFIX, ONCE_STREAM, Queue, SAVED, SNAPSHOT_PARTS, Stream,
 };
@@ -14,7 +14,7 @@ const ACROSS: &str = "_R_.>";
 
 impl Grant {
     fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), publish: Vec::new(), subscribe: Vec::new(), of_app: false }
+        Self { why: why.into(), publish: Vec::new(), subscribe: Vec::new(), across: false }
     }
 
     fn publish<S: Into<String>>(mut self, subjects: impl IntoIterator<Item = S>) -> Self {
@@ -27,9 +27,15 @@ impl Grant {
         self
     }
 
-    /// The same subjects of the other account.
+    /// The same subjects of `OPS`, for a user of `APP`.
+    pub(super) fn of_ops(mut self) -> Self {
+        self.across = true;
+        self
+    }
+
+    /// The same subjects of `APP`, for a user of `OPS`.
     pub(super) fn of_app(mut self) -> Self {
-        self.of_app = true;
+        self.across = true;
         for subject in self.publish.iter_mut().filter(|subject| subject.starts_with("$JS.")) {
             subject.insert_str(0, OF_APP);
         }
@@ -67,7 +73,7 @@ fn answers(user: User, askers: &[User]) -> Vec<String> {
     let near = |asker: &&User| asker.account() == user.account();
     let mut inboxes: Vec<String> =
         askers.iter().filter(near).map(|asker| format!("{}.>", asker.inbox())).collect();
-    if user.account() == Account::App && askers.iter().any(|asker| asker.account() == Account::Ops) {
+    if askers.iter().any(|asker| !near(&asker)) {
         inboxes.push(ACROSS.to_owned());
     }
     inboxes

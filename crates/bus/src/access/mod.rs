@@ -10,8 +10,8 @@
 //!
 //! There are two accounts. In one, a permission cannot hold back everything: whoever asks the server chooses
 //! the subject of the answer, and answers are not checked. So what commands the machine (`control.*` of backup
-//! and deployer) is in an account of its own, `OPS`, which sees some of `APP`, and of which `APP` sees
-//! nothing but the parts of snapshots that are put back.
+//! and deployer) is in an account of its own, `OPS`, which sees some of `APP`, and of which `APP` is given two things:
+//! the parts of snapshots that are put back, and the orders that whoever runs the bot may give in chat.
 
 mod conf;
 mod grants;
@@ -67,14 +67,14 @@ pub struct Grant {
     pub publish: Vec<String>,
     /// What may be listened to.
     pub subscribe: Vec<String>,
-    /// Whether these are subjects of `APP` that a user of `OPS` is given. Those of JetStream begin with
-    /// `app.` there: under their own name the server answers for the account that asks as well.
-    pub of_app: bool,
+    /// Whether these are subjects of the other account. Those of JetStream begin with `app.` in `OPS`: under their own
+    /// name the server answers for the account that asks as well.
+    pub across: bool,
 }
 
 /// How JetStream of `APP` is asked in `OPS`.
 pub(crate) const API_OF_APP: &str = "app.$JS.API";
-/// What `OPS` gives to `APP`, and all of it. As a question across accounts it would not do: the server adds a
+/// What `OPS` gives to `APP`, besides the questions of a worker. As a question across accounts it would not do: the server adds a
 /// header to those, and takes it for a part of the snapshot.
 const FOR_APP: &str = "$JS.SNAPSHOT.>";
 /// What makes a subject of `APP` one of `OPS`.

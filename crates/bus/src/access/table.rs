@@ -20,6 +20,18 @@ const APP_SERVICES: [User; 4] =
 /// Services of `OPS` that can be.
 const OPS_SERVICES: [User; 4] = [User::Healthcheck, User::Backup, User::WebhookDeploy, User::Deployer];
 
+/// All that can be ordered and asked in chat.
+const ORDERS: [&str; 8] = [
+    "control.deploy.request",
+    "control.deploy.force",
+    "control.deploy.rollback",
+    "control.deploy.status",
+    "control.deploy.history",
+    "control.backup.create",
+    "control.backup.status",
+    "control.backup.list",
+];
+
 pub(super) fn of(user: User) -> Vec<Grant> {
     let mut grants = vec![inbox(user)];
     grants.extend(match user {
@@ -84,6 +96,9 @@ fn command_worker() -> Vec<Grant> {
         keep(BucketName::Settings, "catalogue"),
         leases("command-workers"),
         tell("ask the services for their numbers", &["$SRV.STATS"]),
+        tell("have done what whoever runs the bot says in chat", &ORDERS).of_ops(),
+        keep(BucketName::Lease, "followed"),
+        watch(BucketName::Lease, "followed"),
     ]
 }
 
@@ -114,7 +129,7 @@ fn healthcheck() -> Vec<Grant> {
 
 fn backup() -> Vec<Grant> {
     let user = User::Backup;
-    let askers = [User::Deployer, User::Healthcheck, User::Operator];
+    let askers = [User::Deployer, User::Healthcheck, User::Operator, User::CommandWorker];
     vec![
         ops_service(user),
         restarted(user, &WATCHERS),
@@ -139,7 +154,7 @@ fn webhook_deploy() -> Vec<Grant> {
 
 fn deployer() -> Vec<Grant> {
     let user = User::Deployer;
-    let askers = [User::WebhookDeploy, User::Healthcheck, User::Operator];
+    let askers = [User::WebhookDeploy, User::Healthcheck, User::Operator, User::CommandWorker];
     vec![
         ops_service(user),
         restarted(user, &WATCHERS),

@@ -6,6 +6,7 @@ mod events;
 mod interactions;
 mod life;
 mod order;
+mod orders;
 mod points;
 mod sample;
 mod world;

@@ -8,6 +8,28 @@ about-instance = Instance
 about-uptime = Running for
 about-line = Vigie { $build } · { $instance } · running for { $uptime }
 
+backup-description = Saves everything now (for whoever runs the bot)
+
+backups-description = Tells how backups stand (for whoever runs the bot)
+backups-title = Backups
+backups-good = last good backup { $ago }
+backups-none = no good backup yet: { $command } makes one
+backups-drill = Restored for a trial
+backups-never = never
+backups-proved = proved by a restore
+
+deploys-description = Tells which version runs and what was rolled out (for whoever runs the bot)
+deploys-title = Deploys
+deploys-current = Runs
+deploys-kept = Can go back to
+deploys-failed = Failed, not tried again
+deploys-none = nothing was rolled out yet
+deploys-line = { $version } runs
+deploys-rolled-out = rolled out
+deploys-rolled-back = failed, rolled back
+deploys-never-started = never started
+deploys-rollback-failed = failed, and so did going back
+
 echo-description = Repeats a text
 echo-option-text = What to repeat
 echo-nothing = there is nothing in it that could be repeated
@@ -26,6 +48,10 @@ ping-bus = gateway → worker { $time }
 ping-request = last request to { $platform } { $time }
 ping-total = last answer in all { $time }
 
+rollback-description = Goes back to a version that ran well (for whoever runs the bot)
+rollback-option-version = Which one, as deploys shows it; without it the one before
+rollback-one = expected the name of one version, as deploys shows it
+
 stats-description = Shows the figures of the whole bot
 stats-title = Figures
 stats-shards = Shards
@@ -37,6 +63,9 @@ stats-not-ready = not ready
 stats-refresh = Refresh
 stats-nobody = no service has answered; please try again
 stats-line = shards: { $shards } · communities: { $communities } · { $rate } events/s · { $memory } ({ $services })
+
+update-description = Rolls out the newest version (for whoever runs the bot)
+update-option-force = Also when nothing is new
 
 uptime-description = Tells how long the bot has been running
 uptime-title = Running for

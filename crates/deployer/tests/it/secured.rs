@@ -12,10 +12,11 @@ use testkit::{Nats, eventually};
 use crate::world::{SOON, World};
 
 #[tokio::test]
-async fn it_obeys_the_operator_and_no_worker_and_notes_what_it_did() {
+async fn it_obeys_the_operator_and_no_gateway_and_notes_what_it_did() {
     let nats = Nats::start_secured().await;
     nats.bus("provision").await.drain().await;
     let operator = nats.bus_as(User::Operator, "operator").await;
+    let gateway = nats.bus_as(User::DiscordGateway, "gateway").await;
     let worker = nats.bus_as(User::CommandWorker, "worker").await;
     let world = World::of(nats, operator);
     let mut config = world.config();
@@ -32,8 +33,12 @@ async fn it_obeys_the_operator_and_no_worker_and_notes_what_it_did() {
     .await;
     assert_eq!((trail[0].result, trail[0].service.as_str()), (AuditResult::Refused, "deployer"));
     let request = DeployRequest { v: VERSION, by: "discord:1".to_owned(), order };
-    let refused = worker.command("deploy", &request, Duration::from_millis(500)).await;
-    assert!(refused.is_err() && worker.refused() > 0);
+    let refused = gateway.command("deploy", &request, Duration::from_millis(500)).await;
+    assert!(refused.is_err() && gateway.refused() > 0);
+    // A worker asks what whoever runs the bot asks in chat.
+    let status = DeployRequest { order: DeployOrder::Status, ..request.clone() };
+    let answer = worker.command("deploy", &status, SOON).await.unwrap();
+    assert!(matches!(answer.reply, DeployReply::Status(_)), "{answer:?}");
     // What says one thing on the subject of another is not taken.
     let subject = protocol::subject::control("deploy", "status");
     let answer: protocol::control::DeployAnswer =

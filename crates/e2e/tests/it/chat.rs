@@ -38,7 +38,10 @@ async fn a_slash_command_is_registered_and_answered() {
         if names.is_empty() { Err(names) } else { Ok(names) }
     })
     .await;
-    assert_eq!(names, ["about", "echo", "help", "ping", "stats", "uptime"]);
+    let expected = [
+        "about", "backup", "backups", "deploys", "echo", "help", "ping", "rollback", "stats", "update", "uptime",
+    ];
+    assert_eq!(names, expected);
     let options = json!({"text": "ahoy @everyone"});
     let id = stack.sandbox.discord().slash(Person::Ines, &channel, "echo", options).unwrap();
     let answer = stack.answer(Platform::Discord, &id).await;

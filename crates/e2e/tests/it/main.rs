@@ -5,6 +5,7 @@
 mod bad_input;
 mod chat;
 mod dashboards;
+mod operate;
 mod recovery;
 mod secured;
 mod several;

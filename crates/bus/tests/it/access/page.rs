@@ -2,20 +2,27 @@
 
 use std::fmt::Write as _;
 
-use bus::{User, access::Grant};
+use bus::{
+    User,
+    access::{Account, Grant},
+};
 
 const PAGE: &str = include_str!("../../../../../docs/security.md");
 const BEGIN: &str = "<!-- the table, as it is in crates/bus/src/access/table.rs -->\n";
 const END: &str = "<!-- end of the table -->\n";
 
 /// A row: what for, what is published to, what is listened to.
-fn row(grant: &Grant) -> String {
+fn row(user: User, grant: &Grant) -> String {
     let cell = |subjects: &[String]| {
         let quoted: Vec<String> = subjects.iter().map(|subject| format!("`{subject}`")).collect();
         quoted.join(" ")
     };
-    let of_app = if grant.of_app { " (of `APP`)" } else { "" };
-    format!("| {}{of_app} | {} | {} |\n", grant.why, cell(&grant.publish), cell(&grant.subscribe))
+    let of = match (grant.across, user.account()) {
+        (false, _) => "",
+        (true, Account::App) => " (of `OPS`)",
+        (true, Account::Ops) => " (of `APP`)",
+    };
+    format!("| {}{of} | {} | {} |\n", grant.why, cell(&grant.publish), cell(&grant.subscribe))
 }
 
 fn tables() -> String {
@@ -23,7 +30,7 @@ fn tables() -> String {
     for user in User::ALL {
         let _ = write!(text, "\n### {user}\n\nIn `{}`.\n\n", user.account().name());
         text += "| to | publishes to | listens to |\n|---|---|---|\n";
-        text.extend(user.grants().iter().map(row));
+        text.extend(user.grants().iter().map(|grant| row(user, grant)));
     }
     text + "\n"
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bus::{Bus, Login, Message, Nkey, Options, Queue, Stream, User};
-use protocol::{Platform, ServiceStats, VERSION, control::Restart};
+use protocol::{
+    Platform, ServiceStats, VERSION,
+    control::{DeployAnswer, DeployOrder, DeployReply, DeployRequest, Restart},
+};
 use testkit::Nats;
 
 fn stats(service: User) -> ServiceStats {
@@ -91,6 +94,34 @@ async fn services_of_both_accounts_are_told_to_start_again() {
         }
         clean(&asks).await;
     }
+}
+
+/// An order from chat crosses the accounts, and so do its answer and that nobody is there to obey.
+#[tokio::test]
+async fn a_worker_orders_a_deploy_and_is_answered_from_the_other_account() {
+    const WITHIN: Duration = Duration::from_secs(5);
+    let nats = Nats::start_secured().await;
+    let worker = nats.bus_as(User::CommandWorker, "worker").await;
+    let order = DeployOrder::Request { commit: None, force: true };
+    let request = DeployRequest { v: VERSION, by: "discord:5".to_owned(), order };
+    let nobody = worker.command("deploy", &request, WITHIN).await;
+    assert!(matches!(nobody, Err(bus::RequestError::NoResponders { .. })), "{nobody:?}");
+
+    let deployer = nats.bus_as(User::Deployer, "deployer").await;
+    let mut orders = deployer.obey::<DeployRequest>("deploy").await.unwrap();
+    deployer.round_trip().await;
+    let obey = async {
+        let ordered = orders.next().await.unwrap();
+        let heard = ordered.order.clone();
+        let reply = DeployReply::Accepted { job: "deploy-1".to_owned() };
+        ordered.answer(&DeployAnswer { v: VERSION, reply }).await.unwrap();
+        heard
+    };
+    let (answer, heard) = tokio::join!(worker.command("deploy", &request, WITHIN), obey);
+    assert!(matches!(answer.unwrap().reply, DeployReply::Accepted { job } if job == "deploy-1"));
+    assert_eq!(heard, request);
+    clean(&worker).await;
+    clean(&deployer).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,180 @@
+//! Looking how orders go, and telling whoever gave them: by one worker at a time, bounded in time and number.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bus::BucketError;
+use commands::{Look, Office};
+use protocol::{ACTION_LIFE_MS, Action, COMMAND_LIFE_MS};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    jobs::{
+        KEY,
+        page::{Followed, Page},
+        stand::{Seen, Stand},
+    },
+    worker::Worker,
+};
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(1_500);
+/// How often a message is changed at most: Discord lets five changes in as many seconds through, to all of a channel
+/// (<https://discord.com/developers/docs/topics/rate-limits>).
+const CHANGE_EVERY_MS: u64 = 2_500;
+/// How long a worker is taken for the one that follows, after it said so last. What it says meanwhile is of no use later.
+const HOLD_MS: u64 = 12_000;
+/// Looked at for so long; what takes longer is asked for by a person.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// How long after it was asked the message that shows it may be unknown: it lives no longer unsent.
+const MESSAGE_LIMIT_MS: u64 = ACTION_LIFE_MS + 5_000;
+/// How long the end may take to be said: a gateway may be replaced meanwhile.
+const END_LIFE_MS: u64 = 10 * 60 * 1000;
+/// How long the last of it may take at a shutdown.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Follows until the shutdown, whenever no other worker does.
+pub async fn follow(worker: &Worker, shutdown: &CancellationToken) {
+    let mut pages = worker.jobs.bucket.watch::<Page>(KEY);
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let open = worker.jobs.seen().is_open();
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            page = pages.next() => *worker.jobs.seen() = page.unwrap_or_default(),
+            _ = looks.tick(), if open => look_round(worker).await,
+        }
+    }
+    let me = worker.instance();
+    if worker.jobs.seen().holder == me {
+        // The next one goes on at once.
+        let release = worker.jobs.change(|page| {
+            if page.holder == me {
+                page.holder.clear();
+            }
+        });
+        if !matches!(timeout(RELEASE_LIMIT, release).await, Ok(Ok(()))) {
+            warn!("who looks after orders was not said; the next one does in some seconds");
+        }
+    }
+}
+
+async fn look_round(worker: &Worker) {
+    if !worker.jobs.seen().is_free_for(worker.instance(), service::clock::unix_ms()) {
+        return;
+    }
+    match round(worker).await {
+        // Another one was faster, or an order came: next time.
+        Ok(()) | Err(BucketError::Changed { .. }) => {}
+        Err(error) => warn!(error = service::chain(&error), "how orders go was not looked at"),
+    }
+}
+
+/// Looks at all of them once, and tells what is new.
+async fn round(worker: &Worker) -> Result<(), BucketError> {
+    let (mut page, revision) = worker.jobs.read().await?;
+    let now_ms = service::clock::unix_ms();
+    if !page.is_free_for(worker.instance(), now_ms) {
+        *worker.jobs.seen() = page;
+        return Ok(());
+    }
+    let (before, until_ms) = (page.clone(), now_ms + HOLD_MS);
+    let seen = ask(worker, &page).await;
+    let mut changes = Vec::new();
+    for one in page.jobs.iter_mut().filter(|one| !one.over) {
+        if let Some(end) = one.end.clone() {
+            one.over = told(worker, one, &end, now_ms).await;
+        } else if let Some(stand) = stand(one, &seen, now_ms) {
+            changes.extend(show(one, stand, now_ms, until_ms));
+        }
+    }
+    if page == before && page.holder == worker.instance() && page.until_ms >= now_ms + HOLD_MS / 2 {
+        return Ok(());
+    }
+    worker.instance().clone_into(&mut page.holder);
+    page.until_ms = until_ms;
+    // First on the page, then said: who was overtaken meanwhile says nothing.
+    worker.jobs.write(page, revision).await?;
+    for change in &changes {
+        say(worker, change).await;
+    }
+    Ok(())
+}
+
+/// What the services say of what is followed; without those that do not answer.
+async fn ask(worker: &Worker, page: &Page) -> BTreeMap<Office, Seen> {
+    let mut seen = BTreeMap::new();
+    for office in [Office::Deploy, Office::Backup] {
+        let followed =
+            page.jobs.iter().filter(|one| one.order.office() == office && !one.over && one.end.is_none());
+        let jobs: Vec<&str> = followed.filter_map(|one| one.job.as_deref()).collect();
+        if jobs.is_empty() {
+            continue;
+        }
+        // A deploy may start it again: it answers later.
+        if let Ok(said) = Seen::ask(&worker.bus, office, &jobs).await {
+            seen.insert(office, said);
+        }
+    }
+    seen
+}
+
+fn stand(one: &mut Followed, seen: &BTreeMap<Office, Seen>, now_ms: u64) -> Option<Stand> {
+    let age_ms = now_ms.saturating_sub(one.asked_ms);
+    let Some(job) = &one.job else {
+        // Whoever was to give the order died of it, and its event does not come again.
+        one.over = age_ms > COMMAND_LIFE_MS;
+        return None;
+    };
+    if Duration::from_millis(age_ms) > FOLLOW_LIMIT {
+        return Some(Stand::Over(one.words().look(job, Look::GivenUp { after: FOLLOW_LIMIT })));
+    }
+    Some(seen.get(&one.order.office())?.stand(one, job))
+}
+
+/// Notes how it stands; the change that shows it, if one is due.
+fn show(one: &mut Followed, stand: Stand, now_ms: u64, until_ms: u64) -> Option<Action> {
+    let text = match stand {
+        Stand::Unknown => return None,
+        Stand::Over(end) => {
+            one.end = Some(end);
+            return None;
+        }
+        Stand::Waits(text) => text,
+        Stand::GoesOn(text) => {
+            one.begun = true;
+            text
+        }
+    };
+    if one.message.is_none() || text == one.shown || now_ms < one.changed_ms + CHANGE_EVERY_MS {
+        return None;
+    }
+    one.shown = text;
+    // A worker that is stopped here and goes on later must not put this over what another one has said.
+    let change = one.change(until_ms);
+    one.changes += 1;
+    one.changed_ms = now_ms;
+    change
+}
+
+/// Tells the end, which is on the page; whether nothing is left to be done.
+async fn told(worker: &Worker, one: &Followed, end: &str, now_ms: u64) -> bool {
+    let too_early = one.changes_messages()
+        && one.message.is_none()
+        && now_ms.saturating_sub(one.asked_ms) < MESSAGE_LIMIT_MS;
+    !too_early && say(worker, &one.last(end, now_ms + END_LIFE_MS)).await
+}
+
+async fn say(worker: &Worker, action: &Action) -> bool {
+    let span = tracing::info_span!("worker.follow", otel.kind = "internal", event_id = %action.cause);
+    let trace = service::trace::start(&span);
+    match worker.publish(action, &trace).await {
+        Ok(()) => true,
+        Err(error) => {
+            warn!(action = %action.id, error = &*error, "how an order goes was not said");
+            false
+        }
+    }
+}

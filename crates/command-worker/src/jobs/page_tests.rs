@@ -1,0 +1,77 @@
+//! The page by itself: once each, bounded, and free when its holder is gone.
+
+use super::*;
+
+pub fn followed(n: u64) -> Followed {
+    Followed {
+        event: EventId::of_platform(Platform::Discord, &n.to_string()).unwrap(),
+        platform: Platform::Discord,
+        community: CommunityId::from(1),
+        channel: ChannelId::from(2),
+        to: Some(MessageId::from(n)),
+        language: "en".to_owned(),
+        prefix: "!".to_owned(),
+        received_us: 5,
+        by: "discord:5".to_owned(),
+        order: Order::Backup,
+        asked_ms: n,
+        job: None,
+        begun: false,
+        message: None,
+        shown: String::new(),
+        changes: 0,
+        changed_ms: 0,
+        end: None,
+        over: false,
+    }
+}
+
+#[test]
+fn an_event_that_comes_again_is_known_also_when_its_order_is_over() {
+    let mut page = Page::default();
+    assert_eq!(page.add(&followed(1)), Added::New);
+    page.update(&followed(1).event, |one| one.over = true);
+    let Added::Again(known) = page.add(&followed(1)) else { panic!("it is known") };
+    assert!(known.over && !page.is_open());
+    let later = Followed { asked_ms: 1 + KNOWN_MS, ..followed(2) };
+    assert_eq!((page.add(&later), page.jobs.len()), (Added::New, 1));
+}
+
+#[test]
+fn it_never_grows_past_its_bounds() {
+    let mut page = Page::default();
+    for n in 0..100 {
+        let open = page.jobs.iter().filter(|one| !one.over).count();
+        assert_eq!(page.add(&followed(n)), if open < OPEN_MAX { Added::New } else { Added::Full });
+        if let Some(one) = page.jobs.iter_mut().find(|one| !one.over).filter(|_| n % 3 == 0) {
+            one.over = true;
+        }
+        assert!(page.jobs.len() <= KEPT_MAX, "{}", page.jobs.len());
+    }
+}
+
+#[test]
+fn another_worker_follows_when_the_holder_is_gone() {
+    let page = Page { holder: "one".to_owned(), until_ms: 100, jobs: Vec::new() };
+    assert!(page.is_free_for("one", 99) && !page.is_free_for("other", 99) && page.is_free_for("other", 100));
+    assert!(Page::default().is_free_for("other", 0));
+}
+
+#[test]
+fn each_message_has_an_id_of_its_own() {
+    let mut one = followed(7);
+    let awaited = one.event.action(0);
+    let mut page = Page { jobs: vec![one.clone()], ..Page::default() };
+    assert!(page.awaits(&awaited) && !page.awaits(&one.event.action(1)));
+    assert_eq!(one.change(9), None);
+    assert!(matches!(one.last("done", 9).body, ActionBody::Reply { .. }));
+    page.found(&awaited, &MessageId::from(8));
+    assert!(!page.awaits(&awaited));
+    one = page.jobs.remove(0);
+    one.changes = 3;
+    let ids = [one.opening(String::new(), 9).id, one.last("done", 9).id, one.change(9).unwrap().id];
+    assert_eq!(ids.map(|id| id.to_string()), ["discord:7:0", "discord:7:1", "discord:7:5"]);
+    assert!(matches!(one.last("done", 9).body, ActionBody::Edit { .. }));
+    let twitch = Followed { platform: Platform::Twitch, message: None, ..one };
+    assert!(!Page { jobs: vec![twitch], ..Page::default() }.awaits(&awaited));
+}

@@ -1,0 +1,379 @@
+//! Orders to `deployer` and `backup` from chat: given once, shown to their end, whatever becomes of the worker.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bus::{Bus, Message, Queue};
+use protocol::{
+    Action, ActionBody, Event, EventId, MessageId, OptionValue, Outcome, OutcomeBody, Platform, Rank,
+    ResponseBody, VERSION,
+    control::{
+        Backup, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus, Deploy, DeployAnswer,
+        DeployOrder, DeployReply, DeployRequest, DeployState, DeployStatus, Job, JobEnd,
+    },
+    subject,
+};
+use testkit::eventually;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::world::{TRACE, Worker, World, channel, event, slash};
+
+/// A worker that died is followed after by another within 12 s; a loaded machine needs longer.
+const LATER: Duration = Duration::from_secs(60);
+/// What the message of the bot is called by the platform.
+const SHOWN: u64 = 100;
+
+/// Owner of the bot on both platforms is the person that the world has.
+async fn worker(world: &World) -> Worker {
+    let config = command_worker::Config {
+        nats: service::NatsLogin::at(world.nats.url()),
+        owners: "discord:5,twitch:5".parse().unwrap(),
+        ..command_worker::Config::default()
+    };
+    world.worker_with(config, commands::ALL).await
+}
+
+/// A service that does what the test says.
+#[derive(Clone, Default)]
+struct Office(Arc<Mutex<Desk>>);
+
+#[derive(Default)]
+struct Desk {
+    ordered: Vec<String>,
+    refuses: bool,
+    job: Option<Job>,
+    deploys: Vec<Deploy>,
+    backups: Vec<Backup>,
+}
+
+impl Office {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Obeys as `deployer` does.
+    async fn deployer(&self, bus: &Bus) -> AbortOnDropHandle<()> {
+        let (mut orders, office) = (bus.obey::<DeployRequest>("deploy").await.unwrap(), self.clone());
+        bus.round_trip().await;
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Some(ordered) = orders.next().await {
+                let request = ordered.order.clone();
+                let reply = match request.order {
+                    DeployOrder::Status => {
+                        let (job, current) = (office.desk().job.clone(), Some("v1".to_owned()));
+                        DeployReply::Status(Box::new(DeployStatus {
+                            job,
+                            current,
+                            ..DeployStatus::default()
+                        }))
+                    }
+                    DeployOrder::History => DeployReply::History { deploys: office.desk().deploys.clone() },
+                    order => match office.takes(&request.by, &format!("{order:?}")) {
+                        Ok(job) => DeployReply::Accepted { job },
+                        Err(reason) => DeployReply::Refused { reason },
+                    },
+                };
+                ordered.answer(&DeployAnswer { v: VERSION, reply }).await.unwrap();
+            }
+        }))
+    }
+
+    /// Obeys as `backup` does.
+    async fn backup(&self, bus: &Bus) -> AbortOnDropHandle<()> {
+        let (mut orders, office) = (bus.obey::<BackupRequest>("backup").await.unwrap(), self.clone());
+        bus.round_trip().await;
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Some(ordered) = orders.next().await {
+                let request = ordered.order.clone();
+                let reply = match request.order {
+                    BackupOrder::Status => {
+                        let job = office.desk().job.clone();
+                        BackupReply::Status(Box::new(BackupStatus { job, ..BackupStatus::default() }))
+                    }
+                    BackupOrder::List => BackupReply::Backups { backups: office.desk().backups.clone() },
+                    order => match office.takes(&request.by, &format!("{order:?}")) {
+                        Ok(job) => BackupReply::Accepted { job },
+                        Err(reason) => BackupReply::Refused { reason },
+                    },
+                };
+                ordered.answer(&BackupAnswer { v: VERSION, reply }).await.unwrap();
+            }
+        }))
+    }
+
+    fn takes(&self, by: &str, order: &str) -> Result<String, String> {
+        let mut desk = self.desk();
+        desk.ordered.push(format!("{by} {order}"));
+        if desk.refuses {
+            return Err("one goes on already".to_owned());
+        }
+        let id = format!("job-{}", desk.ordered.len());
+        desk.job = Some(Job {
+            id: id.clone(),
+            verb: "request".to_owned(),
+            by: by.to_owned(),
+            step: "resolve".to_owned(),
+            done: 0,
+            total: Some(10),
+            began_ms: service::clock::unix_ms(),
+            end: None,
+        });
+        Ok(id)
+    }
+
+    fn step(&self, step: &str) {
+        self.desk().job.as_mut().unwrap().step = step.to_owned();
+    }
+
+    fn end(&self, state: DeployState) {
+        let mut desk = self.desk();
+        let job = desk.job.as_mut().unwrap();
+        let (id, began_ms, ended_ms) = (job.id.clone(), job.began_ms, job.began_ms + 75_000);
+        job.end = Some(JobEnd { at_ms: ended_ms, good: true, words: "as asked".to_owned() });
+        let (from, to, words) = (Some("v1".to_owned()), "v2".to_owned(), "as asked".to_owned());
+        desk.deploys
+            .insert(0, Deploy { id, by: "test".to_owned(), from, to, began_ms, ended_ms, state, words });
+    }
+
+    fn ordered(&self) -> Vec<String> {
+        self.desk().ordered.clone()
+    }
+}
+
+/// A gateway that does what it is told, and says so.
+struct Gateway {
+    done: Arc<Mutex<Vec<Action>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Gateway {
+    async fn start(bus: &Bus, platform: Platform) -> Self {
+        let queue = Queue::Actions(platform);
+        let mut actions = bus.take_over(queue, subject::partition(&channel()), 1, || true).await.unwrap();
+        let (done, bus) = (Arc::new(Mutex::new(Vec::new())), bus.clone());
+        let noted = done.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let delivery = actions.next().await;
+                let action: Action = delivery.decode().unwrap();
+                delivery.ack_sync().await.unwrap();
+                let message = (platform == Platform::Discord).then(|| MessageId::from(SHOWN));
+                let outcome = Outcome {
+                    v: VERSION,
+                    action: action.id.clone(),
+                    platform,
+                    community: action.community.clone(),
+                    at_ms: service::clock::unix_ms(),
+                    body: OutcomeBody::Sent { message, platform_us: 1, total_us: 2 },
+                };
+                noted.lock().unwrap().push(action);
+                bus.notify(subject::outcome(platform, &outcome.community), &outcome, None).await.unwrap();
+            }
+        });
+        Self { done, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// What was said and shown so far: the number of the action of its event, the message that it changes, the text.
+    fn said(&self) -> Vec<(String, Option<MessageId>, String)> {
+        let one = |action: &Action| {
+            let number = action.id.as_str().rsplit(':').next().unwrap().to_owned();
+            let (message, content) = match &action.body {
+                ActionBody::Reply { content, .. } | ActionBody::Send { content } => (None, content),
+                ActionBody::Edit { message, content } => (Some(message.clone()), content),
+                other => panic!("nothing else is done: {other:?}"),
+            };
+            (number, message, content.text.clone())
+        };
+        self.done.lock().unwrap().iter().map(one).collect()
+    }
+
+    /// Waits until the last that was said has these words.
+    async fn says(&self, words: &str) -> (String, Option<MessageId>, String) {
+        eventually(LATER, || async {
+            let said = self.said();
+            said.last().filter(|last| last.2.contains(words)).cloned().ok_or(said)
+        })
+        .await
+    }
+}
+
+fn discord(n: u64, text: &str) -> Event {
+    let id = EventId::of_platform(Platform::Discord, &n.to_string()).unwrap();
+    Event { id, platform: Platform::Discord, ..event(n, text, Rank::Everyone) }
+}
+
+async fn say(world: &World, event: &Event, id: &str) {
+    let message = Message::new(subject::event(event), id, event).unwrap().trace(TRACE);
+    world.bus.store(&message).await.unwrap();
+}
+
+fn message() -> Option<MessageId> {
+    Some(MessageId::from(SHOWN))
+}
+
+#[tokio::test]
+async fn an_update_is_shown_in_one_message_to_its_end() {
+    let world = World::start().await;
+    let (office, gateway) = (Office::default(), Gateway::start(&world.bus, Platform::Discord).await);
+    let _deployer = office.deployer(&world.bus).await;
+    let worker = worker(&world).await;
+    say(&world, &discord(1, "!update force"), "1").await;
+    assert_eq!(gateway.says("accepted").await.1, None);
+    for (step, words) in [("canary", "one worker first"), ("gateways", "the gateways")] {
+        office.step(step);
+        assert_eq!(gateway.says(words).await.1, message());
+    }
+    office.end(DeployState::RolledOut);
+    let end = gateway.says("v2 runs everywhere (1 min 15 s)").await;
+    assert_eq!((end.0.as_str(), end.1), ("1", message()));
+    assert_eq!(office.ordered(), ["discord:5 Request { commit: None, force: true }"]);
+    worker.stop().await;
+    assert_eq!(gateway.says("v2").await.0, "1", "nothing comes after the end");
+}
+
+#[tokio::test]
+async fn the_end_is_told_once_when_workers_die_in_the_middle() {
+    let world = World::start().await;
+    let (office, gateway) = (Office::default(), Gateway::start(&world.bus, Platform::Discord).await);
+    let _deployer = office.deployer(&world.bus).await;
+    let first = worker(&world).await;
+    say(&world, &discord(1, "!rollback v1.0"), "1").await;
+    office_is_asked(&office, 1).await;
+    office.step("canary");
+    gateway.says("one worker first").await;
+    // Killed: another takes over when it has not been heard of for a while.
+    first.kill().await;
+    let second = worker(&world).await;
+    office.step("workers");
+    assert_eq!(gateway.says("the other workers").await.1, message());
+    // Stopped, as a deploy does: another takes over at once.
+    let third = worker(&world).await;
+    second.stop().await;
+    office.step("gate");
+    assert_eq!(gateway.says("all is well").await.1, message());
+    // The same event once more, as it comes when a worker did not acknowledge it, to one who has not seen it.
+    say(&world, &discord(1, "!rollback v1.0"), "again").await;
+    third.counts("commands_total.rollback", 1.0).await;
+    third.kill().await;
+    office.end(DeployState::RolledBackTo);
+    let (fourth, fifth) = (worker(&world).await, worker(&world).await);
+    let end = gateway.says("v2 failed, and v1 runs again").await;
+    assert_eq!((end.0.as_str(), end.1), ("1", message()));
+    // And again when all is over.
+    say(&world, &discord(1, "!rollback v1.0"), "once more").await;
+    crate::world::counted(&[&fourth, &fifth], "commands_total.rollback", 1.0).await;
+    world.backlog("EVENTS", 0).await;
+    assert_eq!(office.ordered(), ["discord:5 Rollback { to: Some(\"v1.0\") }"]);
+    fourth.stop().await;
+    fifth.stop().await;
+    let said = gateway.said();
+    assert_eq!(said.iter().filter(|one| one.1.is_none()).count(), 1, "one message: {said:?}");
+    assert_eq!(said.iter().filter(|one| one.0 == "1").count(), 1, "one end: {said:?}");
+    assert_eq!(said.last().unwrap().0, "1", "nothing after the end: {said:?}");
+}
+
+async fn office_is_asked(office: &Office, times: usize) {
+    eventually(LATER, || async {
+        let ordered = office.ordered();
+        if ordered.len() == times { Ok(()) } else { Err(ordered) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slash_command_has_a_message_of_its_own() {
+    let world = World::start().await;
+    let (office, gateway) = (Office::default(), Gateway::start(&world.bus, Platform::Discord).await);
+    let _backup = office.backup(&world.bus).await;
+    let worker = worker(&world).await;
+    let ResponseBody::Reply { content, ephemeral: true } = world.ask(1, "fr", slash("backup")).await else {
+        panic!("whoever asked is told alone that it is taken");
+    };
+    assert!(content.text.contains("s’affiche dans ce salon"), "{}", content.text);
+    assert_eq!(gateway.says("c’est noté").await.1, None);
+    office.step("database");
+    assert_eq!(gateway.says("la base de données").await.1, message());
+    let (id, parts) = ("night".to_owned(), vec!["database".to_owned()]);
+    {
+        let mut desk = office.desk();
+        let at_ms = service::clock::unix_ms();
+        desk.backups.push(Backup { id, at_ms, bytes: Some(3 << 20), parts, proved_ms: None });
+        desk.job.as_mut().unwrap().end = Some(JobEnd { at_ms, good: true, words: String::new() });
+    }
+    assert_eq!(gateway.says("night contient 3,0 Mio").await.1, message());
+    assert_eq!(office.ordered(), ["discord:5 Create"]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn twitch_hears_the_beginning_and_the_end() {
+    let world = World::start().await;
+    let (office, gateway) = (Office::default(), Gateway::start(&world.bus, Platform::Twitch).await);
+    let _deployer = office.deployer(&world.bus).await;
+    let worker = worker(&world).await;
+    world.say(1, "!update").await;
+    gateway.says("you are told when it is over").await;
+    for step in ["canary", "workers", "gate"] {
+        office.step(step);
+        worker.counts("commands_total.update", 1.0).await;
+    }
+    office.end(DeployState::RolledOut);
+    gateway.says("v2 runs everywhere").await;
+    assert_eq!(gateway.said().len(), 2, "{:?}", gateway.said());
+    assert_eq!(office.ordered(), ["twitch:5 Request { commit: None, force: false }"]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn where_nobody_obeys_the_answer_says_what_to_do() {
+    let world = World::start().await;
+    let worker = worker(&world).await;
+    for (n, name, words) in [
+        (1, "update", "--profile deploy up"),
+        (2, "deploys", "--profile deploy up"),
+        (3, "rollback", "--profile deploy up"),
+        (4, "backup", "BACKUP_REPOSITORY"),
+        (5, "backups", "BACKUP_REPOSITORY"),
+    ] {
+        let body = world.ask(n, "en-GB", slash(name)).await;
+        let ResponseBody::Reply { content, ephemeral: true } = body else { panic!("{body:?}") };
+        assert!(content.text.contains(words), "{name}: {}", content.text);
+    }
+    // What was not taken is not followed: asked again, it is given again.
+    let office = Office::default();
+    let _deployer = office.deployer(&world.bus).await;
+    office.desk().refuses = true;
+    for n in [1, 6] {
+        let ResponseBody::Reply { content, .. } = world.ask(n, "en-GB", slash("update")).await else {
+            panic!("a slash command is answered with a reply")
+        };
+        assert!(content.text.contains("one goes on already"), "{}", content.text);
+    }
+    assert_eq!(office.ordered().len(), 2);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_so_and_a_crowd_of_them_once() {
+    let world = World::start().await;
+    let (office, gateway) = (Office::default(), Gateway::start(&world.bus, Platform::Twitch).await);
+    let _deployer = office.deployer(&world.bus).await;
+    // Nobody is named: not even who owns the channel runs the bot.
+    let worker = world.worker(commands::ALL).await;
+    for n in 1..=20 {
+        world.store(&event(n, "!update", Rank::Owner), &n.to_string()).await;
+    }
+    worker.counts("commands_passed_total.cooldown", 19.0).await;
+    assert!(gateway.says("OWNER_ID").await.2.starts_with("only whoever runs this bot"));
+    let mut options = std::collections::BTreeMap::new();
+    options.insert("force".to_owned(), OptionValue::Bool(true));
+    let body = protocol::InteractionBody::Command { name: "update".to_owned(), options };
+    let ResponseBody::Reply { content, ephemeral: true } = world.ask(30, "en", body).await else {
+        panic!("a refusal is for the person alone")
+    };
+    assert!(content.text.contains("OWNER_ID"), "{}", content.text);
+    assert_eq!((gateway.said().len(), office.ordered().len()), (1, 0));
+    worker.stop().await;
+}
