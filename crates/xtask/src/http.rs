@@ -22,6 +22,22 @@ pub async fn post(base: &str, path: &str, body: &Value, within: Duration) -> any
     send(base, &format!("POST {path}"), body, within).await
 }
 
+/// Posts a body as it is, with these headers.
+///
+/// # Errors
+/// As [`post`].
+pub async fn post_with(
+    base: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    within: Duration,
+) -> anyhow::Result<Value> {
+    let mut head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    head += &format!("Content-Length: {}\r\n", body.len());
+    ask(base, &format!("POST {path}"), &head, body, within).await
+}
+
 /// As [`post`], with PUT.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use tokio::{process::Command, time::timeout};
 
 /// How long a command may take: a stack that comes up on a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// Runs `docker` with these arguments and gives what it wrote to standard output.
 ///
@@ -31,10 +31,18 @@ pub fn with_engine(mut command: Command) -> Command {
 /// # Errors
 /// As [`docker`].
 pub async fn output(command: &mut Command) -> anyhow::Result<String> {
+    output_within(LIMIT, command).await
+}
+
+/// Runs a program that may take another time.
+///
+/// # Errors
+/// As [`docker`].
+pub async fn output_within(limit: Duration, command: &mut Command) -> anyhow::Result<String> {
     let shown = format!("{:?}", command.as_std());
-    let done = timeout(LIMIT, command.output())
+    let done = timeout(limit, command.output())
         .await
-        .with_context(|| format!("{shown} took more than {} s", LIMIT.as_secs()))?
+        .with_context(|| format!("{shown} took more than {} s", limit.as_secs()))?
         .with_context(|| format!("cannot start {shown}"))?;
     if !done.status.success() {
         bail!("{shown}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr).trim_end());

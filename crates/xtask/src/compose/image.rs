@@ -41,6 +41,22 @@ pub async fn build() -> anyhow::Result<String> {
     Ok(IMAGE.to_owned())
 }
 
+/// Puts the files of an image where the Dockerfile expects what is built already: `dist/` in a folder.
+///
+/// # Errors
+/// When that fails.
+pub async fn unpack(image: &str, folder: &Path) -> anyhow::Result<()> {
+    let container = docker(&["create", image]).await?;
+    let container = container.trim();
+    for path in ["bin", "etc/ssl"] {
+        let to = folder.join("dist").join(path);
+        fs::create_dir_all(to.parent().unwrap_or(&to))?;
+        let from = format!("{container}:/{path}");
+        docker(&["cp", "--quiet", &from, &to.display().to_string()]).await?;
+    }
+    docker(&["rm", container]).await.map(drop)
+}
+
 /// How large an image is, unpacked, in bytes.
 ///
 /// # Errors

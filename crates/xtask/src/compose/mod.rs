@@ -9,10 +9,13 @@
 //! | `people` | what is said and what is replied |
 //! | `first` | what somebody sees who tries it: the demo, two bots side by side, the tools |
 //! | `trials` | what is done to the stack while people talk |
+//! | `window` | what became of what was said during a trial |
+//! | `deploys` | pushes and releases, good and bad, while people talk |
 //! | `cost` | memory at rest and under load |
 //! | `report` | the tables |
 
 mod cost;
+mod deploys;
 mod docker;
 mod first;
 mod image;
@@ -20,6 +23,7 @@ mod people;
 mod project;
 mod report;
 mod trials;
+mod window;
 
 use anyhow::ensure;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +32,7 @@ use self::{project::Project, report::Report};
 use crate::{page, shell};
 
 const PAGE: &str = "docs/performance.md";
+const DEPLOYS_PAGE: &str = "docs/operations.md";
 
 /// Arguments of `cargo xtask test --compose`.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -42,8 +47,8 @@ pub struct Options {
     /// Let the containers be when something fails
     #[arg(long, requires = "compose")]
     pub keep: bool,
-    /// Write the tables into docs/performance.md
-    #[arg(long, requires = "compose", conflicts_with = "only")]
+    /// Write the tables into docs/performance.md and docs/operations.md; with `--only deploy:` those of deploys only
+    #[arg(long, requires = "compose")]
     pub write: bool,
 }
 
@@ -71,7 +76,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         );
     }
     let only = options.only.as_deref();
-    if only != Some(cost::NAME) {
+    ensure!(
+        !options.write || only.is_none_or(|only| only == deploys::NAME),
+        "expected --write with all trials, or with --only {}",
+        deploys::NAME
+    );
+    if only != Some(cost::NAME) && !deploys::any(only) {
         trials::check(only)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -91,10 +101,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         done
     });
     println!("\n{}", report.markdown());
+    if !report.deploys.is_empty() {
+        println!("{}", deploys::markdown(&report.machine, &report.deploys));
+    }
     done?;
     ensure!(report.is_clean(), "{} lost, {} answered twice", report.lost(), report.doubled());
-    if options.write {
+    if options.write && only.is_none() {
         page::write(PAGE, "compose", &report.markdown())?;
+    }
+    if options.write {
+        page::write(DEPLOYS_PAGE, "deploys", &deploys::markdown(&report.machine, &report.deploys))?;
     }
     Ok(())
 }
@@ -112,13 +128,16 @@ async fn everything(options: &Options, folder: &std::path::Path, report: &mut Re
         report.image_bytes = image::size(&image).await?;
         report.first = first::try_it(folder, &image).await?;
     }
-    if only != Some(cost::NAME) {
+    if trials::check(only).is_ok() {
         let stack = Project::new("trials", folder, &image)?.without_limits(7).on_a_small_disk();
         report.trials = trials::run(stack, only).await?;
     }
     if only.is_none_or(|only| only == cost::NAME) {
         let stack = Project::new("cost", folder, &image)?.without_limits(cost::GUILDS);
         (report.load, report.costs) = cost::measure(stack).await?;
+    }
+    if deploys::any(only) {
+        report.deploys = deploys::run(folder, &image, only).await?;
     }
     Ok(())
 }

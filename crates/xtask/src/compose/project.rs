@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use testkit::free_port;
 use tokio::process::Command;
 
-use super::docker::{docker, output, with_engine};
+use super::docker::{LIMIT, docker, output, output_within, with_engine};
 use crate::paths;
 
 /// What the names of all projects of this command begin with; nothing else may be called so.
@@ -36,6 +36,8 @@ pub struct Project {
     name: String,
     image: String,
     settings: String,
+    /// Where its compose file is.
+    folder: PathBuf,
     env_file: PathBuf,
     files: Vec<PathBuf>,
     /// `http://127.0.0.1:PORT` of its sandbox.
@@ -59,9 +61,21 @@ impl Project {
     /// # Errors
     /// When its settings cannot be written.
     pub fn new(name: &str, folder: &Path, image: &str) -> anyhow::Result<Self> {
+        Self::with(name, image, paths::root(), folder.join(format!("{name}.env")))
+    }
+
+    /// A project of a checkout of its own, with its settings in the `.env` of that.
+    ///
+    /// # Errors
+    /// As [`Project::new`].
+    pub fn of_checkout(name: &str, folder: &Path, image: &str) -> anyhow::Result<Self> {
+        Self::with(name, image, folder.to_owned(), folder.join(".env"))
+    }
+
+    fn with(name: &str, image: &str, folder: PathBuf, env_file: PathBuf) -> anyhow::Result<Self> {
         let (repository, tag) = image.rsplit_once(':').context("expected an image with a tag")?;
         let port = free_port();
-        let mut settings = fs::read_to_string(paths::root().join(".env.example"))?;
+        let mut settings = fs::read_to_string(folder.join(".env.example"))?;
         // What comes later in such a file holds.
         let _ = write!(
             settings,
@@ -71,8 +85,9 @@ impl Project {
             name: format!("{PREFIX}{name}"),
             image: image.to_owned(),
             settings,
-            env_file: folder.join(format!("{name}.env")),
-            files: vec![paths::root().join("compose.yaml")],
+            env_file,
+            files: vec![folder.join("compose.yaml")],
+            folder,
             url: format!("http://127.0.0.1:{port}"),
         };
         project.save()?;
@@ -102,14 +117,14 @@ impl Project {
              TWITCH_AUTH_URL=http://sandbox:7700\nTWITCH_MESSAGES_PER_30S=7500\n",
             TWITCH_CHANNELS.join(",")
         );
-        self.files.push(paths::root().join("deploy/compose/trial.yaml"));
+        self.files.push(self.folder.join("deploy/compose/trial.yaml"));
         self
     }
 
     /// With a small disk for NATS, which a trial can fill.
     #[must_use]
     pub fn on_a_small_disk(mut self) -> Self {
-        self.files.push(paths::root().join("deploy/compose/small-disk.yaml"));
+        self.files.push(self.folder.join("deploy/compose/small-disk.yaml"));
         self
     }
 
@@ -122,7 +137,7 @@ impl Project {
     fn command(&self, program: &str) -> Command {
         let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
         let mut command = with_engine(Command::new(program));
-        command.current_dir(paths::root());
+        command.current_dir(&self.folder);
         command.env("COMPOSE_PROJECT_NAME", &self.name).env("COMPOSE_ENV_FILES", &self.env_file);
         command.env("COMPOSE_FILE", files.join(":"));
         command
@@ -133,8 +148,16 @@ impl Project {
     /// # Errors
     /// When it fails.
     pub async fn compose(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.compose_within(LIMIT, arguments).await
+    }
+
+    /// The same, in another time.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn compose_within(&self, limit: Duration, arguments: &[&str]) -> anyhow::Result<String> {
         self.save()?;
-        output(self.command("docker").arg("compose").args(arguments)).await
+        output_within(limit, self.command("docker").arg("compose").args(arguments)).await
     }
 
     /// `docker compose [PROFILE] up --detach --wait ARGUMENTS`; how long it took.
@@ -260,6 +283,12 @@ impl Project {
             vec!["run", "--detach", "--network", "none", "--volume", &volume, "--label", &label];
         arguments.extend(["--init", "--entrypoint", "sleep", SHELL_IMAGE, "86400"]);
         docker(&arguments).await.map(drop)
+    }
+
+    /// The name by which Docker knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The image of the services.

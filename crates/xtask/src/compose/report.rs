@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use super::deploys::Deployed;
+
 /// Everything.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -17,6 +19,8 @@ pub struct Report {
     pub first: Vec<(&'static str, String)>,
     /// What was done while people talked.
     pub trials: Vec<Trial>,
+    /// What was rolled out meanwhile.
+    pub deploys: Vec<Deployed>,
     /// What the memory under load was measured with.
     pub load: Load,
     /// Memory.
@@ -89,13 +93,17 @@ impl Report {
     /// How much was lost.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.trials.iter().map(|trial| trial.lost).sum()
+        self.all().map(|trial| trial.lost).sum()
     }
 
     /// How much was answered twice.
     #[must_use]
     pub fn doubled(&self) -> usize {
-        self.trials.iter().map(|trial| trial.doubled).sum()
+        self.all().map(|trial| trial.doubled).sum()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Trial> {
+        self.trials.iter().chain(self.deploys.iter().map(|deployed| &deployed.trial))
     }
 
     /// The tables.

@@ -9,25 +9,17 @@ use anyhow::{Context, anyhow, bail, ensure};
 use tokio::time::sleep;
 
 use super::{
+    deploys,
     docker::docker,
     people::People,
     project::{Container, Project},
-    report::{Trial, seconds},
+    report::Trial,
+    window::{Window, settle, tell},
 };
-use crate::{
-    chaos::{
-        kinds::Platform,
-        ledger::{Ledger, Line},
-    },
-    paths, shell,
-};
+use crate::{chaos::kinds::Platform, paths, shell};
 
 /// How long it may take until everybody is answered at once again.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(75);
-/// A command is answered within 60 s or not at all; after the last one so long is waited for replies.
-const SETTLE_LIMIT: Duration = Duration::from_secs(75);
-/// A second reply would come within this time.
-const SECOND_REPLY: Duration = Duration::from_secs(3);
 /// How long a container is off its network.
 const CUT: Duration = Duration::from_secs(3);
 /// How long everybody talks between two trials, so that their lines are told apart.
@@ -35,8 +27,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a container may take to be healthy, or to be found unhealthy.
 const HEALTH_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(200);
-/// Lines of one trial that broke a promise and are told.
-const MOST_TOLD: usize = 20;
 /// A disk that may be filled is at most this large: `deploy/compose/small-disk.yaml`.
 const SMALL_DISK_KIB: u64 = 64 * 1024;
 
@@ -112,7 +102,8 @@ const BLIND: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"]
 /// # Errors
 /// When there is none; the message names them all.
 pub fn check(only: Option<&str>) -> anyhow::Result<()> {
-    let names = || PLANS.iter().map(|plan| plan.name).collect::<Vec<_>>().join("\n  ");
+    let names =
+        || PLANS.iter().map(|plan| plan.name).chain(deploys::names()).collect::<Vec<_>>().join("\n  ");
     ensure!(
         chosen(only).next().is_some(),
         "expected memory, or a part of one of these names:\n  {}",
@@ -157,35 +148,6 @@ pub async fn run(stack: Project, only: Option<&str>) -> anyhow::Result<Vec<Trial
     Ok(trials)
 }
 
-/// Names each line that was lost or answered twice.
-fn tell(windows: &[Window], ledger: &Ledger) {
-    let broken = |window: &&Window, line: &&Line| match line.replies.len() {
-        0 => !window.spares(line),
-        count => count > 1,
-    };
-    for window in windows {
-        for line in window.lines(ledger).filter(|line| broken(&window, line)).take(MOST_TOLD) {
-            let Line { place, event, said, replies, .. } = line;
-            let (since, event) =
-                (seconds(said.saturating_sub(window.begin)), event.as_deref().unwrap_or("?"));
-            let (platform, replies) = (place.platform.name(), replies.len());
-            shell::complain(&format!(
-                "{}: {event} on {platform}, said after {since}, has {replies} replies",
-                window.plan.name
-            ));
-        }
-    }
-}
-
-/// When something was done.
-struct Window {
-    plan: &'static Plan,
-    begin: Duration,
-    end: Duration,
-    /// How long the deed itself took.
-    took: Duration,
-}
-
 async fn act(
     stack: &Project,
     people: &People,
@@ -207,17 +169,12 @@ async fn act(
         do_it(stack, plan.deed).await.context(plan.name)?;
         let took = began.elapsed();
         people.all_well(people.now(), RECOVERY_LIMIT).await.context(plan.name)?;
-        let window = Window { plan, begin, end: people.now(), took };
+        let window = Window { name: plan.name, spared: plan.spared, begin, end: people.now(), took };
         shell::complain(&format!("{}", window.judge(&people.ledger())));
         windows.push(window);
         all_healthy(stack).await.context(plan.name)?;
     }
-    let last = people.now();
-    let lost = || windows.iter().map(|window| window.judge(&people.ledger()).lost).sum::<usize>();
-    while lost() > 0 && people.now() < last + SETTLE_LIMIT {
-        sleep(POLL).await;
-    }
-    sleep(SECOND_REPLY).await;
+    settle(windows, people).await;
     Ok(())
 }
 
@@ -318,61 +275,9 @@ async fn all_healthy(stack: &Project) -> anyhow::Result<()> {
     }
 }
 
-impl Window {
-    fn lines<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = &'a Line> {
-        ledger.lines().iter().filter(|line| (self.begin..=self.end).contains(&line.said))
-    }
-
-    /// Nobody could hear it, or finish saying the answer.
-    fn spares(&self, line: &Line) -> bool {
-        line.heard == 0 || self.plan.spared == Some(line.place.platform)
-    }
-
-    fn judge(&self, ledger: &Ledger) -> Trial {
-        let mut trial = Trial { name: self.plan.name, took: self.took, ..Trial::default() };
-        for line in self.lines(ledger) {
-            trial.commands += 1;
-            match line.replies.len() {
-                0 if self.spares(line) => trial.unheard += 1,
-                0 => trial.lost += 1,
-                1 => trial.answered += 1,
-                _ => trial.doubled += 1,
-            }
-            trial.longest = trial.longest.max(line.latency().unwrap_or_default());
-        }
-        trial
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chaos::ledger::Place;
-
-    #[test]
-    fn a_line_without_a_reply_is_lost_unless_nobody_could_hear_it() {
-        let mut ledger = Ledger::default();
-        for (number, (platform, heard)) in
-            [(Platform::Discord, 1), (Platform::Twitch, 1), (Platform::Twitch, 0), (Platform::Discord, 1)]
-                .into_iter()
-                .enumerate()
-        {
-            let place = Place { platform, channel: "a".to_owned() };
-            ledger.begin(place, Duration::from_secs(1));
-            ledger.told(number, &format!("m{number}"), heard);
-        }
-        let place = Place { platform: Platform::Discord, channel: "a".to_owned() };
-        ledger.seen(&place, "tok0000003 ahoy", Duration::from_secs(3));
-        let judge = |plan: &'static Plan| {
-            let window =
-                Window { plan, begin: Duration::ZERO, end: Duration::from_secs(9), took: Duration::ZERO };
-            let trial = window.judge(&ledger);
-            (trial.commands, trial.answered, trial.lost, trial.unheard)
-        };
-        assert_eq!(judge(&PLANS[0]), (4, 1, 2, 1));
-        let spares = PLANS.iter().find(|plan| plan.spared.is_some()).unwrap();
-        assert_eq!(judge(spares), (4, 1, 1, 2));
-    }
 
     #[test]
     fn a_trial_is_chosen_by_a_part_of_its_name() {
