@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     plan::{End, Found, Job, Step, Want, Way},
-    release::Release,
+    release::{Crew, Release},
+    succession::Succession,
 };
 
 /// Versions that ran well and can come back, besides the one that runs.
@@ -19,6 +20,9 @@ const HISTORY_MAX: usize = 100;
 const WORDS_MAX: usize = 2000;
 /// What waits to be told; of more, the oldest go.
 const UNTOLD_MAX: usize = 32;
+
+/// Whoever hears of pushes.
+const HEARS: &str = "webhook-deploy";
 
 /// The version of what is written.
 pub const VERSION: u16 = 1;
@@ -49,6 +53,12 @@ pub struct Book {
     /// The day since 1970 on which it was last looked whether there is something new.
     #[serde(default)]
     pub looked_day: u64,
+    /// How the deployer itself is replaced, while it is.
+    #[serde(default)]
+    pub succession: Option<Succession>,
+    /// Whether it is to be looked once whether there is something new.
+    #[serde(default)]
+    pub look: bool,
     /// The version of which people were told last that it is there.
     #[serde(default)]
     pub offered: Option<String>,
@@ -88,6 +98,8 @@ impl Default for Book {
             last: None,
             untold: Vec::new(),
             looked_day: 0,
+            succession: None,
+            look: false,
             offered: None,
         }
     }
@@ -154,6 +166,9 @@ impl Book {
             return None;
         };
         self.settle(&job, &end);
+        let hears = |crew: &Crew| crew.answers_as.as_deref() == Some(HEARS) && crew.before > 0;
+        self.look |=
+            !matches!(end.state, None | Some(DeployState::NeverStarted)) && job.crew.iter().any(hears);
         self.remember(&job, &end, now_ms);
         self.take(now_ms);
         Some(end)
@@ -183,6 +198,14 @@ impl Book {
                     // Or the next look for something new would bring it back.
                     self.quarantine(from);
                 }
+                self.succession = Some(Succession {
+                    deploy: job.id.clone(),
+                    by: job.by.clone(),
+                    name: target.name.clone(),
+                    image: target.operations.as_ref().map(|operations| operations.image.clone()),
+                    starts: 0,
+                    change: None,
+                });
                 let before = self.current.replace(target);
                 self.keep(before);
                 // What ran may be something else, which was started by hand.
@@ -258,15 +281,31 @@ impl Book {
 
     /// Notes, once for each, that a version is there which nobody asked for yet.
     pub fn offer(&mut self, newest: &Release, now_ms: u64) {
-        let known = self.current.as_ref().is_some_and(|current| current.source == newest.source)
-            || self.quarantined.iter().any(|bad| bad.source == newest.source);
-        if known || self.offered.as_ref() == Some(&newest.source) {
+        if self.knows(newest) || self.offered.as_ref() == Some(&newest.source) {
             return;
         }
         self.offered = Some(newest.source.clone());
         let words = format!("{} is there; `vigie deploy now` rolls it out", newest.name);
         let (by, verb) = ("schedule".to_owned(), "check".to_owned());
         self.add_notice(by, verb, newest.name.clone(), AuditResult::Done, words, now_ms);
+    }
+
+    /// Whether a version was rolled out last, or is not tried again.
+    #[must_use]
+    pub fn knows(&self, newest: &Release) -> bool {
+        self.current.as_ref().is_some_and(|current| current.source == newest.source)
+            || self.quarantined.iter().any(|bad| bad.source == newest.source)
+    }
+
+    /// Notes how the succession of the deployer ended.
+    pub fn succeeded(&mut self, own: &Succession, result: AuditResult, words: &str, now_ms: u64) {
+        self.succession = None;
+        let words: String = words.chars().take(WORDS_MAX).collect();
+        if let Some(deploy) = self.history.iter_mut().find(|deploy| deploy.id == own.deploy) {
+            let both = format!("{}\n{words}", deploy.words);
+            deploy.words = both.chars().take(WORDS_MAX).collect();
+        }
+        self.add_notice(own.by.clone(), "self-update".to_owned(), own.name.clone(), result, words, now_ms);
     }
 
     fn add_notice(

@@ -1,6 +1,6 @@
 //! The settings of the deployer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use minisign_verify::PublicKey;
 use reqwest::Url;
@@ -15,6 +15,8 @@ use crate::{
 /// Where programs are, and as whom to ask the engine and the forge. Everything else of the environment may be a secret
 /// of this service, and a compose file could ask for it.
 const HANDED_ON: [&str; 5] = ["PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"];
+/// Docker puts it into every container.
+const CONTAINER_MARK: &str = "/.dockerenv";
 /// More names than anybody lists.
 const NAMES_MAX: usize = 32;
 
@@ -35,8 +37,9 @@ pub static SETTINGS: &[Setting] = &[
     setting(
         "DEPLOY_MODE",
         Some("pull"),
-        "pull or build",
-        "where new versions come from: images of a signed release, or a build of what was pushed",
+        "pull, build or binaries",
+        "where new versions come from: images of a signed release, a build of what was pushed, or, without Docker, \
+         programs of a signed release that systemd starts",
     ),
     setting(
         "DEPLOY_DATA",
@@ -80,13 +83,20 @@ pub static SETTINGS: &[Setting] = &[
         "DEPLOY_RELEASE",
         None,
         "a URL or a full path of a release.json",
-        "the newest release; its signature is beside it, in release.json.minisig. For DEPLOY_MODE=pull",
+        "the newest release; its signature is beside it, in release.json.minisig. For pull and binaries",
     ),
     setting(
         "DEPLOY_RELEASE_KEY",
         None,
         "a public key of minisign (56 signs that begin with RW)",
-        "who signs releases; nothing else is rolled out. For DEPLOY_MODE=pull",
+        "who signs releases; nothing else is rolled out. For pull and binaries",
+    ),
+    setting(
+        "DEPLOY_PROGRAMS",
+        Some("/var/lib/vigie"),
+        "the full path of a folder",
+        "where releases are, and which unit starts which, as deploy/systemd/install.sh makes it. For \
+         DEPLOY_MODE=binaries",
     ),
     setting(
         "DEPLOY_GIT_URL",
@@ -104,6 +114,12 @@ pub static SETTINGS: &[Setting] = &[
     },
     setting("DEPLOY_GIT_SSH_KEY", None, "a full path", "the private key for such a repository, by ssh"),
     setting("DEPLOY_GIT_KNOWN_HOSTS", None, "a full path", "the host keys that are believed, by ssh"),
+    setting(
+        "DEPLOY_OPERATIONS",
+        None,
+        "on or off",
+        "whether the deployer itself, and a backup with a repository, are replaced too; not set: on to pull, off to build",
+    ),
     setting(
         "DEPLOY_BACKUP",
         Some("required"),
@@ -147,6 +163,8 @@ pub struct Config {
     pub services: Vec<String>,
     /// What services may be given besides.
     pub binds: Vec<PathBuf>,
+    /// Whether what runs from the second image is replaced too. Whoever makes that image has the machine.
+    pub operations: bool,
     /// Whether everything is saved before.
     pub backup: bool,
     /// Whether it is looked by itself for something new.
@@ -157,6 +175,8 @@ pub struct Config {
     pub pace: Pace,
     /// What `docker` and `git` are told of the environment; others in tests.
     pub environment: child::Environment,
+    /// Whether this program is in a container: then Docker does not see its data under the same path.
+    pub contained: bool,
 }
 
 /// Where new versions come from.
@@ -168,6 +188,15 @@ pub enum SourceConfig {
         release: Place,
         /// Who signs it; `None` only where settings are wrong.
         key: Option<PublicKey>,
+    },
+    /// Programs of a signed release, which systemd starts.
+    Binaries {
+        /// Where it is.
+        release: Place,
+        /// Who signs it; `None` only where settings are wrong.
+        key: Option<PublicKey>,
+        /// Where releases are here.
+        programs: PathBuf,
     },
     /// A build of what was pushed.
     Build(Remote),
@@ -186,14 +215,18 @@ impl Config {
     /// Reads the settings; what is wrong with them stays in `settings`.
     #[must_use]
     pub fn read(settings: &mut Settings) -> Self {
-        let folder = required(settings, "DEPLOY_FOLDER", full_path);
+        let mode = settings.parse("DEPLOY_MODE", mode);
+        let folder = match mode {
+            // There is no compose file.
+            Mode::Binaries => PathBuf::new(),
+            Mode::Pull | Mode::Build => required(settings, "DEPLOY_FOLDER", full_path),
+        };
         let env_file = settings.optional_parse("DEPLOY_ENV_FILE", full_path);
-        let build = settings.parse("DEPLOY_MODE", |text| match text {
-            "pull" => Ok(false),
-            "build" => Ok(true),
-            _ => Err(String::new()),
-        });
-        let source = if build { read_build(settings) } else { read_pull(settings) };
+        let source = match mode {
+            Mode::Pull => read_pull(settings),
+            Mode::Build => read_build(settings),
+            Mode::Binaries => read_binaries(settings),
+        };
         Self {
             nats: NatsLogin::read(settings),
             source,
@@ -205,6 +238,13 @@ impl Config {
             profiles: settings.optional_parse("DEPLOY_PROFILES", |text| list(text, name)).unwrap_or_default(),
             services: settings.optional_parse("DEPLOY_SERVICES", |text| list(text, name)).unwrap_or_default(),
             binds: settings.optional_parse("DEPLOY_BINDS", |text| list(text, full_path)).unwrap_or_default(),
+            operations: settings
+                .optional_parse("DEPLOY_OPERATIONS", |text| match text {
+                    "on" => Ok(true),
+                    "off" => Ok(false),
+                    _ => Err(String::new()),
+                })
+                .unwrap_or(mode == Mode::Pull),
             backup: settings.parse("DEPLOY_BACKUP", |text| match text {
                 "required" => Ok(true),
                 "off" => Ok(false),
@@ -219,14 +259,43 @@ impl Config {
             window: settings.parse("DEPLOY_WINDOW", Window::read),
             pace: Pace::default(),
             environment: child::environment(&HANDED_ON, &["DOCKER_"]),
+            contained: Path::new(CONTAINER_MARK).exists(),
         }
     }
 }
 
-fn read_pull(settings: &mut Settings) -> SourceConfig {
+/// Where new versions come from, in a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Pull,
+    Build,
+    Binaries,
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "pull" => Ok(Mode::Pull),
+        "build" => Ok(Mode::Build),
+        "binaries" => Ok(Mode::Binaries),
+        _ => Err(String::new()),
+    }
+}
+
+fn read_release(settings: &mut Settings) -> (Place, Option<PublicKey>) {
     let release = required(settings, "DEPLOY_RELEASE", place);
     let key = |text: &str| PublicKey::from_base64(text).map(Some).map_err(|_| String::new());
-    SourceConfig::Pull { release, key: required(settings, "DEPLOY_RELEASE_KEY", key) }
+    (release, required(settings, "DEPLOY_RELEASE_KEY", key))
+}
+
+fn read_pull(settings: &mut Settings) -> SourceConfig {
+    let (release, key) = read_release(settings);
+    SourceConfig::Pull { release, key }
+}
+
+fn read_binaries(settings: &mut Settings) -> SourceConfig {
+    let (release, key) = read_release(settings);
+    SourceConfig::Binaries { release, key, programs: settings.parse("DEPLOY_PROGRAMS", full_path) }
 }
 
 fn read_build(settings: &mut Settings) -> SourceConfig {
@@ -319,6 +388,15 @@ mod tests {
         ]);
         assert_eq!(problems, [""; 0]);
         assert!(!format!("{config:?}").contains("hunter2"));
+        let (config, problems) = read(&[
+            ("DEPLOY_MODE", "binaries"),
+            ("DEPLOY_RELEASE", "https://example.org/release.json"),
+            ("DEPLOY_RELEASE_KEY", KEY),
+        ]);
+        assert_eq!(problems, [""; 0]);
+        let programs =
+            matches!(&config.source, SourceConfig::Binaries { programs, .. } if programs.is_absolute());
+        assert!(programs && !config.operations);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Container {
     pub health: String,
     /// How often the engine started it again.
     pub restarts: u64,
+    /// How it calls itself on NATS; one that ends with `-` goes on with the number of its process.
+    pub instance: String,
 }
 
 /// Where one service is to go.
@@ -169,6 +171,7 @@ mod tests {
                     state: "running".to_owned(),
                     health: "starting".to_owned(),
                     restarts: 0,
+                    instance: String::new(),
                 });
             }
         }
@@ -204,6 +207,7 @@ mod tests {
             service: "it".to_owned(),
             answers_as: None,
             role,
+            operations: false,
             old: engine.all.iter().map(|it| it.id.clone()).collect(),
             before: number(engine.all.len()),
             after,

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::{
     book::Book,
     journal::{Journal, JournalError},
+    lock::Lock,
 };
 
 /// The desk.
@@ -18,16 +19,18 @@ pub struct Desk {
     /// What the step that goes on waits for.
     note: Mutex<String>,
     changes: watch::Sender<u64>,
+    /// As long as it is held nobody else writes.
+    _lock: Option<Lock>,
 }
 
 impl Desk {
-    /// Reads what was written last.
+    /// Reads what was written last. Without a lock only to look at it.
     ///
     /// # Errors
     /// When the file is there and is none.
-    pub fn open(journal: Journal) -> Result<Self, JournalError> {
+    pub fn open(journal: Journal, lock: Option<Lock>) -> Result<Self, JournalError> {
         let book = Mutex::new(journal.read()?);
-        Ok(Self { journal, book, note: Mutex::default(), changes: watch::Sender::new(0) })
+        Ok(Self { journal, book, note: Mutex::default(), changes: watch::Sender::new(0), _lock: lock })
     }
 
     /// What is known now.

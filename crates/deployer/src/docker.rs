@@ -7,6 +7,7 @@
 //! | `compose config` | the merged compose file |
 //! | `compose up --no-deps` of one service, `compose run` of `keys`, `compose build` of the worker | to make containers and images |
 //! | `ps`, `inspect`, `logs` of the project's containers | to see how they are |
+//! | `compose run --detach` of `deployer` with `--succeed`, by the operator's own files | to have a new deployer take the place of the old one |
 //! | `stop`, `rm` of them, `compose exec` of NATS with its own signal | to end old ones, to have NATS read its users again |
 //! | `pull` by digest, `tag`, `image inspect`, `image ls`, `image rm` of kept versions | images |
 
@@ -16,10 +17,14 @@ use child::{Child, ChildError, Environment, Output};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{crew::Container, release::Release};
+use crate::{
+    crew::Container,
+    release::{OPERATIONS, Release},
+    stack::DEPLOYER,
+};
 
-/// The name under which images of versions are kept, so that a prune does not take them.
-pub const KEPT: &str = "vigie-kept";
+/// What the deployer's program is told to do the work of [`Docker::start_helper`].
+pub const HELP: &str = "--succeed";
 /// How long a question to the engine may take.
 const ASK_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to begin or end containers.
@@ -73,6 +78,18 @@ pub struct Image {
 }
 
 impl Docker {
+    /// The name under which images of versions are kept, so that a prune does not take them. Each bot of a machine has its
+    /// own, or one would forget what another can go back to.
+    fn keeps(&self) -> String {
+        format!("{}-kept", self.project)
+    }
+
+    /// The name under which an image of a version is kept: the first or the second.
+    #[must_use]
+    pub fn kept_as(&self, name: &str, operations: bool) -> String {
+        format!("{}:{name}{}", self.keeps(), if operations { OPERATIONS } else { "" })
+    }
+
     fn docker(&self, limit: Duration) -> Child {
         Child::new("docker", self.environment.clone(), limit)
     }
@@ -140,9 +157,20 @@ impl Docker {
                 Err(error) if is_missing(&error) && looks < LOOKS_MAX => continue,
                 Err(error) => return Err(error.into()),
             };
-            let raw: Vec<RawContainer> =
-                serde_json::from_str(&found).map_err(|error| DockerError::Answer("docker inspect", error))?;
-            return Ok(raw.into_iter().map(RawContainer::read).collect());
+            return read(&found);
+        }
+    }
+
+    /// One container by its name or id; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn container(&self, name: &str) -> Result<Option<Container>, DockerError> {
+        let inspect = self.docker(ASK_LIMIT).args(["inspect", "--type", "container", "--", name]);
+        match inspect.text().await {
+            Ok(found) => Ok(read(&found.text)?.into_iter().next()),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -178,6 +206,22 @@ impl Docker {
         Ok(self.compose(folder, ACT_LIMIT).args(run).arg(service).text().await?)
     }
 
+    /// The name of the container that [`Docker::start_helper`] makes, of which there is one.
+    #[must_use]
+    pub fn helper(&self) -> String {
+        format!("{}-{DEPLOYER}-successor", self.project)
+    }
+
+    /// Starts a container beside the deployer, as the compose file in `folder` has it, that does one thing and ends.
+    ///
+    /// # Errors
+    /// When Compose fails, also when there is one.
+    pub async fn start_helper(&self, folder: &str) -> Result<Output, DockerError> {
+        let run = ["run", "--detach", "--no-deps", "-T", "--name", &self.helper(), "--"];
+        let run = self.compose(folder, ACT_LIMIT).args(run);
+        Ok(run.args([DEPLOYER, DEPLOYER, HELP]).text().await?)
+    }
+
     /// Has NATS read its users again. Not by `docker kill`: what was killed like that is not started again after a
     /// crash.
     ///
@@ -188,19 +232,19 @@ impl Docker {
         Ok(self.compose(folder, ASK_LIMIT).args(exec).text().await?)
     }
 
-    /// Builds the image of a version, as `repository:tag` of its name.
+    /// Builds the images of these services of a version, as `repository:tag` of its name.
     ///
     /// # Errors
     /// When the build fails.
-    pub async fn build(&self, release: &Release, service: &str) -> Result<Output, DockerError> {
-        let build = self.to_build(release, BUILD_LIMIT).args(["build", "--quiet", "--", service]);
+    pub async fn build(&self, release: &Release, services: &[&str]) -> Result<Output, DockerError> {
+        let build = self.to_build(release, BUILD_LIMIT).args(["build", "--quiet", "--"]).args(services);
         Ok(build.text().await?)
     }
 
     fn to_build(&self, release: &Release, limit: Duration) -> Child {
         let commit = release.commit.as_deref().unwrap_or_default();
         let compose = self.compose(&release.folder, limit);
-        compose.env("VIGIE_IMAGE", KEPT).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit)
+        compose.env("VIGIE_IMAGE", self.keeps()).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit)
     }
 
     /// Fetches an image by its digest.
@@ -239,13 +283,16 @@ impl Docker {
         Ok(self.docker(ASK_LIMIT).args(["tag", "--", image, name]).text().await?)
     }
 
-    /// The names of the versions whose images are kept.
+    /// The names of the versions whose images are kept, with those of their second images.
     ///
     /// # Errors
     /// When the engine does not answer.
     pub async fn kept(&self) -> Result<Vec<String>, DockerError> {
-        let listed =
-            self.docker(ASK_LIMIT).args(["image", "ls", "--format", "{{.Tag}}", KEPT]).text().await?;
+        let listed = self
+            .docker(ASK_LIMIT)
+            .args(["image", "ls", "--format", "{{.Tag}}", &self.keeps()])
+            .text()
+            .await?;
         Ok(listed.text.split_whitespace().map(str::to_owned).collect())
     }
 
@@ -254,7 +301,7 @@ impl Docker {
     /// # Errors
     /// When the engine does not.
     pub async fn forget(&self, name: &str) -> Result<Output, DockerError> {
-        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", &format!("{KEPT}:{name}")]).text().await?)
+        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", &self.kept_as(name, false)]).text().await?)
     }
 
     /// Asks containers to end, waits as long as each has, and removes them.
@@ -284,6 +331,12 @@ impl Docker {
         let start = said.char_indices().rev().nth(LOG_MAX).map_or(0, |(at, _)| at);
         said.get(start..).unwrap_or_default().trim().to_owned()
     }
+}
+
+fn read(inspected: &str) -> Result<Vec<Container>, DockerError> {
+    let raw: Vec<RawContainer> =
+        serde_json::from_str(inspected).map_err(|error| DockerError::Answer("docker inspect", error))?;
+    Ok(raw.into_iter().map(RawContainer::read).collect())
 }
 
 async fn merged(compose: Child) -> Result<Value, DockerError> {
@@ -341,6 +394,8 @@ struct RawConfig {
 impl RawContainer {
     fn read(mut self) -> Container {
         let health = self.state.health.map(|health| health.status).filter(|status| status != "none");
+        // An instance is called after its host, and a container's host name is the beginning of its id.
+        let instance = self.id.get(..12).map(|host| format!("{host}-")).unwrap_or_default();
         Container {
             service: self.config.labels.remove("com.docker.compose.service").unwrap_or_default(),
             folder: self.config.labels.remove("com.docker.compose.project.working_dir").unwrap_or_default(),
@@ -350,6 +405,7 @@ impl RawContainer {
             state: self.state.status,
             health: health.unwrap_or_default(),
             restarts: self.restart_count,
+            instance,
         }
     }
 }

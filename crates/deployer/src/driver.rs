@@ -12,11 +12,12 @@ use crate::{
     book::Book,
     desk::Desk,
     hands::Hands,
-    plan::{End, Job, Way},
+    heir,
+    plan::{End, Job, Want, Way},
 };
 
 /// After a step of the way back failed, before it is begun again; also between tries to write the journal.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
+pub const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// How deploys end.
 pub const ENDS: [&str; 4] = ["rolled_out", "rolled_back_to", "never_started", "rollback_failed"];
 
@@ -33,10 +34,12 @@ pub async fn run(
         loop {
             changes.mark_unchanged();
             let book = desk.book();
-            match book.job.clone() {
-                Some(job) => step(&desk, &hands, &journal, &ends, job, &book).await,
+            match (book.succession.clone(), book.job.clone()) {
+                (Some(own), _) => heir::go_on(&desk, &hands, &journal, own).await,
+                (None, Some(job)) => step(&desk, &hands, &journal, &ends, job, &book).await,
+                (None, None) if book.look => look(&desk, &hands, &journal, &book).await,
                 // It cannot end: `desk` lives here.
-                None => drop(changes.changed().await),
+                (None, None) => drop(changes.changed().await),
             }
         }
     };
@@ -74,6 +77,29 @@ async fn step(desk: &Desk, hands: &Hands, journal: &Component, ends: &CounterVec
     }
 }
 
+/// Whoever hears of pushes was replaced a moment ago, and may have missed one.
+async fn look(desk: &Desk, hands: &Hands, journal: &Component, book: &Book) {
+    for last in [false, false, true] {
+        match hands.newest(book).await {
+            Ok(newest) => {
+                let want = || Want::Newest { force: false, commit: None };
+                let is_new = !book.knows(&newest);
+                write(desk, journal, |book| {
+                    book.look = false;
+                    is_new.then(|| book.accept("deployer".to_owned(), want(), unix_ms()))
+                })
+                .await;
+                return;
+            }
+            Err(words) if last => {
+                warn!(words, "it is not known whether something was pushed during the deploy");
+            }
+            Err(_) => sleep(RETRY_PAUSE.min(hands.pace.limit)).await,
+        }
+    }
+    write(desk, journal, |book| book.look = false).await;
+}
+
 const fn word_of(state: DeployState) -> &'static str {
     match state {
         DeployState::RolledOut => "rolled_out",
@@ -93,7 +119,7 @@ fn say(job: &Job, end: &End) {
 }
 
 /// Nothing goes on until it is written.
-async fn write<T>(desk: &Desk, journal: &Component, change: impl Fn(&mut Book) -> T) -> T {
+pub async fn write<T>(desk: &Desk, journal: &Component, change: impl Fn(&mut Book) -> T) -> T {
     loop {
         match desk.change(&change) {
             Ok(answer) => {

@@ -160,11 +160,11 @@ impl Wanted {
     }
 }
 
-/// What the service in this container says of itself: an instance is called after its host, and a container's host
-/// name is the beginning of its id.
+/// What the service in this container says of itself.
 fn said<'a>(container: &Container, stats: &'a [ServiceStats]) -> Option<&'a ServiceStats> {
-    let host = container.id.get(..12)?;
-    stats.iter().find(|stats| stats.instance.starts_with(host))
+    let name = &container.instance;
+    let begins = |stats: &ServiceStats| name.ends_with('-') && stats.instance.starts_with(name);
+    stats.iter().find(|stats| stats.instance == *name || begins(stats))
 }
 
 fn sum(stats: &ServiceStats, names: &[&str]) -> f64 {
@@ -188,6 +188,7 @@ mod tests {
             state: "running".to_owned(),
             health: health.to_owned(),
             restarts: 0,
+            instance: "0123456789ab-".to_owned(),
         }
     }
 

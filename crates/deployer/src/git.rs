@@ -14,7 +14,7 @@ use base64::Engine as _;
 use child::{Child, ChildError, Environment};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 use crate::release::is_commit;
 
@@ -166,7 +166,9 @@ impl Git {
         }
         // Half of a version must never look like one.
         let beside = self.versions().join(format!("{commit}.new"));
-        let _ = fs::remove_dir_all(&beside);
+        let half = beside.clone();
+        // What is left of it is of no use, and what cannot be removed is told by what follows.
+        let _ = spawn_blocking(move || fs::remove_dir_all(half)).await;
         make(&beside)?;
         let index = beside.with_extension("index");
         let _ = fs::remove_file(&index);
@@ -181,18 +183,15 @@ impl Git {
     }
 
     /// Removes the folders of versions that are not kept. What cannot be removed is tried again the next time, and so is
-    /// all of it while one of them is being made.
+    /// all of it while one of them is being made. It goes on elsewhere, and none is made meanwhile: thousands of files
+    /// take an SD card longer than a service may be silent.
     pub fn prune(&self, kept: &[String]) {
-        let Ok(_busy) = self.busy.try_lock() else { return };
-        let Ok(entries) = fs::read_dir(self.versions()) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            if !kept.iter().any(|kept| Path::new(kept) == path) {
-                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-                if let Err(error) = removed {
-                    tracing::warn!(path = %path.display(), %error, "an old version cannot be removed");
-                }
-            }
-        }
+        let Ok(busy) = self.busy.clone().try_lock_owned() else { return };
+        let (versions, kept) = (self.versions(), kept.to_vec());
+        spawn_blocking(move || {
+            remove_all_but(&kept, &versions);
+            drop(busy);
+        });
     }
 
     fn repository(&self) -> PathBuf {
@@ -243,6 +242,18 @@ impl Git {
             ssh += &format!(" -o UserKnownHostsFile={}", hosts.display());
         }
         git.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh")
+    }
+}
+
+fn remove_all_but(kept: &[String], versions: &Path) {
+    let Ok(entries) = fs::read_dir(versions) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if !kept.iter().any(|kept| Path::new(kept) == path) {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            if let Err(error) = removed {
+                tracing::warn!(path = %path.display(), %error, "an old version cannot be removed");
+            }
+        }
     }
 }
 
@@ -315,6 +326,28 @@ pub fn plain_path(text: &str) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn old_versions_go_elsewhere_and_none_is_made_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = Remote {
+            url: "https://git.example.org/you/vigie.git".to_owned(),
+            reference: "refs/heads/main".to_owned(),
+            token: None,
+            ssh_key: None,
+            known_hosts: None,
+        };
+        let place = folder.path().to_owned();
+        let git = Git { folder: place, remote, environment: Vec::new(), busy: Arc::default() };
+        for name in ["old", "new"] {
+            fs::create_dir_all(git.versions().join(name).join("deploy")).unwrap();
+        }
+        let kept = git.versions().join("new");
+        git.prune(&[kept.display().to_string()]);
+        // Whoever makes one waits as this does.
+        drop(git.busy.lock().await);
+        assert!(kept.is_dir() && !git.versions().join("old").exists());
+    }
 
     #[test]
     fn a_remote_is_an_address_and_nothing_else() {

@@ -14,19 +14,17 @@ use protocol::{
     control::{BackupOrder, BackupReply, BackupRequest},
 };
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     book::Book,
-    crew::{self, Container, Goal, Move},
+    crew::{Container, Goal, Move},
     desk::Desk,
-    docker::{Docker, KEPT},
+    engine::Engine,
     gate::{Gate, Pace, Sample, Verdict, Wanted},
-    lint::Allowed,
     plan::{Found, Job, Step, Want, Way},
     release::{Crew, Release, Role},
-    source::{self, Source},
-    stack::Stack,
+    source::Source,
 };
 
 /// How long a backup may take.
@@ -41,16 +39,16 @@ const ROOM_MIN: u64 = 512 << 20;
 /// Everything that a step needs.
 #[derive(Debug)]
 pub struct Hands {
-    /// Docker.
-    pub docker: Docker,
+    /// What runs the bot.
+    pub engine: Engine,
     /// Where new versions come from.
     pub source: Source,
-    /// What a compose file may hold.
-    pub allowed: Allowed,
     /// NATS.
     pub connection: Connection,
     /// Whether everything is saved before.
     pub backup: bool,
+    /// As which instance we answer.
+    pub instance: String,
     /// How long things must and may take.
     pub pace: Pace,
     /// Where the journal is; the disk below it is looked at.
@@ -82,19 +80,28 @@ impl Hands {
 
     async fn resolve(&self, job: &Job, book: &Book) -> Result<Found, String> {
         match &job.want {
-            Want::Kept { name } => Ok(Found::Target(book.kept_named(name)?.clone())),
-            Want::Newest { commit, .. } => {
-                let platform = self.docker.platform().await.map_err(words)?;
-                let newest = self.source.newest(commit.as_deref(), &platform, book.last_signed());
-                Ok(Found::Target(newest.await.map_err(words)?))
-            }
+            Want::Kept { name } => Ok(Found::Target(self.engine.wanted(book.kept_named(name)?))),
+            Want::Newest { commit, .. } => self.look(commit.as_deref(), book).await.map(Found::Target),
         }
+    }
+
+    /// The newest version there is.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn newest(&self, book: &Book) -> Result<Release, String> {
+        self.look(None, book).await
+    }
+
+    async fn look(&self, heard: Option<&str>, book: &Book) -> Result<Release, String> {
+        let platform = self.engine.platform().await?;
+        self.source.newest(heard, &platform, book.last_signed()).await.map_err(words)
     }
 
     async fn fetch(&self, job: &Job) -> Result<Found, String> {
         self.room()?;
         let target = target(job)?.clone();
-        Ok(Found::Target(self.source.fetch(&self.docker, &self.allowed, target).await.map_err(words)?))
+        Ok(Found::Target(self.engine.fetch(&self.source, target).await?))
     }
 
     async fn back_up(&self) -> Result<Found, String> {
@@ -142,82 +149,35 @@ impl Hands {
     async fn preflight(&self, job: &Job, book: &Book) -> Result<Found, String> {
         self.room()?;
         let target = target(job)?;
-        self.proved(target).await?;
-        let stack = self.stack(target).await?;
-        let platform = self.docker.platform().await.map_err(words)?;
-        let image = self.docker.image(&target.image).await.map_err(words)?;
-        if let Some(image) = image.filter(|image| image.platform != platform) {
-            return Err(format!("{} is for {}, this machine is {platform}", target.name, image.platform));
-        }
+        self.engine.proved(target).await?;
+        let services = self.engine.services(target).await?;
         if self.sample().await?.stats.is_none_or(|stats| stats.is_empty()) {
             return Err("NATS does not answer: it could not be seen whether the new version works".to_owned());
         }
-        let containers = self.docker.containers().await.map_err(words)?;
-        let mut crew: Vec<Crew> = stack.services.iter().filter_map(|it| crew_of(it, &containers)).collect();
+        let containers = self.engine.standing().await?;
+        let mut crew: Vec<Crew> = services.iter().filter_map(|it| crew_of(it, &containers)).collect();
         let works = |it: &&Container| {
             it.state == "running"
                 && crew.iter().any(|crew| crew.role == Role::Worker && crew.service == it.service)
         };
         let running = containers.iter().find(works);
-        let running = running.ok_or("no worker of the bot runs: start it first, with docker compose up")?;
-        let from = match book.current.iter().chain(&book.kept).find(|it| it.image == running.image) {
+        let running = running.ok_or("no worker of the bot runs: start it first")?;
+        let mut from = match book.current.iter().chain(&book.kept).find(|it| it.image == running.image) {
             Some(known) => known.clone(),
-            // It was started by hand.
-            None => Release {
-                name: format!("before-{}", short(&running.image)),
-                source: running.image.clone(),
-                commit: None,
-                pull: String::new(),
-                image: running.image.clone(),
-                folder: if running.folder.is_empty() {
-                    target.folder.clone()
-                } else {
-                    running.folder.clone()
-                },
-            },
+            None => self.engine.by_hand(running, target),
         };
-        self.proved(&from).await?;
-        let before = self.stack(&from).await?;
-        // The tag is moved to this version: it must not be that of something else on this machine.
-        if before.image != stack.image {
-            return Err(format!(
-                "expected the image {} as before, found {}: do this update by hand",
-                before.image, stack.image
-            ));
-        }
+        from.operations = self.engine.second_of_now(target, &crew, &containers).await?;
+        self.engine.proved(&from).await?;
+        self.engine.fits(&from, target).await?;
+        let before = self.engine.services(&from).await?;
         // What nobody started stays so; what is new in this version begins.
-        crew.retain(|crew| crew.before > 0 || before.services.iter().all(|it| it.name != crew.service));
-        let changed = before.changed_in(&stack);
-        if !changed.is_empty() {
-            let changed = changed.join(", ");
-            return Err(format!(
-                "{changed}: changed, which stops the bot for a while: do this update by hand"
-            ));
-        }
+        crew.retain(|crew| crew.before > 0 || before.iter().all(|it| it.name != crew.service));
         Ok(Found::Before { from, crew })
-    }
-
-    /// That the image of a version is here, and stays.
-    async fn proved(&self, release: &Release) -> Result<(), String> {
-        let image = self.docker.image(&release.image).await.map_err(words)?;
-        if image.is_none() {
-            return Err(format!("the image of {} is not on this machine any more", release.name));
-        }
-        self.docker.tag(&release.image, &format!("{KEPT}:{}", release.name)).await.map_err(words)?;
-        Ok(())
     }
 
     async fn prepare(&self, job: &Job) -> Result<Found, String> {
         let goal = job.goal().ok_or("no version is known")?;
-        let stack = self.stack(goal).await?;
-        // Whoever types `docker compose up` from here on gets this version too.
-        self.docker.tag(&goal.image, &stack.image).await.map_err(words)?;
-        if let Some(keys) = &stack.keys {
-            self.docker.run_once(&goal.folder, keys).await.map_err(words)?;
-            if let Some(nats) = &stack.nats {
-                self.docker.reload_nats(&goal.folder, nats).await.map_err(words)?;
-            }
-        }
+        self.engine.prepare(goal).await?;
         self.replace(job, Role::Provision).await
     }
 
@@ -227,19 +187,20 @@ impl Hands {
         };
         let image = &target(job)?.image;
         let goal = Goal { crew, image, count: 1, old_count: false, beside: true };
-        self.bring(&goal, job).await?;
+        self.bring(&goal, target(job)?).await?;
         let wanted = Wanted { count: 1, ..wanted(job, crew, image) };
         self.watch(Gate::new(vec![wanted], self.pace.limit, self.pace.canary)).await
     }
 
     async fn replace(&self, job: &Job, role: Role) -> Result<Found, String> {
-        let image = &job.goal().ok_or("no version is known")?.image;
+        let release = job.goal().ok_or("no version is known")?;
         let back = job.way == Way::Back;
         let mut trouble = Vec::new();
         for crew in job.crew.iter().filter(|crew| crew.role == role) {
             let count = if back { crew.before } else { crew.after };
+            let image = release.image_of(crew);
             let goal = Goal { crew, image, count, old_count: back, beside: false };
-            match self.bring(&goal, job).await {
+            match self.bring(&goal, release).await {
                 Ok(()) => {}
                 // What can be brought back is, whatever becomes of the others.
                 Err(words) if back => trouble.push(words),
@@ -249,19 +210,21 @@ impl Hands {
         if trouble.is_empty() { Ok(Found::Done) } else { Err(trouble.join("\n")) }
     }
 
-    /// Brings one service where it should be.
-    async fn bring(&self, goal: &Goal<'_>, job: &Job) -> Result<(), String> {
+    /// Brings one service where it should be, as it is in this version.
+    ///
+    /// # Errors
+    /// Why it does not come there.
+    pub async fn bring(&self, goal: &Goal<'_>, release: &Release) -> Result<(), String> {
         let began = Instant::now();
-        let folder = &job.goal().ok_or("no version is known")?.folder;
         let service = &goal.crew.service;
         let mut moves = 0;
         loop {
-            let all = self.docker.containers().await.map_err(words)?;
+            let all = self.engine.containers().await?;
             let all: Vec<Container> = all.into_iter().filter(|it| it.service == *service).collect();
-            let done = match crew::next(goal, &all) {
+            match self.engine.next(goal, &all) {
                 Move::Arrived => return Ok(()),
                 Move::Fail(words, id) => {
-                    return Err(format!("{words}; its last words:\n{}", self.docker.last_words(&id).await));
+                    return Err(format!("{words}; its last words:\n{}", self.engine.last_words(&id).await));
                 }
                 Move::Wait(words) if began.elapsed() > self.pace.limit => {
                     return Err(format!("not within {} s: {words}", self.pace.limit.as_secs()));
@@ -271,11 +234,8 @@ impl Hands {
                     sleep(self.pace.look).await;
                     continue;
                 }
-                Move::Grow(count) => self.docker.grow(folder, service, count).await.map(drop),
-                Move::Renew(count) => self.docker.renew(folder, service, count).await.map(drop),
-                Move::End(ids) => self.docker.end(&ids).await,
-            };
-            done.map_err(words)?;
+                what => self.engine.obey(&what, goal, release).await?,
+            }
             moves += 1;
             if moves > MOVES_MAX {
                 return Err(format!(
@@ -286,12 +246,17 @@ impl Hands {
     }
 
     async fn gate(&self, job: &Job) -> Result<Found, String> {
-        let image = &job.goal().ok_or("no version is known")?.image;
-        let wanted = job.crew.iter().map(|crew| wanted(job, crew, image)).filter(|wanted| wanted.count > 0);
+        let release = job.goal().ok_or("no version is known")?;
+        let wanted = job.crew.iter().map(|crew| wanted(job, crew, release.image_of(crew)));
+        let wanted = wanted.filter(|wanted| wanted.count > 0);
         self.watch(Gate::new(wanted.collect(), self.pace.limit, self.pace.watch)).await
     }
 
-    async fn watch(&self, mut gate: Gate) -> Result<Found, String> {
+    /// Looks at a gate until it is open.
+    ///
+    /// # Errors
+    /// Why it stays closed.
+    pub async fn watch(&self, mut gate: Gate) -> Result<Found, String> {
         let began = Instant::now();
         loop {
             // An engine that does not answer for a moment is no verdict.
@@ -306,16 +271,12 @@ impl Hands {
     }
 
     async fn sample(&self) -> Result<Sample, String> {
-        let containers = self.docker.containers().await.map_err(words)?;
+        let containers = self.engine.containers().await?;
         let stats = match self.bus() {
             Some(bus) => Some(bus.stats(DISCOVERY_LIMIT).await),
             None => None,
         };
         Ok(Sample { containers, stats })
-    }
-
-    async fn stack(&self, release: &Release) -> Result<Stack, String> {
-        source::checked(&self.docker, &self.allowed, release).await.map_err(words)
     }
 
     fn bus(&self) -> Option<Bus> {
@@ -335,22 +296,7 @@ impl Hands {
     /// Removes what no version that could come back needs.
     pub async fn tidy(&self, book: &Book) {
         let releases: Vec<&Release> = book.current.iter().chain(&book.kept).collect();
-        match self.docker.kept().await {
-            Ok(names) => {
-                for name in names.iter().filter(|name| releases.iter().all(|kept| kept.name != **name)) {
-                    if let Err(error) = self.docker.forget(name).await {
-                        warn!(name, error = words(error), "an old image is still here");
-                    }
-                }
-            }
-            Err(error) => warn!(error = words(error), "old images are still here"),
-        }
-        // Files that a container was given must be there when it starts again.
-        let Ok(containers) = self.docker.containers().await else { return };
-        let used = containers.iter().map(|it| it.folder.clone());
-        let folders: Vec<String> =
-            releases.iter().map(|release| release.folder.clone()).chain(used).collect();
-        self.source.prune(&folders);
+        self.engine.keep(&releases, &self.source).await;
     }
 }
 
@@ -366,6 +312,7 @@ fn crew_of(service: &crate::stack::Service, containers: &[Container]) -> Option<
         service: service.name.clone(),
         answers_as: service.answers_as.clone(),
         role: service.role,
+        operations: service.operations,
         old: ours.iter().map(|it| it.id.clone()).collect(),
         before,
         // What is new in the compose file begins with what it says.
@@ -387,11 +334,6 @@ fn wanted(job: &Job, crew: &Crew, image: &str) -> Wanted {
 
 fn target(job: &Job) -> Result<&Release, String> {
     job.target.as_ref().ok_or_else(|| "no version is known".to_owned())
-}
-
-fn short(image: &str) -> &str {
-    let hex = image.strip_prefix("sha256:").unwrap_or(image);
-    hex.get(..12).unwrap_or(hex)
 }
 
 fn words(error: impl std::error::Error) -> String {

@@ -1,12 +1,17 @@
 //! What a merged compose file may hold. It decides what containers may do to the machine, and comes from a repository
 //! that others can write to: so what is not known here is refused, by name.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
 use crate::stack::DEPLOYER;
 
+/// Who may save the settings, and so may read them.
+const BACKUP: &str = "backup";
 /// The volume with the deployer's own files.
 const DEPLOYER_DATA: &str = "deployer-data";
 /// Services that there are in Vigie's own compose files.
@@ -78,6 +83,9 @@ const PUBLISHING: &[&str] =
 /// More trouble than anybody reads at once.
 const SHOWN_MAX: usize = 20;
 
+/// Files and folders of this machine, by the service that has them.
+pub type Given = BTreeMap<String, BTreeSet<PathBuf>>;
+
 /// What is allowed here besides.
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
@@ -85,14 +93,19 @@ pub struct Allowed {
     pub project: String,
     /// The folder of the compose file. What lies in it may be mounted, but not the folder itself.
     pub folder: PathBuf,
-    /// The configured folder, which the deployer itself is given.
+    /// The configured folder, which the deployer itself is given, and `backup` to save the settings in it.
     pub home: PathBuf,
     /// The file with settings and secrets, which nobody else is.
     pub env_file: PathBuf,
     /// Other files and folders that may be mounted, or hold secrets. They need not be seen from here.
     pub binds: Vec<PathBuf>,
+    /// Which of these each service has by the operator's own compose file, and so may have by this one. `None` where
+    /// this is that file.
+    pub given: Option<Given>,
     /// Names of other services.
     pub services: Vec<String>,
+    /// A folder of this program that Docker does not see under this path: it would make an empty one in its place.
+    pub unseen: Option<PathBuf>,
 }
 
 /// Everything that is wrong, at most 20 of it; nothing when the file may be used.
@@ -107,6 +120,7 @@ pub fn check(config: &Value, allowed: &Allowed) -> Vec<String> {
                 for (name, service) in object(value) {
                     found.of_service(name, service, allowed);
                 }
+                found.taken(config, allowed);
             }
             "networks" => found.networks(value, allowed),
             "volumes" => found.volumes(value, allowed),
@@ -117,6 +131,36 @@ pub fn check(config: &Value, allowed: &Allowed) -> Vec<String> {
     }
     found.0.truncate(SHOWN_MAX);
     found.0
+}
+
+/// What each service of a compose file is given: mounts, and the files of secrets.
+#[must_use]
+pub fn given(config: &Value) -> Given {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let of = |service: &Value| {
+        let binds = list(&service["volumes"]).into_iter().map(|mount| mount["source"].clone());
+        let files = ["secrets", "configs"].into_iter().flat_map(|kind| {
+            let named = list(&service[kind]).into_iter();
+            named.map(move |one| config[kind][one["source"].as_str().unwrap_or_default()]["file"].clone())
+        });
+        let paths = binds.chain(files).filter_map(|path| path.as_str().map(PathBuf::from));
+        paths.filter(|path| path.is_absolute()).collect()
+    };
+    object(&config["services"]).map(|(name, service)| (name.clone(), of(service))).collect()
+}
+
+/// What these services would be given of files that Docker does not see. Others keep what they were given.
+pub fn unseen<'a>(config: &Value, services: impl Iterator<Item = &'a str>, allowed: &Allowed) -> Vec<String> {
+    let (Some(folder), given) = (&allowed.unseen, given(config)) else { return Vec::new() };
+    let of = |name: &str| {
+        let paths = given.get(name).into_iter().flatten().filter(|path| path.starts_with(folder));
+        let words = |path: &PathBuf| {
+            let path = path.display();
+            format!("{name}: Docker does not see {path}: expected a volume, or a full path in DEPLOY_BINDS")
+        };
+        paths.map(words).collect::<Vec<_>>()
+    };
+    services.flat_map(of).take(SHOWN_MAX).collect()
 }
 
 struct Found(Vec<String>);
@@ -162,6 +206,21 @@ impl Found {
             };
             if let Some(words) = words {
                 self.add(format!("{name}: {key}: {words}"));
+            }
+        }
+    }
+
+    /// What the operator gave to one service is not another's for the asking.
+    fn taken(&mut self, config: &Value, allowed: &Allowed) {
+        let Some(before) = &allowed.given else { return };
+        for (name, paths) in given(config) {
+            let had = before.get(&name);
+            for path in paths.into_iter().filter(|path| is_named(path, allowed)) {
+                if had.is_none_or(|had| !had.contains(&path)) {
+                    let home = allowed.home.display();
+                    let path = path.display();
+                    self.add(format!("{name}: {path} is not given to it by the compose file in {home}"));
+                }
             }
         }
     }
@@ -285,10 +344,14 @@ fn mount(service: &str, mount: &Value, allowed: &Allowed) -> Option<String> {
             if object(&mount["bind"]).any(|(key, value)| key == "propagation" && !value.is_null()) {
                 return Some(format!("{}: a mount that spreads is not allowed here", source.display()));
             }
+            let read_only = mount["read_only"] == true;
             if service == DEPLOYER && (is_socket(source) || source == allowed.home) {
                 return None;
             }
-            place(source, mount["read_only"] == true, allowed)
+            if service == BACKUP && read_only && source == allowed.home {
+                return None;
+            }
+            place(source, read_only, allowed)
         }
         other => Some(format!("mounts of type {:?} are not allowed here", other.unwrap_or("none"))),
     }
@@ -302,17 +365,12 @@ fn is_socket(path: &Path) -> bool {
 fn place(path: &Path, read_only: bool, allowed: &Allowed) -> Option<String> {
     let shown = path.display();
     let Some(found) = real(path) else {
-        // Not seen from within a container: what the operator names is believed, as it is written.
-        let plain = path.components().all(|part| part.as_os_str() != "..");
-        let named = plain && allowed.binds.iter().any(|bind| path.starts_with(bind));
-        return (!named).then(|| format!("{shown} is not there, and not in DEPLOY_BINDS"));
+        return (!is_named(path, allowed)).then(|| format!("{shown} is not there, and not in DEPLOY_BINDS"));
     };
     if real(&allowed.env_file).is_some_and(|settings| settings.starts_with(&found)) {
         return Some(format!("{shown} holds the settings and secrets"));
     }
-    let mut binds = allowed.binds.iter().map(|bind| real(bind).unwrap_or_else(|| bind.clone()));
-    let named = binds.any(|bind| found.starts_with(bind));
-    if named {
+    if is_named(path, allowed) {
         return None;
     }
     if !found.starts_with(&allowed.folder) || found == allowed.folder {
@@ -320,6 +378,17 @@ fn place(path: &Path, read_only: bool, allowed: &Allowed) -> Option<String> {
     }
     // What was checked there must stay what it was.
     (!read_only).then(|| format!("{shown}: expected it read-only, with `:ro`, or in DEPLOY_BINDS"))
+}
+
+/// Whether a path is one that the operator names.
+fn is_named(path: &Path, allowed: &Allowed) -> bool {
+    let Some(found) = real(path) else {
+        // Not seen from within a container: what the operator names is believed, as it is written.
+        let plain = path.components().all(|part| part.as_os_str() != "..");
+        return plain && allowed.binds.iter().any(|bind| path.starts_with(bind));
+    };
+    let mut binds = allowed.binds.iter().map(|bind| real(bind).unwrap_or_else(|| bind.clone()));
+    binds.any(|bind| found.starts_with(bind))
 }
 
 /// Where it really is: a link in the folder could lead anywhere.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use minisign_verify::{PublicKey, Signature};
 use serde::Deserialize;
 
-use crate::release::{Release, is_commit, is_digest, is_name};
+use crate::release::{Operations, Release, is_commit, is_digest, is_name};
 
 /// The longest manifest, and the longest signature, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -22,6 +22,24 @@ struct Manifest {
     #[serde(default)]
     commit: Option<String>,
     platforms: BTreeMap<String, String>,
+    /// The second image, under the same name. Releases of before have none.
+    #[serde(default)]
+    operations: Option<Second>,
+    /// Archives of programs, for machines without Docker. Releases of before have none.
+    #[serde(default)]
+    binaries: BTreeMap<String, Archive>,
+}
+
+/// The file lies beside the manifest.
+#[derive(Debug, Deserialize)]
+struct Archive {
+    file: String,
+    sha256: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Second {
+    platforms: BTreeMap<String, String>,
 }
 
 /// Why a manifest is not believed, or is of no use here.
@@ -34,10 +52,12 @@ pub enum ManifestError {
     #[error("the release is signed, but {0}")]
     Shape(String),
     /// Nothing for this machine.
-    #[error("{version} has no image for {platform}; it has: {there}")]
+    #[error("{version} has no {what} for {platform}; it has: {there}")]
     Platform {
         /// Its version.
         version: String,
+        /// What was looked for.
+        what: &'static str,
         /// This machine.
         platform: String,
         /// What there is.
@@ -67,38 +87,97 @@ pub fn read(
     current: Option<&str>,
     folder: &str,
 ) -> Result<Release, ManifestError> {
-    let signature = Signature::decode(signature).map_err(|_| ManifestError::Signature)?;
-    key.verify(text.as_bytes(), &signature, false).map_err(|_| ManifestError::Signature)?;
-    let shape = |words: &str| ManifestError::Shape(words.to_owned());
-    let manifest: Manifest = serde_json::from_str(text).map_err(|error| shape(&error.to_string()))?;
-    let Manifest { image, version, commit, platforms } = manifest;
-    if !is_name(&version) {
-        return Err(shape("`version` is not one"));
-    }
+    let manifest = signed(key, text, signature, current)?;
+    let Manifest { image, version, commit, platforms, operations, .. } = manifest;
     if !is_image(&image) {
         return Err(shape("`image` is not the name of one"));
     }
-    if commit.as_deref().is_some_and(|commit| !is_commit(commit)) {
-        return Err(shape("`commit` is not one"));
+    let second = operations.map(|operations| operations.platforms).unwrap_or_default();
+    for all in [&platforms, &second] {
+        if all.len() > PLATFORMS_MAX || all.values().any(|digest| !is_digest(digest)) {
+            return Err(shape("`platforms` are not digests"));
+        }
     }
-    if platforms.len() > PLATFORMS_MAX || platforms.values().any(|digest| !is_digest(digest)) {
-        return Err(shape("`platforms` are not digests"));
-    }
-    if let Some(current) = current.filter(|current| order(current) > order(&version)) {
-        return Err(ManifestError::Older { version, current: current.to_owned() });
-    }
-    let Some(digest) = platforms.get(platform) else {
-        let there = platforms.keys().cloned().collect::<Vec<_>>().join(", ");
-        return Err(ManifestError::Platform { version, platform: platform.to_owned(), there });
-    };
+    let digest =
+        platforms.get(platform).ok_or_else(|| lacks("image", &version, platform, platforms.keys()))?;
+    let operations = second.get(platform).map(|digest| format!("{image}@{digest}"));
     Ok(Release {
         pull: format!("{image}@{digest}"),
+        operations: operations.map(|pull| Operations { pull, image: String::new() }),
         name: version,
         source: digest.clone(),
         commit,
         image: String::new(),
         folder: folder.to_owned(),
     })
+}
+
+/// The same where programs run without Docker: the archive for a platform, which lies beside the manifest.
+///
+/// # Errors
+/// [`ManifestError`]
+pub fn read_binaries(
+    key: &PublicKey,
+    text: &str,
+    signature: &str,
+    platform: &str,
+    current: Option<&str>,
+) -> Result<Release, ManifestError> {
+    let Manifest { version, commit, binaries, .. } = signed(key, text, signature, current)?;
+    if binaries.len() > PLATFORMS_MAX {
+        return Err(shape("`binaries` are too many"));
+    }
+    let archive = binaries.get(platform);
+    let archive = archive.ok_or_else(|| lacks("archive", &version, platform, binaries.keys()))?;
+    let source = format!("sha256:{}", archive.sha256);
+    if !is_name(&archive.file) || !is_digest(&source) {
+        return Err(shape("`binaries` are not files with their sums"));
+    }
+    Ok(Release {
+        name: version,
+        source,
+        commit,
+        pull: archive.file.clone(),
+        image: String::new(),
+        operations: None,
+        folder: String::new(),
+    })
+}
+
+/// What the key signed, when it is not of before.
+fn signed(
+    key: &PublicKey,
+    text: &str,
+    signature: &str,
+    current: Option<&str>,
+) -> Result<Manifest, ManifestError> {
+    let signature = Signature::decode(signature).map_err(|_| ManifestError::Signature)?;
+    key.verify(text.as_bytes(), &signature, false).map_err(|_| ManifestError::Signature)?;
+    let manifest: Manifest = serde_json::from_str(text).map_err(|error| shape(&error.to_string()))?;
+    if !is_name(&manifest.version) {
+        return Err(shape("`version` is not one"));
+    }
+    if manifest.commit.as_deref().is_some_and(|commit| !is_commit(commit)) {
+        return Err(shape("`commit` is not one"));
+    }
+    match current.filter(|current| order(current) > order(&manifest.version)) {
+        Some(current) => Err(ManifestError::Older { version: manifest.version, current: current.to_owned() }),
+        None => Ok(manifest),
+    }
+}
+
+fn shape(words: &str) -> ManifestError {
+    ManifestError::Shape(words.to_owned())
+}
+
+fn lacks<'a>(
+    what: &'static str,
+    version: &str,
+    platform: &str,
+    there: impl Iterator<Item = &'a String>,
+) -> ManifestError {
+    let there = there.cloned().collect::<Vec<_>>().join(", ");
+    ManifestError::Platform { version: version.to_owned(), what, platform: platform.to_owned(), there }
 }
 
 /// Whether a text is the name of an image without tag and digest: `host:port/path/name`.
@@ -162,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn the_second_image_is_asked_for_by_its_digest_too() {
+        let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+        let with = |second: &str| {
+            let text = text("1.2.3");
+            format!("{}, \"operations\": {second}}}", text.trim_end_matches('}').to_owned() + "}")
+        };
+        let digest = format!("sha256:{}", "cd".repeat(32));
+        let second = format!(r#"{{"digest": "{digest}", "platforms": {{"linux/arm64": "{digest}"}}}}"#);
+        let operations = |text: &str| read_it(&pair, text, None).map(|release| release.operations);
+        let expected = format!("registry.example.org/you/vigie@{digest}");
+        assert_eq!(operations(&with(&second)).unwrap().unwrap().pull, expected);
+        assert_eq!(operations(&with(&second.replace("arm64", "amd64"))), Ok(None));
+        assert_eq!(operations(&text("1.2.3")), Ok(None));
+        assert!(matches!(operations(&with(&second.replace("sha256:", ""))), Err(ManifestError::Shape(_))));
+    }
+
+    #[test]
     fn nothing_else_is_believed() {
         let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
         let other = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
@@ -208,5 +304,37 @@ mod tests {
         }
         let other = good.replace("arm64", "riscv64");
         assert!(matches!(read_it(&pair, &other, None), Err(ManifestError::Platform { .. })));
+    }
+
+    #[test]
+    fn an_archive_is_a_plain_file_beside_the_manifest_with_its_sum() {
+        let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+        let sum = "ef".repeat(32);
+        let good = format!(
+            r#"{{"image": "", "version": "1.2.3", "platforms": {{}},
+                "binaries": {{"linux/arm64": {{"file": "vigie-1.2.3-arm64.tar.gz", "sha256": "{sum}"}}}}}}"#
+        );
+        let read = |text: &str, platform| {
+            read_binaries(&key(&pair), text, &sign(&pair, text), platform, Some("1.2.2"))
+        };
+        let release = read(&good, "linux/arm64").unwrap();
+        assert_eq!((release.pull.as_str(), release.name.as_str()), ("vigie-1.2.3-arm64.tar.gz", "1.2.3"));
+        assert_eq!(release.source, format!("sha256:{sum}"));
+        let lacks = read(&good, "linux/amd64").unwrap_err().to_string();
+        assert_eq!(lacks, "1.2.3 has no archive for linux/amd64; it has: linux/arm64");
+        for (what, bad) in [
+            ("vigie-1.2.3-arm64.tar.gz", "../vigie.tar.gz"),
+            ("vigie-1.2.3-arm64.tar.gz", "https://example.org/vigie.tar.gz"),
+            ("vigie-1.2.3-arm64.tar.gz", "-o"),
+            (&sum, "latest"),
+            ("1.2.3\"", "../1.2.3\""),
+        ] {
+            let read = read(&good.replace(what, bad), "linux/arm64");
+            assert!(matches!(read, Err(ManifestError::Shape(_))), "{bad}: {read:?}");
+        }
+        let older = read(&good.replace("\"1.2.3\"", "\"1.2.1\""), "linux/arm64");
+        assert!(matches!(older, Err(ManifestError::Older { .. })));
+        let forged = read_binaries(&key(&pair), &good, &sign(&pair, "{}"), "linux/arm64", None);
+        assert_eq!(forged, Err(ManifestError::Signature));
     }
 }

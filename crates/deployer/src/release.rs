@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The longest name of a version, in characters.
 pub const NAME_MAX: usize = 64;
+/// What the tag of a second image ends with.
+pub const OPERATIONS: &str = "-operations";
 
 /// A version of the bot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +23,23 @@ pub struct Release {
     /// The id of its image on this machine; empty until it is there.
     #[serde(default)]
     pub image: String,
+    /// Its second image, with the programs that `backup` and `deployer` call; `None` when there is none, or when what
+    /// runs from it is not replaced here.
+    #[serde(default)]
+    pub operations: Option<Operations>,
     /// The folder with its compose file.
     pub folder: String,
+}
+
+/// The second image of a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operations {
+    /// How the registry is asked for it; empty where it is built here.
+    #[serde(default)]
+    pub pull: String,
+    /// Its id on this machine; empty until it is there.
+    #[serde(default)]
+    pub image: String,
 }
 
 /// How a service is replaced.
@@ -49,6 +66,9 @@ pub struct Crew {
     pub answers_as: Option<String>,
     /// How it is replaced.
     pub role: Role,
+    /// Whether it runs the second image.
+    #[serde(default)]
+    pub operations: bool,
     /// The ids of its containers then.
     pub old: Vec<String>,
     /// How many ran before, which is how many run again after going back.
@@ -57,13 +77,26 @@ pub struct Crew {
     pub after: u32,
 }
 
-/// Whether a text can be the name of a version: it becomes a tag and an argument.
+impl Release {
+    /// The id of the image that a service runs in this version.
+    #[must_use]
+    pub fn image_of(&self, crew: &Crew) -> &str {
+        match &self.operations {
+            Some(operations) if crew.operations => &operations.image,
+            _ => &self.image,
+        }
+    }
+}
+
+/// Whether a text can be the name of a version: it becomes a tag and an argument. None is called like the second image of
+/// another.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     let sign = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=NAME_MAX).contains(&text.len())
         && text.bytes().all(sign)
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !text.ends_with(OPERATIONS)
 }
 
 /// Whether a text is a digest as registries and engines write it.
@@ -89,7 +122,8 @@ mod tests {
     #[test]
     fn what_becomes_an_argument_is_no_option_and_no_path() {
         assert!(is_name("1.2.3") && is_name("c-0123abc"));
-        for text in ["", "-rf", ".hidden", "a/b", "a b", "a;b", "$(id)", &"a".repeat(65)] {
+        for text in ["", "-rf", ".hidden", "a/b", "a b", "a;b", "$(id)", "1.2.3-operations", &"a".repeat(65)]
+        {
             assert!(!is_name(text), "{text}");
         }
         let hex = "0a".repeat(32);

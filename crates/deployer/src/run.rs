@@ -10,12 +10,24 @@ use protocol::{
     control::{DeployAnswer, DeployOrder, DeployReply, DeployRequest, WORDS_MAX},
 };
 use service::{Component, Context, clock::unix_ms};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use tracing::warn;
 
 use crate::{
-    config::Config, desk::Desk, docker::Docker, driver, hands::Hands, journal::Journal, lint::Allowed,
-    plan::Want, schedule, source::Source,
+    config::{Config, SourceConfig},
+    desk::Desk,
+    docker::Docker,
+    driver,
+    engine::Engine,
+    hands::Hands,
+    journal::Journal,
+    lint::Allowed,
+    lock::Lock,
+    plan::Want,
+    schedule,
+    shelf::Shelf,
+    source::Source,
+    systemd::Systemd,
 };
 
 /// The name under which it is commanded.
@@ -33,66 +45,98 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     let journal = context.health.component("journal");
     let config = Config { data: std::path::absolute(&config.data)?, ..config };
     fs::create_dir_all(&config.data).with_context(|| format!("{} cannot be made", config.data.display()))?;
-    let desk = Arc::new(Desk::open(Journal::new(&config.data))?);
+    let lock = Lock::open(&config.data)?;
+    let engine = engine(&config)?;
+    let health = context.health.component(engine.name());
+    context.tasks.spawn("engine", look(engine, health, context.shutdown.clone()));
+    let connection = presence::connecting(&context, User::Deployer, &config.nats);
+    let (begin, begun) = watch::channel(None);
+    context.tasks.spawn("nats", serve(context.clone(), begun, connection.clone()));
+    // Whoever takes the place of another says before whether it can read what that one wrote.
+    Journal::new(&config.data).read()?;
+    journal.up();
+    match context.shutdown.run_until_cancelled(lock.hold()).await {
+        Some(held) => held?,
+        None => return Ok(()),
+    }
+    let desk = Arc::new(Desk::open(Journal::new(&config.data), Some(lock))?);
     // Whether it can be written is known before it must be.
     desk.change(|_| ())?;
-    journal.up();
-    let docker = docker(&config);
-    let engine = context.health.component("docker");
-    context.tasks.spawn("docker", look(docker.clone(), engine, context.shutdown.clone()));
-    let connection = presence::connecting(&context, User::Deployer, &config.nats);
-    context.tasks.spawn("nats", serve(context.clone(), desk.clone(), connection.clone()));
-    let source = Source::new(&config)?;
+    begin.send_replace(Some(desk.clone()));
+    let hands = hands(&config, context.instance.clone(), desk.clone(), connection)?;
     let often = (config.check, config.window);
-    let looks = schedule::run(desk.clone(), docker.clone(), source.clone(), often, context.shutdown.clone());
+    let (engine, source) = (hands.engine.clone(), hands.source.clone());
+    let looks = schedule::run(desk.clone(), engine, source, often, context.shutdown.clone());
     context.tasks.spawn("schedule", looks);
-    let hands = Hands {
-        source,
-        allowed: Allowed {
-            project: config.project.clone(),
-            folder: config.folder.clone(),
-            home: config.folder.clone(),
-            env_file: config.env_file.clone(),
-            binds: config.binds.clone(),
-            services: config.services.clone(),
-        },
-        docker,
-        connection,
-        backup: config.backup,
-        pace: config.pace,
-        data: config.data.clone(),
-        desk: desk.clone(),
-    };
+    crate::numbers::register(&context.metrics, &desk);
     let ends =
         context.metrics.counter_vec("deploys", "Deploys that ended, by how", "state").known(&driver::ENDS);
     driver::run(desk, hands, journal, ends, context.shutdown.clone()).await
 }
 
-fn docker(config: &Config) -> Docker {
+/// Everything that a step needs.
+///
+/// # Errors
+/// When there is no client for the web.
+pub fn hands(
+    config: &Config,
+    instance: String,
+    desk: Arc<Desk>,
+    connection: Connection,
+) -> anyhow::Result<Hands> {
+    Ok(Hands {
+        source: Source::new(config)?,
+        engine: engine(config)?,
+        connection,
+        instance,
+        backup: config.backup,
+        pace: config.pace,
+        data: config.data.clone(),
+        desk,
+    })
+}
+
+fn engine(config: &Config) -> anyhow::Result<Engine> {
+    if let SourceConfig::Binaries { programs, .. } = &config.source {
+        let shelf = Shelf { root: programs.clone() };
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        return Ok(Engine::Systemd(Systemd { environment: config.environment.clone(), shelf, client }));
+    }
     let mut environment = config.environment.clone();
     // Without a home, as in a container, the program would write below the root.
     if !environment.iter().any(|(name, _)| name == "HOME" || name == "DOCKER_CONFIG") {
         environment.push(("DOCKER_CONFIG".into(), config.data.join("docker").into()));
     }
-    Docker {
+    let docker = Docker {
         project: config.project.clone(),
         files: config.files.clone(),
         env_file: config.env_file.clone(),
         profiles: config.profiles.clone(),
         environment,
-    }
+    };
+    let allowed = Allowed {
+        project: config.project.clone(),
+        folder: config.folder.clone(),
+        home: config.folder.clone(),
+        env_file: config.env_file.clone(),
+        binds: config.binds.clone(),
+        services: config.services.clone(),
+        given: None,
+        unseen: config.contained.then(|| config.data.clone()),
+    };
+    Ok(Engine::Docker { docker, allowed, operations: config.operations })
 }
 
-/// Ready means that Docker answers.
+/// Ready means that the engine answers.
 async fn look(
-    docker: Docker,
-    engine: Component,
+    engine: Engine,
+    health: Component,
     shutdown: tokio_util::sync::CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        match docker.platform().await {
-            Ok(_) => engine.up(),
-            Err(error) => engine.down(service::chain(&error)),
+        match engine.platform().await {
+            Ok(_) => health.up(),
+            Err(words) => health.down(words),
         }
         tokio::select! {
             () = sleep(LOOK_PAUSE) => {}
@@ -102,7 +146,11 @@ async fn look(
 }
 
 /// Everything that needs NATS: waits for it, obeys, tells.
-async fn serve(context: Context, desk: Arc<Desk>, mut connection: Connection) -> anyhow::Result<()> {
+async fn serve(
+    context: Context,
+    mut begun: watch::Receiver<Option<Arc<Desk>>>,
+    mut connection: Connection,
+) -> anyhow::Result<()> {
     let health = context.health.component("nats");
     let bus = loop {
         match connection.borrow_and_update().clone() {
@@ -117,9 +165,17 @@ async fn serve(context: Context, desk: Arc<Desk>, mut connection: Connection) ->
     // What it was told to do goes on after the start, when it is told to start again.
     let announcement = presence::announce(&context, &bus).await?;
     presence::follow_link(&context, health, &bus, "NATS is away");
+    let work = async {
+        let desk = begun.wait_for(Option::is_some).await.map(|desk| desk.clone());
+        // Without one it ends, and so do we.
+        let Ok(Some(desk)) = desk else { return std::future::pending().await };
+        tokio::select! {
+            outcome = obey(&bus, &desk) => outcome,
+            outcome = tell(&bus, &desk) => outcome,
+        }
+    };
     let outcome = tokio::select! {
-        outcome = obey(&bus, &desk) => outcome,
-        outcome = tell(&bus, &desk) => outcome,
+        outcome = work => outcome,
         () = context.shutdown.cancelled() => Ok(()),
     };
     drop(announcement);

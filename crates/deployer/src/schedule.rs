@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{book::Book, desk::Desk, docker::Docker, plan::Want, source::Source};
+use crate::{book::Book, desk::Desk, engine::Engine, plan::Want, source::Source};
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ fn due(book: &Book, window: Window, now_ms: u64) -> Option<u64> {
 /// Looks, until `shutdown`.
 pub async fn run(
     desk: Arc<Desk>,
-    docker: Docker,
+    engine: Engine,
     source: Source,
     (check, window): (Check, Window),
     shutdown: CancellationToken,
@@ -78,7 +78,7 @@ pub async fn run(
         loop {
             let now_ms = unix_ms();
             if let Some(day) = due(&desk.book(), window, now_ms)
-                && let Err(error) = look(&desk, &docker, &source, check, (day, now_ms)).await
+                && let Err(error) = look(&desk, &engine, &source, check, (day, now_ms)).await
             {
                 warn!(error, "it could not be looked whether there is something new; tomorrow again");
             }
@@ -97,7 +97,7 @@ pub async fn run(
 
 async fn look(
     desk: &Desk,
-    docker: &Docker,
+    engine: &Engine,
     source: &Source,
     check: Check,
     (day, now_ms): (u64, u64),
@@ -111,7 +111,7 @@ async fn look(
         info!(deploy = id, "looking whether there is something new");
         return Ok(());
     }
-    let platform = docker.platform().await.map_err(|error| chain(&error))?;
+    let platform = engine.platform().await?;
     let book = desk.book();
     let newest = source.newest(None, &platform, book.last_signed()).await.map_err(|error| chain(&error))?;
     desk.change(|book| book.offer(&newest, now_ms)).map_err(|error| chain(&error))
@@ -155,6 +155,7 @@ mod tests {
             commit: None,
             pull: String::new(),
             image: String::new(),
+            operations: None,
             folder: String::new(),
         };
         book.current = Some(release("1"));

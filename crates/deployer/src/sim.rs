@@ -61,6 +61,7 @@ fn release(number: u32) -> Release {
         commit: None,
         pull: String::new(),
         image: format!("image-{number}"),
+        operations: None,
         folder: String::new(),
     }
 }
@@ -105,6 +106,7 @@ impl World {
                 state: "created".to_owned(),
                 health: String::new(),
                 restarts: 0,
+                instance: String::new(),
             });
         }
     }
@@ -229,7 +231,15 @@ impl World {
         let crew = SERVICES.into_iter().map(|(service, role, _)| {
             let old: Vec<String> = self.of(service).into_iter().map(|it| it.id).collect();
             let before = u32::try_from(old.len()).unwrap();
-            Crew { service: service.to_owned(), answers_as: None, role, old, before, after: before }
+            Crew {
+                service: service.to_owned(),
+                answers_as: None,
+                role,
+                operations: false,
+                old,
+                before,
+                after: before,
+            }
         });
         Found::Before { from: release(number), crew: crew.collect() }
     }

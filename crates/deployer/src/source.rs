@@ -1,23 +1,33 @@
 //! Where a new version comes from. Only from what is configured: a request carries no address, and what it says of a
 //! commit is only held against what is there.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use minisign_verify::PublicKey;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
+    archive::ARCHIVE_MAX,
     config::{Config, Place, SourceConfig},
-    docker::{Docker, DockerError, KEPT},
+    docker::{Docker, DockerError},
     git::{Git, GitError},
     lint::{self, Allowed},
     manifest::{self, ManifestError},
-    release::{Release, Role},
+    release::{Operations, Release, Role},
+    shelf::{Shelf, ShelfError},
     stack,
+    systemd::machine,
 };
 
 /// How long a request for a release may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
+/// How long an archive may take to come here.
+const ARCHIVE_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Where new versions come from.
 #[derive(Clone, Debug)]
@@ -30,6 +40,15 @@ pub enum Source {
         key: Arc<PublicKey>,
         /// The folder of the compose file.
         folder: PathBuf,
+        /// For the web.
+        client: reqwest::Client,
+    },
+    /// Programs of a signed release, for machines without Docker.
+    Binaries {
+        /// Where it is.
+        release: Place,
+        /// Who signs it.
+        key: Arc<PublicKey>,
         /// For the web.
         client: reqwest::Client,
     },
@@ -65,6 +84,9 @@ pub enum SourceError {
         /// What is wrong with it.
         words: String,
     },
+    /// What came is not taken.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// It is not here after all.
     #[error("the image of {0} is not here, though Docker has just made it")]
     NoImage(String),
@@ -82,6 +104,11 @@ impl Source {
                 let client = reqwest::Client::builder().timeout(FETCH_LIMIT).build()?;
                 let (release, folder) = (release.clone(), config.folder.clone());
                 Self::Pull { release, key: Arc::new(key), folder, client }
+            }
+            SourceConfig::Binaries { release, key, .. } => {
+                let key = key.clone().ok_or_else(|| anyhow::anyhow!("DEPLOY_RELEASE_KEY is not set"))?;
+                let client = reqwest::Client::builder().timeout(FETCH_LIMIT).build()?;
+                Self::Binaries { release: release.clone(), key: Arc::new(key), client }
             }
             SourceConfig::Build(remote) => Self::Build(Git {
                 folder: std::path::absolute(&config.data)?,
@@ -111,6 +138,12 @@ impl Source {
                 let folder = folder.to_string_lossy();
                 Ok(manifest::read(key, &text, &signature, platform, last, &folder)?)
             }
+            Self::Binaries { release, key, client } => {
+                let text = read(release, client).await?;
+                let signature = read(&beside(release), client).await?;
+                let last = last.map(|last| last.name.as_str());
+                Ok(manifest::read_binaries(key, &text, &signature, platform, last)?)
+            }
             Self::Build(git) => {
                 let (commit, folder) = git.newest(heard).await?;
                 Ok(Release {
@@ -119,13 +152,15 @@ impl Source {
                     commit: Some(commit),
                     pull: String::new(),
                     image: String::new(),
+                    operations: None,
                     folder: folder.to_string_lossy().into_owned(),
                 })
             }
         }
     }
 
-    /// Has the image of a version here, kept under its name.
+    /// Has the image of a version here, kept under its name; the second one too, when `operations` are wanted and there
+    /// is one.
     ///
     /// # Errors
     /// [`SourceError`]
@@ -133,17 +168,31 @@ impl Source {
         &self,
         docker: &Docker,
         allowed: &Allowed,
+        operations: bool,
         mut release: Release,
     ) -> Result<Release, SourceError> {
-        let name = format!("{KEPT}:{}", release.name);
+        let (name, second) = (docker.kept_as(&release.name, false), docker.kept_as(&release.name, true));
+        if !operations {
+            release.operations = None;
+        }
         match self {
             Self::Pull { .. } => {
                 docker.pull(&release.pull).await?;
                 docker.tag(&release.pull, &name).await?;
+                if let Some(operations) = &release.operations {
+                    docker.pull(&operations.pull).await?;
+                    docker.tag(&operations.pull, &second).await?;
+                }
             }
+            // It has no images.
+            Self::Binaries { .. } => return Err(SourceError::NoImage(release.name)),
             Self::Build(_) => {
                 // Before anything of it is run: a build runs what the compose file says.
-                let stack = usable(&docker.config_to_build(&release).await?, allowed, &release)?;
+                let stack = usable(
+                    &docker.config_to_build(&release).await?,
+                    &given(docker, allowed, &release).await?,
+                    &release,
+                )?;
                 let worker = stack.services.iter().find(|it| it.role == Role::Worker);
                 let Some(worker) = worker.filter(|_| stack.image == name) else {
                     // It would be given to whatever has that name on this machine.
@@ -153,12 +202,43 @@ impl Source {
                     );
                     return Err(SourceError::Compose { name: release.name, words });
                 };
-                docker.build(&release, &worker.name).await?;
+                let mut services = vec![worker.name.as_str()];
+                if let Some(builds) = stack.builds.as_deref().filter(|_| operations) {
+                    services.push(builds);
+                    release.operations = Some(Operations::default());
+                }
+                docker.build(&release, &services).await?;
             }
         }
-        let image = docker.image(&name).await?.ok_or_else(|| SourceError::NoImage(release.name.clone()))?;
-        release.image = image.id;
+        let no_image = || SourceError::NoImage(release.name.clone());
+        let image = docker.image(&name).await?.ok_or_else(no_image)?.id;
+        if release.operations.is_some() {
+            let image = docker.image(&second).await?.ok_or_else(no_image)?.id;
+            release.operations = release.operations.map(|operations| Operations { image, ..operations });
+        }
+        release.image = image;
         Ok(release)
+    }
+
+    /// Has the programs of a version on the shelf, when they are those that were signed for.
+    ///
+    /// # Errors
+    /// [`SourceError`]
+    pub async fn fetch_binaries(&self, shelf: &Shelf, release: &Release) -> Result<(), SourceError> {
+        let Self::Binaries { release: place, client, .. } = self else {
+            return Err(SourceError::NoImage(release.name.clone()));
+        };
+        let sum = release.source.strip_prefix("sha256:").unwrap_or_default().to_owned();
+        if shelf.has_this(&release.name, &sum)? {
+            return Ok(());
+        }
+        let place = neighbour(place, &release.pull);
+        let failed = |source| SourceError::Fetch { place: shown(&place), source };
+        copy(&place, client, &shelf.incoming()).await.map_err(failed)?;
+        let (shelf, name) = (shelf.clone(), release.name.clone());
+        // The rest of this program goes on meanwhile.
+        let put = tokio::task::spawn_blocking(move || shelf.put(&name, &sum, machine()));
+        Ok(put.await.map_err(|error| failed(error.into()))??)
     }
 
     /// Removes what is of no use any more.
@@ -178,7 +258,17 @@ pub async fn checked(
     allowed: &Allowed,
     release: &Release,
 ) -> Result<stack::Stack, SourceError> {
-    usable(&docker.config(&release.folder).await?, allowed, release)
+    let allowed = given(docker, allowed, release).await?;
+    usable(&docker.config(&release.folder).await?, &allowed, release)
+}
+
+/// What its services may have of the operator's files, when its compose file is not the operator's.
+async fn given(docker: &Docker, allowed: &Allowed, release: &Release) -> Result<Allowed, DockerError> {
+    if allowed.binds.is_empty() || allowed.home == Path::new(&release.folder) {
+        return Ok(allowed.clone());
+    }
+    let own = docker.config(&allowed.home.to_string_lossy()).await?;
+    Ok(Allowed { given: Some(lint::given(&own)), ..allowed.clone() })
 }
 
 fn usable(config: &Value, allowed: &Allowed, release: &Release) -> Result<stack::Stack, SourceError> {
@@ -189,7 +279,9 @@ fn usable(config: &Value, allowed: &Allowed, release: &Release) -> Result<stack:
     if !problems.is_empty() {
         return Err(refused(problems.join("\n")));
     }
-    stack::read(config).map_err(refused)
+    let stack = stack::read(config).map_err(refused)?;
+    let unseen = lint::unseen(config, stack.services.iter().map(|it| it.name.as_str()), allowed);
+    if unseen.is_empty() { Ok(stack) } else { Err(refused(unseen.join("\n"))) }
 }
 
 /// The signature lies beside what it signs.
@@ -209,12 +301,66 @@ fn beside(place: &Place) -> Place {
     }
 }
 
-async fn read(place: &Place, client: &reqwest::Client) -> Result<String, SourceError> {
-    let shown = match place {
+/// A file of this name in the same place.
+fn neighbour(place: &Place, name: &str) -> Place {
+    match place {
+        Place::File(path) => Place::File(path.with_file_name(name)),
+        Place::Web(url) => {
+            let mut url = url.clone();
+            let folder = url.path().rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+            url.set_path(&format!("{folder}/{name}"));
+            Place::Web(url)
+        }
+    }
+}
+
+fn shown(place: &Place) -> String {
+    match place {
         Place::File(path) => path.display().to_string(),
         // A query may hold a token.
         Place::Web(url) => format!("{}{}", url.host_str().unwrap_or_default(), url.path()),
-    };
+    }
+}
+
+/// Copies a file to this machine; one that is larger than archives are not to its end.
+async fn copy(
+    place: &Place,
+    client: &reqwest::Client,
+    to: &std::path::Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let large = || format!("it has more than {} MB", ARCHIVE_MAX >> 20);
+    let mut file = tokio::fs::File::create(to).await?;
+    let mut left = ARCHIVE_MAX;
+    match place {
+        Place::File(path) => {
+            let from = tokio::fs::File::open(path).await?;
+            if from.metadata().await?.len() > ARCHIVE_MAX {
+                return Err(large().into());
+            }
+            let copied = tokio::io::copy(&mut from.take(ARCHIVE_MAX + 1), &mut file).await?;
+            if copied > ARCHIVE_MAX {
+                return Err(large().into());
+            }
+        }
+        Place::Web(url) => {
+            let answer = client.get(url.clone()).timeout(ARCHIVE_LIMIT).send().await;
+            let answer = answer.and_then(reqwest::Response::error_for_status);
+            let mut answer = answer.map_err(reqwest::Error::without_url)?;
+            if answer.content_length().is_some_and(|length| length > ARCHIVE_MAX) {
+                return Err(large().into());
+            }
+            while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+                left = left.checked_sub(chunk.len() as u64).ok_or_else(large)?;
+                file.write_all(&chunk).await?;
+            }
+        }
+    }
+    file.flush().await?;
+    Ok(())
+}
+
+async fn read(place: &Place, client: &reqwest::Client) -> Result<String, SourceError> {
+    let shown = shown(place);
     let read = match place {
         Place::File(path) => read_file(path).map_err(Into::into),
         Place::Web(url) => read_web(url, client).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::release::Role;
+use crate::release::{OPERATIONS, Role};
 
 /// Containers of one service; more than any machine here carries.
 const COUNT_MAX: u64 = 64;
@@ -17,6 +17,10 @@ pub const DEPLOYER: &str = "deployer";
 pub struct Stack {
     /// The image that all of them run, as `name:tag`. The tag is moved to the version that is rolled out.
     pub image: String,
+    /// The same of the second image, which some of them run instead.
+    pub operations: String,
+    /// A service by which the second image is built.
+    pub builds: Option<String>,
     /// Those that stay up.
     pub services: Vec<Service>,
     /// The service that makes keys, once.
@@ -36,6 +40,8 @@ pub struct Service {
     pub answers_as: Option<String>,
     /// How it is replaced.
     pub role: Role,
+    /// Whether it runs the second image.
+    pub operations: bool,
     /// How many there are from the beginning.
     pub count: u32,
 }
@@ -63,19 +69,24 @@ pub fn read(config: &Value) -> Result<Stack, String> {
         let all = config[kind].as_object().into_iter().flatten();
         all.map(move |(name, value)| (format!("{kind}.{name}"), value.clone()))
     });
+    let operations = format!("{image}{OPERATIONS}");
+    let second = |service: &Value| service["image"] == operations.as_str();
+    let mut builds = services.iter().filter(|(_, service)| second(service) && service["build"].is_object());
     let mut stack = Stack {
         image: image.to_owned(),
+        builds: builds.next().map(|(name, _)| name.clone()),
         services: Vec::new(),
         keys: None,
         nats: None,
         shared: shared.collect(),
+        operations: operations.clone(),
     };
     stack.nats = services.contains_key("nats").then(|| "nats".to_owned());
-    for (name, service) in others().filter(|(_, service)| service["image"] == image) {
-        if begins_with(service, &["vigie", "keys"]) {
+    for (name, service) in others().filter(|(_, service)| service["image"] == image || second(service)) {
+        if service["image"] == image && begins_with(service, &["vigie", "keys"]) {
             stack.keys = Some(name.clone());
         } else if service["restart"] != "no" {
-            stack.services.extend(read_service(name, service));
+            stack.services.extend(read_service(name, service, second(service)));
         }
     }
     Ok(stack)
@@ -92,7 +103,7 @@ impl Stack {
     }
 }
 
-fn read_service(name: &str, service: &Value) -> Option<Service> {
+fn read_service(name: &str, service: &Value, operations: bool) -> Option<Service> {
     let binary = service["command"][0].as_str()?;
     let role = match binary {
         DEPLOYER => return None,
@@ -107,6 +118,7 @@ fn read_service(name: &str, service: &Value) -> Option<Service> {
         name: name.to_owned(),
         answers_as: answers.then(|| binary.to_owned()),
         role,
+        operations,
         count: u32::try_from(count.unwrap_or(1).min(COUNT_MAX)).unwrap_or(1),
     })
 }
@@ -127,6 +139,8 @@ mod tests {
             "command-worker": { "image": "vigie:local", "command": ["command-worker"], "deploy": { "replicas": 3 } },
             "healthcheck": { "image": "vigie:local", "command": ["healthcheck"] },
             "deployer": { "image": "vigie:local", "command": ["deployer"] },
+            "backup": { "image": "vigie:local-operations", "command": ["backup"], "build": { "context": "x" } },
+            "grafana": { "image": "other:local-operations", "command": ["x"] },
             "status": { "image": "vigie:local", "command": ["vigie", "status"], "restart": "no" },
         } });
         let stack = read(&config).unwrap();
@@ -135,13 +149,20 @@ mod tests {
         assert_eq!(
             found,
             [
+                ("backup", Role::Rest, 1),
                 ("command-worker", Role::Worker, 3),
                 ("demo-discord", Role::Gateway, 1),
                 ("healthcheck", Role::Rest, 1),
                 ("provision", Role::Provision, 1),
             ]
         );
-        assert_eq!(stack.services[1].answers_as.as_deref(), Some("discord-gateway"));
+        assert_eq!(stack.services[2].answers_as.as_deref(), Some("discord-gateway"));
+        let second: Vec<_> = stack.services.iter().filter(|it| it.operations).map(|it| &it.name).collect();
+        assert_eq!(second, ["backup"]);
+        assert_eq!(
+            (stack.operations.as_str(), stack.builds.as_deref()),
+            ("vigie:local-operations", Some("backup"))
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ impl World {
             folder,
             binds: vec![PathBuf::from("/etc/hostname"), PathBuf::from("/not/seen")],
             services: vec!["mine".to_owned()],
+            given: None,
+            unseen: None,
         }
     }
 
@@ -73,6 +75,9 @@ fn what_vigie_needs_is_fine() {
                 "deploy": { "replicas": 2, "resources": { "limits": { "memory": "1" } }, "placement": {} },
                 "devices": [], "network_mode": "none",
             },
+            "backup": { "volumes": [
+                { "type": "bind", "source": "/srv/vigie", "target": "/settings", "read_only": true },
+            ] },
             "mine": { "volumes": [
                 { "type": "bind", "source": "/etc/hostname", "target": "/x" },
                 { "type": "bind", "source": "/not/seen/from/here", "target": "/y" },
@@ -184,6 +189,38 @@ fn no_service_is_given_files_of_others() {
     }
 }
 
+#[test]
+fn what_the_operator_gave_to_one_service_is_not_given_to_another() {
+    let config = |of: &str, secret: &str| {
+        let bind = json!({ "type": "bind", "source": "/not/seen/data", "target": "/x" });
+        let mut config = json!({
+            "services": { "backup": {}, "command-worker": {} },
+            "secrets": { "a": { "file": "/not/seen/key" }, "b": { "file": "/etc/hostname" } },
+        });
+        config["services"][of] =
+            json!({ "volumes": [bind], "secrets": [{ "source": secret, "target": "x" }] });
+        config
+    };
+    let own = config("backup", "a");
+    let allowed = Allowed { given: Some(given(&own)), ..World::new().allowed() };
+    assert_eq!(check(&own, &allowed), [""; 0]);
+    assert_eq!(
+        check(&config("command-worker", "a"), &allowed),
+        [
+            "command-worker: /not/seen/data is not given to it by the compose file in /srv/vigie",
+            "command-worker: /not/seen/key is not given to it by the compose file in /srv/vigie",
+        ]
+    );
+    let other = check(&config("backup", "b"), &allowed);
+    assert_eq!(other, ["backup: /etc/hostname is not given to it by the compose file in /srv/vigie"]);
+    // Nor what lies beside it.
+    let mut deeper = own;
+    deeper["services"]["backup"]["volumes"][0]["source"] = json!("/not/seen/data/../../etc");
+    assert!(!check(&deeper, &allowed).is_empty());
+    deeper["services"]["backup"]["volumes"][0]["source"] = json!("/not/seen");
+    assert_eq!(check(&deeper, &allowed).len(), 1);
+}
+
 /// Needs no engine, only the program.
 #[test]
 fn the_compose_file_that_is_shipped_may_be_used() {
@@ -234,6 +271,19 @@ fn the_compose_file_that_is_shipped_may_be_used() {
     pushed["services"]["deployer"]["command"] = json!(["healthcheck"]);
     assert_eq!(check(&pushed, &allowed), [""; 0]);
     assert_eq!(crate::stack::read(&pushed).unwrap(), stack);
+}
+
+#[test]
+fn the_settings_are_for_who_saves_them_and_nobody_changes_them() {
+    let mount = |service: &str, read_only: bool| {
+        let volume =
+            json!({ "type": "bind", "source": "/srv/vigie", "target": "/x", "read_only": read_only });
+        World::new().check(&json!({ "services": { service: { "volumes": [volume] } } }))
+    };
+    assert_eq!(mount("backup", true), [""; 0]);
+    for (service, read_only) in [("backup", false), ("command-worker", true), ("healthcheck", true)] {
+        assert_eq!(mount(service, read_only).len(), 1, "{service}");
+    }
 }
 
 #[test]
