@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod demo;
 mod http;
 pub mod nats;
+pub mod operations;
 mod page;
 mod parts;
 pub mod paths;

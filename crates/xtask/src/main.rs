@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, chaos, conformance, demo, nats, schema, test, tidy};
+use xtask::{bench, chaos, conformance, demo, nats, operations, schema, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own commands", disable_help_subcommand = true)]
@@ -28,6 +28,8 @@ enum Command {
     Bench(bench::Options),
     /// Kill, stop and cut parts under load, and count what is lost or answered twice
     Chaos(chaos::Options),
+    /// Measure how soon a fault is known, how long backups take, and what services hold at rest
+    Operations(operations::Options),
     /// Find or fetch nats-server and print its path
     Nats,
 }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Conformance(options) => conformance::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Operations(options) => operations::run(&options),
         Command::Nats => nats::print(),
     };
     match done {

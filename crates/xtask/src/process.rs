@@ -66,6 +66,12 @@ impl Process {
         Ok(Self { name: name.to_owned(), child })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -130,13 +136,52 @@ impl Process {
         self.memory("VmHWM")
     }
 
-    fn memory(&self, field: &str) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .with_context(|| format!("{} has ended; its log tells why", self.name))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        Ok(kib.with_context(|| format!("/proc/PID/status has no {field}"))? * 1024)
+    /// Begins to count the most resident memory anew.
+    ///
+    /// # Errors
+    /// When it has ended, or is not ours.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(&path, "5").with_context(|| format!("{path} cannot be written"))
     }
+
+    /// Its share of resident memory in bytes: what others use as well counts by parts (`Pss`).
+    ///
+    /// # Errors
+    /// When it has ended, or is not ours.
+    pub fn share(&self) -> anyhow::Result<u64> {
+        kibibytes(&format!("/proc/{}/smaps_rollup", self.child.id()), "Pss")
+            .with_context(|| format!("{} does not tell; its log may", self.name))
+    }
+
+    fn memory(&self, field: &str) -> anyhow::Result<u64> {
+        memory(self.child.id(), field).with_context(|| format!("{} has ended; its log tells why", self.name))
+    }
+}
+
+/// Memory of any process in bytes, by the name of the field in `/proc/PID/status`.
+///
+/// # Errors
+/// When it has ended.
+pub fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
+    kibibytes(&format!("/proc/{pid}/status"), field)
+}
+
+fn kibibytes(path: &str, field: &str) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{path} cannot be read"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{path} has no {field}"))? * 1024)
+}
+
+/// The children that a process has now.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 fn log_of(name: &str, folder: &Path) -> std::io::Result<File> {

@@ -1,0 +1,288 @@
+//! From a fault until it is known: by the status of the health check, and by a message to people.
+
+use std::{fmt::Write as _, fs, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, ensure};
+use bus::{Bus, Message, Queue};
+use protocol::{Catalogue, ChannelId, CommunityId, Platform, VERSION, control::BackupOrder, subject};
+use rustix::process::Signal;
+use testkit::free_port;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    site::{self, POLL, Service, Site},
+    watch::Watch,
+};
+use crate::{parts, process::Process, shell};
+
+/// A disk that is full soon: its size, and what is put on it, in bytes.
+const DISK: (usize, usize) = (16 << 20, 14 << 20);
+/// Degrees, in thousandths, as the kernel tells them.
+const HOT: &str = "75000\n";
+const COOL: &str = "45000\n";
+/// What is free of 1,000,000 kB.
+const SCARCE_KB: u32 = 70_000;
+const PLENTY_KB: u32 = 600_000;
+/// How long one that was frozen may take to end when it was told to start again meanwhile.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// How long the certificate of the trial is still valid, in days: less than the three from which on it is critical.
+const DAYS: &str = "2";
+
+/// A row of the table.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    fault: &'static str,
+    /// Until the status was 503, and until it was 200 again after the fault was over.
+    unhealthy: Option<Duration>,
+    healthy: Option<Duration>,
+    told: Option<Duration>,
+    over: Option<Duration>,
+}
+
+/// Everything of a trial.
+struct Trial {
+    site: Site,
+    bus: Bus,
+    watch: Watch,
+    worker: Service,
+    _backup: Service,
+    health: Service,
+}
+
+/// Makes each fault and undoes it.
+///
+/// # Errors
+/// When one is not noticed, or a part cannot be started.
+pub async fn measure(site: Site) -> anyhow::Result<String> {
+    let mut trial = Trial::start(site).await?;
+    let mut rows = trial.together().await?;
+    rows.push(trial.killed().await?);
+    rows.push(trial.frozen().await?);
+    rows.push(trial.without_nats().await?);
+    rows.push(trial.certificate().await?);
+    let mut text =
+        "`cargo xtask operations --only notice`; `-` where there is nothing to be seen: a warning \
+                    leaves `/health` at 200.\n\n\
+                    | fault | `/health` is 503 after | message after | over: 200 after | message after |\n\
+                    |---|---|---|---|---|\n"
+            .to_owned();
+    for row in rows {
+        let [unhealthy, told, healthy, over] = [row.unhealthy, row.told, row.healthy, row.over].map(seconds);
+        let _ = writeln!(text, "| {} | {unhealthy} | {told} | {healthy} | {over} |", row.fault);
+    }
+    Ok(text)
+}
+
+fn seconds(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()))
+}
+
+impl Trial {
+    async fn start(site: Site) -> anyhow::Result<Self> {
+        let bus = site.bus().await?;
+        let worker = worker(&site)?;
+        fs::create_dir_all(site.folder.join("files"))?;
+        fs::write(site.folder.join("files/one"), "one")?;
+        let settings = [
+            ("DATABASE_URL", "none".to_owned()),
+            ("BACKUP_FOLDERS", format!("files={}", site.path("files"))),
+            ("BACKUP_REPOSITORY", site.path("repository")),
+            ("BACKUP_PASSWORD", "correct horse battery".to_owned()),
+            ("BACKUP_DATA", site.path("backup")),
+            ("BACKUP_SCHEDULE", "off".to_owned()),
+            ("BACKUP_DRILL", "off".to_owned()),
+        ];
+        let backup = site.service("backup", &settings)?;
+        for service in [&worker, &backup] {
+            parts::ready(&service.url).await.with_context(|| service.process.name.clone())?;
+        }
+        saved(&bus, true).await?;
+        let mut watch = Watch::start().await?;
+        let health = health(&site, &watch.webhook)?;
+        parts::ready(&health.url).await.context("healthcheck")?;
+        watch.read(&health.url);
+        watch.works().await?;
+        Ok(Self { site, bus, watch, worker, _backup: backup, health })
+    }
+
+    /// What is a warning, at the same time: each has a rule of its own.
+    async fn together(&self) -> anyhow::Result<Vec<Row>> {
+        let (watch, folder) = (&self.watch, &self.site.folder);
+        let payload = Catalogue { v: VERSION, commands: Vec::new() };
+        let (channel, community) = (ChannelId::from(1), CommunityId::from(1));
+        let waiting = subject::action(Platform::Twitch, &channel, &community);
+        let lag = Instant::now();
+        self.bus.store(&Message::new(waiting, "waits", &payload)?).await?;
+        fs::rename(folder.join("files"), folder.join("away"))?;
+        saved(&self.bus, false).await?;
+        let failed = Instant::now();
+        let machine = Instant::now();
+        fs::write(self.disk().join("fill"), vec![1; DISK.1])?;
+        fs::write(folder.join("meminfo"), meminfo(SCARCE_KB))?;
+        fs::write(folder.join("thermal/thermal_zone0/temp"), HOT)?;
+        let dead = Instant::now();
+        self.bus.store(&Message::new(subject::dead("EVENTS"), "dead", &payload)?).await?;
+        let warning = async |since, rule| watch.told(since, rule, "warning").await.map(Some);
+        let dead = Row { fault: "a dead letter", told: warning(dead, "dead").await?, ..Row::default() };
+        let backup =
+            Row { fault: "a backup failed", told: warning(failed, "backup").await?, ..Row::default() };
+        let lagging = warning(lag, "lag").await?;
+        let mut rows = vec![dead, backup];
+        for (fault, rule) in [
+            ("the disk is 87 % full", "disk"),
+            ("93 % of the machine's memory is used", "machine-memory"),
+            ("the processor has 75 °C", "temperature"),
+        ] {
+            rows.push(Row { fault, told: warning(machine, rule).await?, ..Row::default() });
+        }
+        let machine = Instant::now();
+        fs::remove_file(self.disk().join("fill"))?;
+        fs::write(folder.join("meminfo"), meminfo(PLENTY_KB))?;
+        fs::write(folder.join("thermal/thermal_zone0/temp"), COOL)?;
+        fs::rename(folder.join("away"), folder.join("files"))?;
+        saved(&self.bus, true).await?;
+        let mended = Instant::now();
+        rows[1].over = Some(watch.over(mended, "backup").await?);
+        for (row, rule) in rows[2..].iter_mut().zip(["disk", "machine-memory", "temperature"]) {
+            row.over = Some(watch.over(machine, rule).await?);
+        }
+        let unhealthy = Some(watch.says(lag, false).await?);
+        let worse = Some(watch.told(lag, "lag", "critical").await?);
+        let taken = self.take(subject::partition(&channel)).await?;
+        let (healthy, over) = (Some(watch.says(taken, true).await?), Some(watch.over(taken, "lag").await?));
+        rows.push(Row {
+            fault: "an answer waits and nobody takes it: a warning",
+            told: lagging,
+            ..Row::default()
+        });
+        rows.push(Row { fault: "the same: critical", unhealthy, told: worse, healthy, over });
+        Ok(rows)
+    }
+
+    async fn take(&self, partition: u16) -> anyhow::Result<Instant> {
+        let queue = Queue::Actions(Platform::Twitch);
+        let mut consumer = self.bus.take_over(queue, partition, 1, || true).await?;
+        consumer.next().await.ack_sync().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        Ok(Instant::now())
+    }
+
+    async fn killed(&mut self) -> anyhow::Result<Row> {
+        let at = Instant::now();
+        self.worker.process.signal(Signal::KILL)?;
+        let mut row = self.noticed("a service is killed, and nobody starts it", "silent", at).await?;
+        let at = Instant::now();
+        self.worker = worker(&self.site)?;
+        self.mended(&mut row, "silent", at).await?;
+        Ok(row)
+    }
+
+    /// It is told to start again, which it hears when it goes on; the supervisor is this one.
+    async fn frozen(&mut self) -> anyhow::Result<Row> {
+        let at = Instant::now();
+        self.worker.process.signal(Signal::STOP)?;
+        let mut row = self.noticed("a service hangs (SIGSTOP)", "silent", at).await?;
+        let at = Instant::now();
+        self.worker.process.signal(Signal::CONT)?;
+        let ended = async {
+            while matches!(self.worker.process.ended(), Ok(None)) {
+                sleep(POLL).await;
+            }
+        };
+        if timeout(END_LIMIT, ended).await.is_ok() {
+            self.worker = worker(&self.site)?;
+        }
+        self.mended(&mut row, "silent", at).await?;
+        Ok(row)
+    }
+
+    async fn without_nats(&mut self) -> anyhow::Result<Row> {
+        let at = Instant::now();
+        self.site.kill_nats();
+        let mut row = self.noticed("NATS is killed", "nats", at).await?;
+        let at = Instant::now();
+        self.site.resume_nats()?;
+        self.mended(&mut row, "nats", at).await?;
+        Ok(row)
+    }
+
+    /// From the start of another watch: certificates are looked at then, and every hour.
+    async fn certificate(&mut self) -> anyhow::Result<Row> {
+        let (key, certificate) = (self.site.path("tls.key"), self.site.path("tls.pem"));
+        let made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", DAYS];
+        let mut made_by = Command::new("openssl");
+        made_by.args(made).args(["-keyout", &key, "-out", &certificate]);
+        shell::output(&mut made_by)?;
+        let address = format!("127.0.0.1:{}", free_port());
+        let openssl = shell::find("openssl").context("there is no openssl")?;
+        let serve = ["s_server", "-accept", &address, "-key", &key, "-cert", &certificate, "-quiet"];
+        let _server = Process::start("openssl", &openssl, &serve, &[], &self.site.folder)?;
+        let watch = Watch::start().await?;
+        let settings = [
+            ("HEALTHCHECK_DATA", self.site.path("other-health")),
+            ("HEALTHCHECK_SERVICES", "command-worker".to_owned()),
+            ("HEALTHCHECK_CERTIFICATES", address),
+            ("ALERT_WEBHOOK", watch.webhook.clone()),
+            ("VIGIE_INSTANCE", "healthcheck-2".to_owned()),
+        ];
+        let at = Instant::now();
+        let _health = self.site.service("healthcheck", &settings)?;
+        let fault = "a certificate has less than 3 days, from the look at it on";
+        Ok(Row { fault, told: Some(watch.told(at, "certificate", "critical").await?), ..Row::default() })
+    }
+
+    async fn noticed(&self, fault: &'static str, rule: &str, at: Instant) -> anyhow::Result<Row> {
+        let unhealthy = Some(self.watch.says(at, false).await?);
+        let told = Some(self.watch.told(at, rule, "critical").await?);
+        shell::complain(&format!("{fault}: known after {}", seconds(told)));
+        Ok(Row { fault, unhealthy, told, ..Row::default() })
+    }
+
+    async fn mended(&self, row: &mut Row, rule: &str, at: Instant) -> anyhow::Result<()> {
+        row.healthy = Some(self.watch.says(at, true).await?);
+        row.over = Some(self.watch.over(at, rule).await?);
+        Ok(())
+    }
+
+    /// The disk of the health check, as seen from outside.
+    fn disk(&self) -> PathBuf {
+        let inside = self.site.path("disk");
+        PathBuf::from(format!("/proc/{}/root{inside}", self.health.process.id()))
+    }
+}
+
+fn worker(site: &Site) -> anyhow::Result<Service> {
+    site.service("command-worker", &[])
+}
+
+/// The health check with a small disk and with sensors that can be set: in a mount namespace of its own, which is the
+/// only thing that sets it apart from one that runs anywhere.
+fn health(site: &Site, webhook: &str) -> anyhow::Result<Service> {
+    let (disk, memory, thermal) = (site.path("disk"), site.path("meminfo"), site.path("thermal"));
+    fs::create_dir_all(&disk)?;
+    fs::create_dir_all(site.folder.join("thermal/thermal_zone0"))?;
+    fs::write(site.folder.join("thermal/thermal_zone0/temp"), COOL)?;
+    fs::write(&memory, meminfo(PLENTY_KB))?;
+    let script = format!(
+        "mount -t tmpfs -o size={} none '{disk}' && mount --bind '{memory}' /proc/meminfo && \
+         mount --bind '{thermal}' /sys/class/thermal && exec \"$0\"",
+        DISK.0
+    );
+    let unshare = shell::find("unshare").context("there is no unshare")?.display().to_string();
+    let settings = [
+        ("HEALTHCHECK_DATA", disk),
+        ("HEALTHCHECK_SERVICES", "command-worker,backup".to_owned()),
+        ("ALERT_WEBHOOK", webhook.to_owned()),
+    ];
+    site.wrapped("healthcheck", &[&unshare, "-Urm", "sh", "-c", &script], &settings)
+}
+
+fn meminfo(available_kb: u32) -> String {
+    format!("MemTotal: 1000000 kB\nMemFree: {available_kb} kB\nMemAvailable: {available_kb} kB\n")
+}
+
+/// Makes a backup, which is to go well or not.
+async fn saved(bus: &Bus, well: bool) -> anyhow::Result<()> {
+    let end = site::job(bus, BackupOrder::Create, || {}).await?.end.context("it is not over")?;
+    ensure!(end.good == well, "the backup ended otherwise than it should: {}", end.words);
+    Ok(())
+}
