@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From the binaries in target/ci to two images for all their architectures, pushed, and their digests in
 # target/ci/release.json: $IMAGE:$VERSION, and $IMAGE:$VERSION-operations with the programs that backup and deployer
-# call. Needs Docker with buildx, logged in at the registry.
+# call. For machines without Docker also to an archive for each, target/ci/vigie-$VERSION-<architecture>.tar.gz, and
+# its sum. Needs Docker with buildx, logged in at the registry.
 #
 #   IMAGE=registry.example.org/you/vigie VERSION=1.2.3 deploy/ci/image.sh
 set -euo pipefail
@@ -36,12 +37,31 @@ one() {
   made=$(jq -nc --arg digest "$(digest "$tag")" --argjson platforms "$platforms" '{$digest, $platforms}')
 }
 
-rm -f target/ci/release.json*
+# archives: one for each architecture; sets $made to their names and sums.
+archives() {
+  local folder architecture file sum
+  made={}
+  for folder in target/ci/*/bin; do
+    architecture=$(basename "$(dirname "$folder")")
+    file=vigie-$VERSION-$architecture.tar.gz
+    # Files with nothing but their names: what a link leads to is put in its place.
+    (cd "$folder" && tar -cf - --dereference --hard-dereference --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -- *) |
+      gzip -n9 >"target/ci/$file"
+    sum=$(sha256sum <"target/ci/$file" | cut -d' ' -f1)
+    made=$(jq -c --arg name "linux/$architecture" --arg file "$file" --arg sha256 "$sum" \
+      '. + {($name): {$file, $sha256}}' <<<"$made")
+  done
+}
+
+rm -f target/ci/release.json* target/ci/vigie-*.tar.gz
 compgen -G 'target/ci/*/bin' >/dev/null ||
   { echo "image.sh: target/ci holds no binaries; deploy/ci/build.sh makes them" >&2; exit 1; }
 one "$IMAGE:$VERSION-operations" operations
 operations=$made
 one "$IMAGE:$VERSION" ""
-jq -n --arg image "$IMAGE" --arg version "$VERSION" --arg commit "$COMMIT" --argjson image_of_all "$made" \
-  --argjson operations "$operations" '{$image, $version, $commit} + $image_of_all + {$operations}' |
+image_of_all=$made
+archives
+jq -n --arg image "$IMAGE" --arg version "$VERSION" --arg commit "$COMMIT" --argjson image_of_all "$image_of_all" \
+  --argjson operations "$operations" --argjson binaries "$made" \
+  '{$image, $version, $commit} + $image_of_all + {$operations, $binaries}' |
   tee target/ci/release.json

@@ -4,7 +4,7 @@
 # MINISIGN_KEY holds a secret key without a password, made once with   minisign -G -W -p vigie.pub -s vigie.key
 # Keep vigie.key as a secret of the CI and nowhere else; vigie.pub may be known to all. To check:
 #   minisign -V -p vigie.pub -m release.json
-# Where UPLOAD_URL is set, both files are put there, below the version, as UPLOAD_USER with UPLOAD_PASSWORD.
+# Where UPLOAD_URL is set, both files and the archives are put there, below the version, as UPLOAD_USER with UPLOAD_PASSWORD.
 set -euo pipefail
 cd "$(dirname "$0")/../../target/ci"
 if [ -z "${MINISIGN_KEY:-}" ]; then echo "not signed: there is no secret MINISIGN_KEY"; exit 0; fi
@@ -20,6 +20,7 @@ minisign -V -p "$folder/key.pub" -m release.json
 [ -n "${UPLOAD_URL:-}" ] || exit 0
 # A file of settings, since the arguments of a program are seen by all on a machine.
 (umask 077 && jq -rn '"user = " + ("\(env.UPLOAD_USER):\(env.UPLOAD_PASSWORD)" | tojson)' >"$folder/curl")
-for file in release.json release.json.minisig; do
-  curl -fsS --max-time 60 --retry 3 --config "$folder/curl" --upload-file "$file" "$UPLOAD_URL/$version/$file"
+# The archives first: whoever sees the release finds them.
+for file in vigie-*.tar.gz release.json release.json.minisig; do
+  curl -fsS --max-time 900 --retry 3 --config "$folder/curl" --upload-file "$file" "$UPLOAD_URL/$version/$file"
 done

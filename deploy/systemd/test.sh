@@ -22,7 +22,8 @@ mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | gr
 [ -n "$mirror" ] || die "apt knows no mirror yet: apt-get update"
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/vigie-systemd.XXXXXX")
-[ "${KEEP:-}" = 1 ] || trap 'rm -rf "$work"' EXIT
+# A debootstrap that was cut short leaves its /proc mounted.
+[ "${KEEP:-}" = 1 ] || trap 'rm -rf --one-file-system "$work"' EXIT
 tree=$work/$suite
 # No controller of cgroups is needed; hosts with the old hierarchy are asked for the new one.
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
