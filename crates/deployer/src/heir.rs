@@ -78,12 +78,13 @@ async fn end(
         AuditResult::Done => info!(version = own.name, words, "done"),
         _ => warn!(version = own.name, words, "the deployer was not replaced"),
     }
-    write(desk, journal, |book| book.succeeded(own, result, &words, unix_ms())).await;
+    // Before it is written: whoever dies between leaves nothing behind.
     if own.change.is_some()
         && let Err(error) = docker.end(&[docker.helper()]).await
     {
         warn!(error = service::chain(&error), "the helper is still there");
     }
+    write(desk, journal, |book| book.succeeded(own, result, &words, unix_ms())).await;
 }
 
 /// Which container we are.

@@ -13,23 +13,29 @@ use crate::{
 };
 
 fn config(world: &World, remote: &Remote, token: Option<&str>) -> Config {
+    let token = token.map(|token| ("DEPLOY_GIT_TOKEN", token.to_owned()));
+    config_of(world, &remote.url, token)
+}
+
+pub fn config_of(world: &World, url: &str, more: impl IntoIterator<Item = (&'static str, String)>) -> Config {
     let mut config = world.config();
     let mut variables = vec![
         ("DEPLOY_MODE", "build".to_owned()),
         ("DEPLOY_FOLDER", "/".to_owned()),
-        ("DEPLOY_GIT_URL", remote.url.clone()),
+        ("DEPLOY_GIT_URL", url.to_owned()),
     ];
-    variables.extend(token.map(|token| ("DEPLOY_GIT_TOKEN", token.to_owned())));
+    variables.extend(more);
     let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let mut settings = Settings::from_variables(&[SETTINGS], variables);
-    config.source = Config::read(&mut settings).source;
+    let read = Config::read(&mut settings);
+    (config.source, config.operations) = (read.source, read.operations);
     assert_eq!(settings.problems(), []);
     assert!(matches!(config.source, SourceConfig::Build(_)));
     config
 }
 
 /// A version in the repository.
-fn version(remote: &Remote, number: u8) -> String {
+pub fn version(remote: &Remote, number: u8) -> String {
     fs::write(remote.path("compose.yaml"), compose()).unwrap();
     fs::write(remote.path("nats.conf"), "").unwrap();
     fs::write(remote.path("image"), image(number)).unwrap();
@@ -139,4 +145,32 @@ async fn a_token_is_shown_to_the_remote_and_to_nobody_else() {
     assert!(world.deploy().await.good);
     let kept = fs::read_to_string(world.path("data/repository.git/config")).unwrap();
     assert!(!kept.contains("hunter2") && !kept.contains("eC1h"));
+}
+
+/// In a container the folder of a version is in a volume, and Docker would make an empty folder in its place.
+#[tokio::test]
+async fn what_docker_does_not_see_is_given_to_nobody() {
+    let world = World::start().await;
+    let remote = Remote::start(world.folder.path(), None).await;
+    let first = version(&remote, 1);
+    let contained = Config { contained: true, ..config(&world, &remote, None) };
+    let _running = world.run(contained);
+    // NATS has such a file, and is not replaced.
+    assert!(world.deploy().await.good);
+    world.runs(1);
+    let mount = r#""command": ["command-worker"], "volumes": [{ "type": "bind", "source": "FOLDER/deploy",
+        "target": "/deploy", "read_only": true }]"#;
+    fs::write(remote.path("compose.yaml"), compose().replace(r#""command": ["command-worker"]"#, mount))
+        .unwrap();
+    let second = remote.push();
+    let end = world.deploy().await;
+    let path = world.path(&format!("data/versions/{second}/deploy"));
+    assert!(
+        end.words.contains(&format!("command-worker: Docker does not see {}", path.display())),
+        "{}",
+        end.words
+    );
+    assert_eq!(world.history().await[0].state, DeployState::NeverStarted);
+    assert_ne!(first, second);
+    world.runs(1);
 }

@@ -21,7 +21,8 @@ make() { # make SERVICE COUNT: so many in all, which run
   while [ "$(grep -lx "service $1" "$FAKE"/containers/* 2>/dev/null | wc -l)" -lt "$2" ]; do
     number=$(($(cat "$FAKE/number" 2>/dev/null || echo 100) + 1))
     echo "$number" >"$FAKE/number"
-    image=$(cat "$(image_file vigie:local)")
+    case $1 in deployer | backup) image=vigie:local-operations ;; *) image=vigie:local ;; esac
+    image=$(cat "$(image_file "$image")")
     printf 'service %s\nimage %s\nfolder %s\n' "$1" "$image" "$folder" >"$FAKE/new"
     mv "$FAKE/new" "$FAKE/containers/$(printf '%012d%052d' "$number" 0)"
   done
@@ -48,10 +49,22 @@ compose() {
       for file in $(grep -lx "service ${10}" "$FAKE"/containers/* || true); do rm "$file"; done
       make "${10}" "${8#*=}" ;;
     "run --rm --no-deps -T -- keys") ;;
+    "run --detach --no-deps -T --name vigie-deployer-successor -- deployer deployer --succeed")
+      [ ! -e "$FAKE/helper" ] || { echo "Conflict. The container name is already in use" >&2; exit 1; }
+      printf 'service deployer\nimage %s\nfolder %s\n' "$(cat "$(image_file vigie:local-operations)")" "$folder" >"$FAKE/new"
+      mv "$FAKE/new" "$FAKE/helper" ;;
     "exec -T -- nats nats-server --signal reload=1") ;;
     "build --quiet -- command-worker") name_image "$VIGIE_IMAGE:$VIGIE_TAG" "$(cat "$folder/image")" ;;
+    "build --quiet -- command-worker backup")
+      name_image "$VIGIE_IMAGE:$VIGIE_TAG" "$(cat "$folder/image")"
+      name_image "$VIGIE_IMAGE:$VIGIE_TAG-operations" "$(cat "$folder/operations")" ;;
     *) echo "compose $verb $*: not allowed" >&2; exit 125 ;;
   esac
+}
+
+helper() { # helper STATE: as the engine tells of it
+  printf '[{"Id":"helper","Created":"1","Image":"%s","State":{"Status":"%s"},"Config":{"Labels":{}}}]' \
+    "$(sed -n 's/^image //p' "$FAKE/helper")" "$1"
 }
 
 containers() {
@@ -76,6 +89,12 @@ case $said in
   "version --format "*) echo linux/amd64 ;;
   "compose "*) shift; compose "$@" ;;
   "ps --all --quiet --no-trunc --filter "*) ls "$FAKE/containers" ;;
+  "inspect --type container -- vigie-deployer-successor")
+    [ -e "$FAKE/helper" ] || { echo "Error: No such container: $5" >&2; exit 1; }
+    if [ -e "$FAKE/helper-ended" ]; then helper exited; else helper running; fi ;;
+  "stop -- vigie-deployer-successor" | "rm -- vigie-deployer-successor")
+    [ -e "$FAKE/helper" ] || { echo "Error: No such container: $3" >&2; exit 1; }
+    [ "$1" = stop ] || rm -f "$FAKE/helper" "$FAKE/helper-ended" ;;
   "inspect --type container "*) shift; containers "$@" ;;
   "image inspect -- "*)
     file=$(image_file "$4")

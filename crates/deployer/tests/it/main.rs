@@ -3,10 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod binaries;
 mod build;
 mod deaths;
+mod list;
 mod program;
 mod pull;
 mod remote;
 mod secured;
+mod ssh;
+mod succession;
 mod world;

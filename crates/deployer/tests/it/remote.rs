@@ -53,6 +53,11 @@ impl Remote {
         path
     }
 
+    /// Where it is on this machine.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Commits everything; the commit.
     pub fn push(&self) -> String {
         self.git(&["add", "--all"]);

@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes.
 pub const SOON: Duration = Duration::from_secs(60);
+/// What makes the number of a release that of its second image.
+pub const OPERATIONS: u8 = 0x80;
 /// Half a second to be well, a moment to stay so.
 pub const PACE: Pace = Pace {
     limit: Duration::from_secs(4),
@@ -61,6 +63,33 @@ impl Drop for Running {
     }
 }
 
+impl Running {
+    pub fn deployer(config: Config, instance: &str) -> Self {
+        let mut context = Context::new("deployer");
+        instance.clone_into(&mut context.instance);
+        Self::of(async move {
+            let outcome = deployer::run(context, config).await;
+            panic!("it ended: {outcome:?}")
+        })
+    }
+
+    /// A runtime of its own, with which all of it ends.
+    pub fn of(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let killed = CancellationToken::new();
+        let stop = killed.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = work => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        });
+        Self { killed, thread: Some(thread) }
+    }
+}
+
 /// The image of a release, of which the registry's digest is made.
 pub fn image(number: u8) -> String {
     let hex: String = digest(number).chars().skip(7).map(turned).collect();
@@ -93,6 +122,10 @@ pub fn compose() -> String {
                     "read_only": true }}] }},
             "keys": {{ "image": "vigie:local", "command": ["vigie", "keys", "/keys"], "restart": "no" }},
             "provision": {{ "image": "vigie:local", "command": ["vigie", "provision", "--stay"] }},
+            "backup": {{ "image": "vigie:local-operations", "command": ["backup"],
+                "build": {{ "context": "FOLDER", "dockerfile": "deploy/Dockerfile" }} }},
+            "deployer": {{ "image": "vigie:local-operations", "command": ["deployer"], "user": "65532",
+                "build": {{ "context": "FOLDER", "dockerfile": "deploy/Dockerfile" }} }},
             "command-worker": {}, "discord-gateway": {}, "twitch-gateway": {}, "healthcheck": {} }} }}"#,
         service("command-worker"),
         service("discord-gateway"),
@@ -174,6 +207,18 @@ impl World {
         self.release_text(&text);
     }
 
+    /// The same, with its second image.
+    pub fn release_with_operations(&self, number: u8) {
+        self.release(number);
+        let text = std::fs::read_to_string(self.path("release.json")).unwrap();
+        let second = digest(number | OPERATIONS);
+        let second = format!(
+            r#", "operations": {{ "digest": "{second}", "platforms": {{ "linux/amd64": "{second}" }} }} }}"#
+        );
+        let (start, _) = text.rsplit_once('}').unwrap();
+        self.release_text(&format!("{start}{second}"));
+    }
+
     pub fn release_text(&self, text: &str) {
         let signature = minisign::sign(None, &self.pair.sk, text.as_bytes(), None, None).unwrap();
         self.put("release.json.minisig", &signature.to_string());
@@ -200,6 +245,7 @@ impl World {
         assert_eq!(settings.problems(), []);
         assert!(matches!(&config.source, SourceConfig::Pull { release: Place::File(_), .. }));
         config.pace = PACE;
+        config.contained = false;
         let mut path = self.path("bin").into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
@@ -209,21 +255,7 @@ impl World {
     }
 
     pub fn run(&self, config: Config) -> Running {
-        let mut context = Context::new("deployer");
-        context.instance = "deployer-1".to_owned();
-        let killed = CancellationToken::new();
-        let stop = killed.clone();
-        // A runtime of its own, with which all of it ends.
-        let thread = std::thread::spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                tokio::select! {
-                    outcome = deployer::run(context, config) => panic!("it ended: {outcome:?}"),
-                    () = stop.cancelled() => {}
-                }
-            });
-        });
-        Running { killed, thread: Some(thread) }
+        Running::deployer(config, "deployer-1")
     }
 
     pub async fn ask(&self, order: DeployOrder) -> DeployReply {
@@ -347,7 +379,7 @@ impl World {
     }
 }
 
-fn containers(fake: &Path) -> Vec<(String, String, String)> {
+pub fn containers(fake: &Path) -> Vec<(String, String, String)> {
     let Ok(entries) = fs::read_dir(fake.join("containers")) else { return Vec::new() };
     let read = |entry: fs::DirEntry| {
         let text = fs::read_to_string(entry.path()).ok()?;
@@ -373,7 +405,8 @@ fn fleet(bus: Bus, folder: &Path) -> JoinHandle<()> {
             now.retain(|(id, ..)| !is_stopped(&fake, id));
             there.retain(|id, _| now.iter().any(|(found, ..)| found == id));
             for (id, service, image) in now {
-                if service == "provision" || there.contains_key(&id) {
+                // The deployer is there itself.
+                if ["provision", "deployer"].contains(&service.as_str()) || there.contains_key(&id) {
                     continue;
                 }
                 let (fake, name, instance) = (fake.clone(), service.clone(), format!("{}-1", &id[..12]));
