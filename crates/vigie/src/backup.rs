@@ -1,6 +1,8 @@
 //! `vigie backup`: what the service `backup` is asked and told, and what it answers. Nothing is saved or restored
 //! here.
 
+mod in_place;
+
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -11,8 +13,8 @@ use protocol::{
 use service::clock;
 
 use crate::{
-    ask, cli,
     find::Which,
+    here::Runs,
     jobs::{self, BY, Reply, Service, ViewOptions, Waiting},
     paint::{self, Paint},
 };
@@ -26,12 +28,13 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Which Vigie it is about.
-    pub(crate) const fn which(&self) -> &Which {
+    /// Which Vigie it is about, unless that is known only once something here was stopped.
+    pub(crate) fn asks_nats(&self) -> Option<&Which> {
         match &self.verb {
-            Verb::Create(options) | Verb::Verify(options) | Verb::Drill(options) => &options.which,
-            Verb::Restore(options) => &options.which,
-            Verb::List(options) | Verb::Status(options) => &options.which,
+            Verb::Create(options) | Verb::Verify(options) | Verb::Drill(options) => Some(&options.which),
+            Verb::Restore(options) if options.into.is_none() && !options.no_stop => None,
+            Verb::Restore(options) => options.runs.perhaps_compose(),
+            Verb::List(options) | Verb::Status(options) => Some(&options.which),
         }
     }
 }
@@ -45,6 +48,7 @@ enum Verb {
     /// Read what is stored, and say whether it is whole
     Verify(JobOptions),
     /// Bring a backup back
+    #[command(after_help = in_place::EXIT_CODES)]
     Restore(RestoreOptions),
     /// Restore the newest into a scratch place, and say whether it is whole
     Drill(JobOptions),
@@ -71,10 +75,13 @@ struct RestoreOptions {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Stop and start nothing: gateways and workers are stopped already
+    #[arg(long)]
+    no_stop: bool,
     #[command(flatten)]
     waiting: Waiting,
-    #[command(flatten)]
-    which: Which,
+    #[command(flatten, next_help_heading = "What is meant")]
+    runs: Runs,
 }
 
 /// Does what the arguments ask.
@@ -97,26 +104,9 @@ async fn job(order: BackupOrder, options: &JobOptions) -> anyhow::Result<ExitCod
 }
 
 async fn restore(options: &RestoreOptions) -> anyhow::Result<ExitCode> {
-    let replaces = options.into.is_none();
-    if replaces && !ask::can_ask(options.yes) {
-        cli::complain(
-            "this replaces what is there, and there is no terminal to ask on: add --yes, or --into",
-        );
-        return Ok(cli::bad_settings());
-    }
-    let service = open(&options.which).await?;
-    if replaces && !options.yes {
-        let question = format!(
-            "replace all it has kept by the backup {}? What is there now is put aside",
-            options.backup
-        );
-        if !ask::confirmed(question).await? {
-            cli::say("nothing was restored\n")?;
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    let order = BackupOrder::Restore { backup: options.backup.clone(), into: options.into.clone() };
-    service.run(&request(order), options.waiting).await
+    let Some(into) = options.into.clone() else { return in_place::restore(options).await };
+    let order = BackupOrder::Restore { backup: options.backup.clone(), into: Some(into) };
+    open(&options.runs.which).await?.run(&request(order), options.waiting).await
 }
 
 async fn list(options: &ViewOptions) -> anyhow::Result<ExitCode> {

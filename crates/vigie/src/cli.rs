@@ -78,7 +78,7 @@ impl Command {
             Self::Events(options) => Some(&options.which),
             Self::Audit(options) => Some(&options.which),
             Self::Dead(options) => Some(options.which()),
-            Self::Backup(options) => Some(options.which()),
+            Self::Backup(options) => options.asks_nats(),
             Self::Deploy(options) => Some(options.which()),
             _ => None,
         }

@@ -75,6 +75,9 @@ pub(crate) struct Seat {
     /// Whether its settings cannot be used, so that it is not started again.
     #[serde(default)]
     pub gave_up: bool,
+    /// Whether a command has stopped it for a while.
+    #[serde(default)]
+    pub held: bool,
 }
 
 impl Running {

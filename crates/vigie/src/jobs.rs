@@ -45,10 +45,10 @@ const AGAIN: &str = "\r\x1b[K";
 pub(crate) struct Waiting {
     /// Do not wait until it is done
     #[arg(long)]
-    no_wait: bool,
+    pub no_wait: bool,
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// How what is answered at once is to be shown.
@@ -152,10 +152,7 @@ impl<O: Order> Service<O> {
     /// # Errors
     /// As [`ask`](Self::ask), and when nothing is heard of it for long.
     pub(crate) async fn run(&self, order: &O, waiting: Waiting) -> anyhow::Result<ExitCode> {
-        let answer = self.ask(order).await?;
-        let Reply::Accepted(id) = (self.read)(&answer) else {
-            bail!("{} answers something that was not asked", self.program)
-        };
+        let id = self.begin(order).await?;
         if waiting.no_wait {
             cli::say(&if waiting.json {
                 json!({ "job": id }).to_string() + "\n"
@@ -164,15 +161,39 @@ impl<O: Order> Service<O> {
             })?;
             return Ok(ExitCode::SUCCESS);
         }
+        Ok(match self.watch(&id, waiting).await? {
+            Some(true) => ExitCode::SUCCESS,
+            Some(false) => ExitCode::FAILURE,
+            None => still_going_on(),
+        })
+    }
+
+    /// Has a job begin; its name.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(crate) async fn begin(&self, order: &O) -> anyhow::Result<String> {
+        match (self.read)(&self.ask(order).await?) {
+            Reply::Accepted(id) => Ok(id),
+            _ => bail!("{} answers something that was not asked", self.program),
+        }
+    }
+
+    /// Waits for the end of a job and shows it; whether it ended well. `None` when it still goes on, and nobody waits for it
+    /// any more.
+    ///
+    /// # Errors
+    /// When nothing is heard of it for long.
+    pub(crate) async fn watch(&self, id: &str, waiting: Waiting) -> anyhow::Result<Option<bool>> {
         let mut progress = Progress::new();
         let over = tokio::select! {
-            over = self.over(&id, &mut progress) => over,
+            over = self.over(id, &mut progress) => over,
             stopped = signal::ctrl_c() => stopped.map(|()| None).map_err(Into::into),
         };
         progress.clear();
         let Some(job) = over? else {
             cli::complain(&format!("{id} goes on; {}", self.how_to_ask()));
-            return Ok(still_going_on());
+            return Ok(None);
         };
         let good = job.end.as_ref().is_some_and(|end| end.good);
         cli::say(&if waiting.json {
@@ -180,7 +201,25 @@ impl<O: Order> Service<O> {
         } else {
             end_of(&job, Paint::stdout())
         })?;
-        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(Some(good))
+    }
+
+    /// Waits until no job runs; whether the last one ended well.
+    ///
+    /// # Errors
+    /// When nobody answers for long.
+    pub(crate) async fn idle(&self) -> anyhow::Result<bool> {
+        let mut heard = Instant::now();
+        loop {
+            match self.ask(&self.status).await.map(|answer| (self.read)(&answer)) {
+                Ok(Reply::Job(Some(Job { end: Some(end), .. }))) => return Ok(end.good),
+                Ok(Reply::Job(None)) => return Ok(false),
+                Ok(_) => heard = Instant::now(),
+                Err(reason) if heard.elapsed() >= SILENCE_LIMIT => return Err(reason),
+                Err(_) => {}
+            }
+            sleep(ASK_EVERY).await;
+        }
     }
 
     /// The job once it is over; `None` when it still goes on after the longest time.

@@ -76,8 +76,8 @@ pub(crate) async fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     }
     cli::complain(&format!("starting {found}"));
     found.start(&options.parts, options.shape.clone()).await?;
-    let parts = found.wait_until(|part| !concerns(part, &options.parts) || is_up(part)).await?;
-    tell(&found, &parts, options.json, |part| !concerns(part, &options.parts) || is_up(part))
+    let parts = found.wait_until(|part| !concerns(part, &options.parts) || part.is_up()).await?;
+    tell(&found, &parts, options.json, |part| !concerns(part, &options.parts) || part.is_up())
 }
 
 /// Stops what runs, in order.
@@ -122,10 +122,10 @@ pub(crate) async fn restart(options: &Options) -> anyhow::Result<ExitCode> {
     };
     cli::complain(&format!("starting {found} again"));
     found.restart(&rest).await?;
-    let parts = found.wait_until(|part| !concerns(part, &options.parts) || is_up(part)).await?;
+    let parts = found.wait_until(|part| !concerns(part, &options.parts) || part.is_up()).await?;
     let back = |part: &Part| {
         let gone = obeyed.iter().any(|(name, back)| !back && here::is_called(&part.name, name));
-        !gone && (!concerns(part, &options.parts) || is_up(part))
+        !gone && (!concerns(part, &options.parts) || part.is_up())
     };
     tell(&found, &parts, options.json, back)
 }
@@ -204,10 +204,6 @@ async fn back(bus: &Bus, name: &str, asked: Instant) -> bool {
 
 fn concerns(part: &Part, names: &[String]) -> bool {
     names.is_empty() || names.iter().any(|name| here::is_called(&part.name, name))
-}
-
-fn is_up(part: &Part) -> bool {
-    matches!(part.state, State::Ready | State::Done)
 }
 
 fn tell(

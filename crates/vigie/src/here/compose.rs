@@ -204,17 +204,27 @@ pub(crate) async fn hand_over(which: &Which) -> anyhow::Result<Option<ExitCode>>
     if !project.containers()?.iter().any(|one| one.service == "nats" && one.state == "running") {
         return Ok(None);
     }
+    let code = inside(without_run(env::args_os().skip(1))).await?;
+    Ok(Some(code.map_or(ExitCode::FAILURE, ExitCode::from)))
+}
+
+/// Runs `vigie` with these arguments where NATS of Compose can be reached; its exit code.
+///
+/// # Errors
+/// When Docker cannot be run.
+pub(crate) async fn inside<S: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+) -> anyhow::Result<Option<u8>> {
     let mut command = compose(["run", "--rm", "--no-deps"]);
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         command.arg("--no-TTY");
     }
-    command.args([TOOLS, "vigie"]).args(without_run(env::args_os().skip(1)));
+    command.args([TOOLS, "vigie"]).args(arguments);
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     // Ctrl-C reaches the one in the container, which ends in order.
     let _interrupt = signal(SignalKind::interrupt())?;
     let status = command.status().await.context("docker cannot be run")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(Some(code.map_or(ExitCode::FAILURE, ExitCode::from)))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()))
 }
 
 /// What runs Vigie is not known inside.
@@ -257,8 +267,12 @@ fn read(text: &str) -> anyhow::Result<Vec<Container>> {
 }
 
 fn is_ours(service: &str) -> bool {
-    find::SERVICES.iter().any(|name| is_called(service, name))
-        || DEMO.iter().any(|(demo, _)| *demo == service)
+    find::SERVICES.iter().any(|name| is_called(service, name)) || stands_in(service)
+}
+
+/// Whether it does the work of another part in the demo.
+pub(super) fn stands_in(service: &str) -> bool {
+    DEMO.iter().any(|(demo, _)| *demo == service)
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ pub(crate) mod program;
 mod systemd;
 mod up;
 
-pub(crate) use compose::hand_over;
+pub(crate) use compose::{hand_over, inside};
 pub(crate) use lines::{LogLine, Logs, Wanted, is_called};
-pub(crate) use up::Shape;
+pub(crate) use up::{Hold, Shape};
 
 use std::{fmt, time::Duration};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -26,6 +26,8 @@ use crate::{
 
 /// The longest name of a part, in bytes.
 const MAX_NAME: usize = 64;
+/// What talks to people and writes what they change: nothing is restored under it.
+const BOT: [&str; 4] = ["discord-gateway", "twitch-gateway", "command-worker", "dashboard"];
 /// How often parts are looked at until they are as they should be.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long parts may take to be ready; images may have to be built before, which does not count.
@@ -54,6 +56,11 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
+    /// Whether it was said what runs it here.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.way.is_some()
+    }
+
     /// Which Vigie it is, unless something else than Compose was named.
     pub(crate) fn perhaps_compose(&self) -> Option<&Which> {
         matches!(self.way, None | Some(Way::Compose)).then_some(&self.which)
@@ -85,6 +92,18 @@ pub(crate) struct Part {
     pub state: State,
     /// The same in the supervisor's words.
     pub detail: String,
+}
+
+impl Part {
+    /// Whether it works, or has done what it is for.
+    pub(crate) const fn is_up(&self) -> bool {
+        matches!(self.state, State::Ready | State::Done)
+    }
+
+    fn is_bot_at_work(&self) -> bool {
+        let is_bot = compose::stands_in(&self.name) || BOT.iter().any(|name| is_called(&self.name, name));
+        is_bot && !matches!(self.state, State::Down | State::Done)
+    }
 }
 
 /// What runs Vigie here.
@@ -217,6 +236,51 @@ impl Supervisor {
             Self::Systemd(systemd) => systemd.order("restart", names).await,
             Self::Up(up) => up.restart(names).await,
         }
+    }
+
+    /// The parts that talk to people or write what they change, as far as they run.
+    ///
+    /// # Errors
+    /// As [`parts`](Self::parts).
+    pub(crate) async fn bot(&self) -> anyhow::Result<Vec<String>> {
+        let mut names: Vec<String> =
+            self.parts().await?.into_iter().filter(Part::is_bot_at_work).map(|part| part.name).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Stops parts until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// When that cannot be done, or one of them still runs after a while; then some of them may be stopped.
+    pub(crate) async fn pause(&self, names: &[String]) -> anyhow::Result<Option<Hold>> {
+        let hold = match self {
+            Self::Up(up) => Some(up.hold(names).await?),
+            other => {
+                other.stop(names).await?;
+                None
+            }
+        };
+        let stopped = |part: &Part| !names.contains(&part.name) || !part.is_bot_at_work();
+        let parts = self.wait_until(stopped).await?;
+        let left: Vec<&str> =
+            parts.iter().filter(|part| !stopped(part)).map(|part| part.name.as_str()).collect();
+        ensure!(left.is_empty(), "{} did not stop", left.join(", "));
+        Ok(hold)
+    }
+
+    /// Starts what was stopped by [`pause`](Self::pause), as it was and nothing besides, and waits until it is ready; the
+    /// parts as they were last.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) async fn resume(&self, names: &[String], hold: Option<Hold>) -> anyhow::Result<Vec<Part>> {
+        match self {
+            Self::Compose(compose) => compose.order("start", names).await?,
+            Self::Systemd(systemd) => systemd.order("start", names).await?,
+            Self::Up(_) => drop(hold),
+        }
+        self.wait_until(|part| !names.contains(&part.name) || part.is_up()).await
     }
 
     /// The newest lines of its parts' logs and, if wanted, those that come.

@@ -2,6 +2,9 @@
 
 use std::{
     env, fmt,
+    fs::{self, File, TryLockError},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf, absolute},
     process::Stdio,
     time::Duration,
@@ -22,7 +25,7 @@ use super::{
 use crate::{
     env_file,
     find::{Running, Seat},
-    up::{EARLIER_LOG, LOG, MOST_WORKERS},
+    up::{EARLIER_LOG, HOLD, LOG, MOST_WORKERS},
 };
 
 /// How often is looked whether it has started or ended.
@@ -33,6 +36,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a part may take to have another process: it drains, and waits for its turn.
 const RESTART_LIMIT: Duration = Duration::from_secs(45);
+/// Nobody else tells which parts are stopped.
+const PRIVATE: u32 = 0o600;
 /// What it says on standard error when it cannot start is not read further, in bytes.
 const MAX_SAID: u64 = 16 * 1024;
 
@@ -168,6 +173,28 @@ impl Up {
         Ok(())
     }
 
+    /// Stops some parts until what this gives is dropped.
+    pub(super) async fn hold(&self, names: &[String]) -> anyhow::Result<Hold> {
+        let hold = Hold::take(&self.data.join(HOLD), names)?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        loop {
+            let Some(running) = self.running() else { bail!("no `vigie up` uses {}", self.data.display()) };
+            let held = |name: &String| running.parts.iter().any(|part| part.name == *name && part.held);
+            if names.iter().all(held) {
+                return Ok(hold);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the `vigie up` that runs (process {}) has not stopped {} within {} s: is it of an older version? \
+                 Start it again",
+                running.pid,
+                names.join(", "),
+                STOP_LIMIT.as_secs()
+            );
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     pub(super) fn logs(&self, wanted: &Wanted) -> anyhow::Result<Logs> {
         Logs::of_file(self.data.join(LOG), self.data.join(EARLIER_LOG), wanted)
     }
@@ -188,6 +215,38 @@ impl Up {
     }
 }
 
+/// Parts that stay stopped for as long as this is there.
+pub(crate) struct Hold {
+    path: PathBuf,
+    /// Locked.
+    _file: File,
+}
+
+impl Hold {
+    fn take(path: &Path, names: &[String]) -> anyhow::Result<Self> {
+        let told = || format!("{} cannot be written", path.display());
+        let options = File::options().create(true).truncate(false).write(true).mode(PRIVATE).to_owned();
+        let mut file = options.open(path).with_context(told)?;
+        let locked = file.try_lock().or_else(|_| {
+            // Whoever looks whether it is held holds it for a moment.
+            std::thread::sleep(LOOK_EVERY);
+            file.try_lock()
+        });
+        if let Err(TryLockError::WouldBlock) = locked {
+            bail!("another command has stopped parts for a while: wait until it is done");
+        }
+        file.set_len(0).and_then(|()| file.write_all(names.join("\n").as_bytes())).with_context(told)?;
+        Ok(Self { path: path.to_owned(), _file: file })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // One that is left behind is locked by nobody, which says the same.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 impl fmt::Display for Up {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`vigie up` with {}", absolute(&self.data).as_ref().unwrap_or(&self.data).display())
@@ -197,6 +256,7 @@ impl fmt::Display for Up {
 impl From<Seat> for Part {
     fn from(seat: Seat) -> Self {
         let (state, word) = match (seat.gave_up, seat.ready, seat.pid) {
+            _ if seat.held => (State::Down, "stopped for a while"),
             (true, ..) => (State::Down, "its settings cannot be used"),
             (_, true, Some(_)) => (State::Ready, "ready"),
             (_, false, Some(_)) => (State::Starting, "not ready"),

@@ -7,6 +7,7 @@
 mod backoff;
 mod child;
 mod data;
+mod hold;
 mod log;
 mod nats;
 mod part;
@@ -18,6 +19,7 @@ mod stop;
 mod supervise;
 mod writer;
 
+pub(crate) use hold::FILE as HOLD;
 pub(crate) use log::{EARLIER as EARLIER_LOG, NAME as LOG};
 pub(crate) use stop::Stopper;
 
@@ -110,9 +112,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut team = Team::new(reporter.clone());
     let started = Instant::now();
     let (conditions, total) = (team.conditions(), plan.parts.len());
+    let (held, folder) = (team.held(), data.folder().to_owned());
     let outcome = tokio::select! {
         outcome = work(&mut team, plan, &reporter, started) => outcome,
         never = write_down(&mut data, running, total, conditions, &reporter) => match never {},
+        never = hold::follow(&folder, &held) => match never {},
         () = stopper.asked() => Ok(()),
     };
     let asked = Instant::now();
@@ -146,6 +150,7 @@ async fn write_down(
             pid: doing.pid,
             ready: doing.condition == Condition::Ready,
             gave_up: doing.condition == Condition::GaveUp,
+            held: doing.condition == Condition::Held,
         };
         running.parts = conditions.borrow_and_update().iter().map(seat).collect();
         // Services are added once what they need is ready.

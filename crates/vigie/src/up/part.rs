@@ -6,6 +6,9 @@ use bus::Keeping;
 
 use crate::settings::PLATFORMS;
 
+/// How the settings of backups begin.
+const BACKUPS: &str = "BACKUP_";
+
 /// When a part starts and ends, in the order of starting. They end from the gateways, which are the
 /// mouths of the system, to NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,8 +71,12 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Whether it may be told this variable: the accounts of a platform are for its gateway alone.
+    /// Whether it may be told this variable: the accounts of a platform are for its gateway alone, and what opens the
+    /// backups is for the one that makes them.
     pub(crate) fn may_know(&self, variable: &str) -> bool {
+        if variable.starts_with(BACKUPS) {
+            return self.name == "backup";
+        }
         let of = PLATFORMS.iter().find(|start| variable.starts_with(**start));
         of.is_none_or(|start| self.platform == Some(*start))
     }

@@ -19,6 +19,8 @@ const SANDBOX_PORTS: [u16; 4] = [7700, 7701, 7702, 7703];
 const NATS_PORT: u16 = 4222;
 /// Where the health check answers when this is free: a monitor must know it.
 const HEALTH_PORT: u16 = 9420;
+/// Where backups go: without one of them none are made.
+const SAVES: [&str; 2] = ["BACKUP_REPOSITORY", "BACKUP_EXPORT"];
 /// What the health check tells people and the witness by. With the sandbox nobody is to be called.
 const CALLS: [&str; 9] = [
     "HEALTHCHECK_URL",
@@ -113,6 +115,18 @@ impl Plan {
             watch.variables.extend(names.map(|name| (name, String::new())));
         }
         plan.parts.push(watch);
+        if SAVES.into_iter().any(is_set) {
+            if options.shape.sandbox {
+                plan.notes.push("nothing of the sandbox is saved: backup is left out".to_owned());
+            } else {
+                let mut backup = service("backup", "backup", Stage::Gateway, None)?;
+                if !is_set("BACKUP_DATA") {
+                    let folder = data.root().join("backup");
+                    backup.variables.push(("BACKUP_DATA".to_owned(), folder.display().to_string()));
+                }
+                plan.parts.push(backup);
+            }
+        }
         Ok(plan)
     }
 

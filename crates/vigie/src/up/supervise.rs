@@ -1,6 +1,10 @@
 //! Looking after the parts: each has a task that starts it, watches it, starts it again, and ends it.
 
-use std::{collections::BTreeMap, process::ExitStatus, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitStatus,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -44,6 +48,8 @@ pub(crate) enum Condition {
     Ready,
     /// Its settings cannot be used; it is not started again.
     GaveUp,
+    /// A command has stopped it for a while.
+    Held,
 }
 
 /// How one part is doing.
@@ -63,13 +69,15 @@ type Conditions = Vec<Doing>;
 pub(crate) struct Team {
     reporter: Reporter,
     conditions: watch::Sender<Conditions>,
+    held: watch::Sender<BTreeSet<String>>,
     stages: BTreeMap<Stage, (CancellationToken, JoinSet<()>)>,
 }
 
 impl Team {
     /// Without parts.
     pub(crate) fn new(reporter: Reporter) -> Self {
-        Self { reporter, conditions: watch::Sender::new(Vec::new()), stages: BTreeMap::new() }
+        let (conditions, held) = (watch::Sender::default(), watch::Sender::default());
+        Self { reporter, conditions, held, stages: BTreeMap::new() }
     }
 
     /// Starts a part and looks after it from now on.
@@ -83,6 +91,7 @@ impl Team {
             part,
             reporter: self.reporter.clone(),
             conditions: self.conditions.clone(),
+            held: self.held.subscribe(),
             end: end.clone(),
         };
         tasks.spawn(keeper.keep());
@@ -91,6 +100,11 @@ impl Team {
     /// How the parts are doing, and when that changes.
     pub(crate) fn conditions(&self) -> watch::Receiver<Conditions> {
         self.conditions.subscribe()
+    }
+
+    /// By what parts are stopped for a while: their names.
+    pub(crate) fn held(&self) -> watch::Sender<BTreeSet<String>> {
+        self.held.clone()
     }
 
     /// Whether some part is so.
@@ -131,6 +145,7 @@ fn limit(stage: Stage) -> Duration {
 /// Why a run of a process is over.
 enum End {
     Asked,
+    Held,
     Unasked(String),
     BadSettings,
 }
@@ -140,6 +155,7 @@ struct Keeper {
     part: Part,
     reporter: Reporter,
     conditions: watch::Sender<Conditions>,
+    held: watch::Receiver<BTreeSet<String>>,
     end: CancellationToken,
     limit: Duration,
 }
@@ -148,6 +164,11 @@ impl Keeper {
     async fn keep(self) {
         let mut backoff = Backoff::default();
         while !self.end.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = self.held_is(false) => {}
+                () = self.end.cancelled() => return,
+            }
             let since = Instant::now();
             let end = match self.run().await {
                 Ok(end) => end,
@@ -155,6 +176,7 @@ impl Keeper {
             };
             match end {
                 End::Asked => return,
+                End::Held => self.set(Condition::Held, None),
                 End::BadSettings => {
                     let why = "its settings cannot be used, see its log";
                     self.report(State::Failed, |report| report.because(why));
@@ -168,6 +190,7 @@ impl Keeper {
                     self.report(State::Ended, |report| report.because(again));
                     tokio::select! {
                         () = sleep(wait) => {}
+                        () = self.held_is(true) => self.set(Condition::Held, None),
                         () = self.end.cancelled() => return,
                     }
                 }
@@ -182,17 +205,26 @@ impl Keeper {
         let pid = child.id();
         self.set(Condition::NotReady, pid);
         self.report(State::Starting, |report| Report { pid, ..report });
-        let stuck = tokio::select! {
+        let end = tokio::select! {
             status = child.wait() => return Ok(over(status?)),
-            () = self.end.cancelled() => None,
-            why = self.watch(probe, pid) => Some(why),
+            () = self.end.cancelled() => End::Asked,
+            () = self.held_is(true) => End::Held,
+            why = self.watch(probe, pid) => End::Unasked(format!("{why} and was killed")),
         };
-        if let Some(why) = stuck {
-            child.kill().await?;
-            return Ok(End::Unasked(format!("{why} and was killed")));
+        match end {
+            End::Asked | End::Held => self.stop(&mut child).await?,
+            End::Unasked(_) | End::BadSettings => child.kill().await?,
         }
-        self.stop(&mut child).await?;
-        Ok(End::Asked)
+        Ok(end)
+    }
+
+    /// Waits until it is held, or is not.
+    async fn held_is(&self, held: bool) {
+        let mut names = self.held.clone();
+        if names.wait_for(|names| names.contains(&self.part.name) == held).await.is_err() {
+            // Nobody is left who could change it.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Follows how the process is doing, until it has to be killed; returns why.
