@@ -5,7 +5,7 @@ use std::time::Duration;
 use presence::Connection;
 use protocol::{
     VERSION,
-    control::{BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus},
+    control::{BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus, JobEnd},
 };
 use service::{Context, clock::unix_ms};
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ pub struct Backups {
     pub status: BackupStatus,
     /// When it was asked first.
     pub since_ms: u64,
+    /// How the last try to make one ended, also when something else was done since.
+    pub tried: Option<JobEnd>,
 }
 
 /// The last answer; `None` before the first one.
@@ -65,8 +67,12 @@ async fn ask(bus: &bus::Bus, report: &watch::Sender<Option<Backups>>) {
         BackupRequest { v: VERSION, by: env!("CARGO_PKG_NAME").to_owned(), order: BackupOrder::Status };
     match bus.command(SERVICE, &order, LIMIT).await {
         Ok(BackupAnswer { reply: BackupReply::Status(status), .. }) => {
-            let since_ms = report.borrow().as_ref().map_or_else(unix_ms, |before| before.since_ms);
-            report.send_replace(Some(Backups { status: *status, since_ms }));
+            let before = report.borrow().clone();
+            let since_ms = before.as_ref().map_or_else(unix_ms, |before| before.since_ms);
+            let ended =
+                status.job.as_ref().filter(|job| job.verb == "create").and_then(|job| job.end.clone());
+            let tried = ended.or_else(|| before.and_then(|before| before.tried));
+            report.send_replace(Some(Backups { status: *status, since_ms, tried }));
         }
         // That it does not answer is told of by another rule; what it said last goes on getting older.
         Ok(BackupAnswer { reply, .. }) => debug!(?reply, "backup did not say how backups stand"),

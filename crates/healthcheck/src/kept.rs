@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::{
+    news::Waiting,
     restart,
     rules::{Alert, Level},
 };
@@ -33,6 +34,8 @@ pub struct Kept {
     pub services: BTreeSet<String>,
     /// The number of the last dead letter that was seen.
     pub last_letter: Option<u64>,
+    /// The number of the last entry of the audit trail that was read.
+    pub trail: Option<u64>,
     /// By channel.
     pub channels: BTreeMap<String, Channel>,
     /// Which services were told to start again in the last hour.
@@ -45,6 +48,8 @@ pub struct Kept {
 pub struct Channel {
     /// What people were told there and not yet that it is over, by the alert's key.
     pub told: BTreeMap<String, Told>,
+    /// What happened and people were not told there yet.
+    pub waiting: Waiting,
     /// When it was last tested well, in Unix milliseconds.
     pub tested_ms: u64,
 }

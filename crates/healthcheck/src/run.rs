@@ -12,6 +12,7 @@ use crate::{
     kept::Store,
     pages, restart,
     tell::{self, Board},
+    trail,
     view::{View, Views},
     watch::Watch,
     witness,
@@ -37,6 +38,7 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     context.tasks.spawn("life", life(looks, views.clone(), stale_after, context.shutdown.clone()));
     restart::start(&context, &config, &connection, &views, &store);
     tell::start(&context, &config, &connection, &views, &store, &board)?;
+    trail::start(&context, &connection, &views, &store, &board);
     witness::start(&context, &config, &views, &board)?;
     let backups = backups::start(&context, &config, &connection, &views);
     Watch::new(&context, config, connection, store, board, backups, report).run().await

@@ -154,30 +154,43 @@ fn machine(page: &mut String, view: &View) {
 fn ages(page: &mut String, view: &View) {
     let mut lines = Vec::new();
     if let Some(Backups { status, .. }) = &view.found.backups {
-        let age =
-            |at_ms| format!("{} old", duration(Duration::from_millis(view.at_ms.saturating_sub(at_ms))));
-        lines.push((
-            "backup".to_owned(),
-            status.good_ms.is_some(),
-            status.good_ms.map_or("none yet".to_owned(), age),
-        ));
+        let (sign, words) = match (status.good_ms, status.next_ms) {
+            (Some(at_ms), _) => {
+                let age = duration(Duration::from_millis(view.at_ms.saturating_sub(at_ms)));
+                (sign_of(view, "backup"), format!("{age} old"))
+            }
+            (None, Some(next_ms)) => ('…', format!("none yet; the first one comes at {}", moment(next_ms))),
+            (None, None) => ('…', "off, or never yet: set BACKUP_REPOSITORY or BACKUP_EXPORT".to_owned()),
+        };
+        lines.push(("backup".to_owned(), sign, words));
         if let Some(drill) = &status.drill {
-            lines.push(("drill".to_owned(), drill.good, drill.words.clone()));
+            lines.push(("drill".to_owned(), if drill.good { '✓' } else { '✗' }, drill.words.clone()));
         }
     }
     for (server, known) in &view.found.certificates {
-        let (is_good, words) = match known {
-            Known::Until(until_ms) => (*until_ms > view.at_ms, format!("valid until {}", moment(*until_ms))),
-            Known::Trouble(reason) => (false, reason.clone()),
+        let (sign, words) = match known {
+            Known::Until(until_ms) if *until_ms > view.at_ms => {
+                ('✓', format!("valid until {}", moment(*until_ms)))
+            }
+            Known::Until(until_ms) => ('✗', format!("valid until {}", moment(*until_ms))),
+            Known::Trouble(reason) => ('✗', reason.clone()),
         };
-        lines.push((server.clone(), is_good, words));
+        lines.push((server.clone(), sign, words));
     }
     if !lines.is_empty() {
         page.push_str("\nBACKUPS AND CERTIFICATES\n");
     }
-    for (name, is_good, words) in lines {
-        let sign = if is_good { '✓' } else { '✗' };
+    for (name, sign, words) in lines {
         let _ = writeln!(page, "  {sign} {name}: {}", harmless(&words));
+    }
+}
+
+/// How the subject of a rule that has one only is shown.
+fn sign_of(view: &View, rule: &str) -> char {
+    match view.alerts.iter().find(|alert| alert.rule == rule).map(|alert| alert.level) {
+        None | Some(Level::Fine) => '✓',
+        Some(Level::Warning) => '!',
+        Some(Level::Critical) => '✗',
     }
 }
 

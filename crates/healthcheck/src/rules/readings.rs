@@ -16,7 +16,7 @@ use crate::{
 const WORK: [&str; 4] = ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "ACTIONS_TWITCH"];
 
 /// What nobody can tell of a service before it has answered.
-const OF_SERVICES: [&str; 5] = ["silent", "unready", "shards", "restarts", "latency"];
+const OF_SERVICES: [&str; 6] = ["silent", "unready", "shards", "channels", "restarts", "latency"];
 /// A certificate that ends sooner is to be looked after, and one that ends so soon at once.
 const ENDS_SOON: [Duration; 2] = [Duration::from_secs(14 * 86400), Duration::from_secs(3 * 86400)];
 
@@ -118,6 +118,12 @@ impl Readings {
             let text = format!("{live} of {shards} shards have a session");
             self.add("shards", name, (shards - live).max(0.0), text);
         }
+        // Each gateway is refused by the same ones.
+        let refused = service.instances.iter().filter_map(|one| one.stats.metrics.get("channels_refused"));
+        if let Some(refused) = refused.copied().reduce(f64::max) {
+            let text = format!("Twitch refuses {refused}: banned there, or misspelt; its log names them");
+            self.so("channels", name, refused > 0.0, text);
+        }
         let text = format!("{} fresh starts within 10 min; its log says why", service.restarts);
         self.add("restarts", name, service.restarts as f64, text);
         if let Some(took) = service.latency() {
@@ -159,8 +165,9 @@ impl Readings {
             return;
         }
         let age = Duration::from_millis(at_ms.saturating_sub(status.good_ms.unwrap_or(backups.since_ms)));
-        let last = status.job.as_ref().filter(|job| job.verb == "create").and_then(|job| job.end.as_ref());
-        let failed = last.filter(|end| !end.good);
+        let failed = backups.tried.as_ref();
+        let failed =
+            failed.filter(|end| !end.good && status.good_ms.is_none_or(|good_ms| good_ms < end.at_ms));
         let bad = match (age >= after * 2, age >= after || failed.is_some()) {
             (true, _) => 2.0,
             (false, true) => 1.0,
@@ -237,7 +244,7 @@ mod tests {
         let config = Config::read(&mut Settings::from_variables(&[SETTINGS], HashMap::new()));
         let services = crate::services::Services::new(&[backups::SERVICE.to_owned()], [].iter()).view();
         let judged = |status| {
-            let backups = Some(Backups { since_ms: 0, status });
+            let backups = Some(Backups { since_ms: 0, status, tried: None });
             let found = Findings { services: services.clone(), backups, ..Findings::default() };
             let month_ms = 30 * 24 * 60 * 60 * 1000;
             let all = readings(&found, &config, month_ms).into_iter();

@@ -44,7 +44,7 @@ impl Rule {
 }
 
 /// Every rule. Times are in seconds: how long before it is told, how long before it is over.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 22] = [
     is_so("nats", "NATS cannot be reached", true, 10, 5),
     is_so("streams", "streams are missing in NATS", true, 30, 5).seen_by_nats(),
     // In seconds of silence, so that the time is in the value.
@@ -62,6 +62,7 @@ pub const RULES: [Rule; 21] = [
     // 1 when some instances are not ready, 2 when none is.
     above("unready", "not ready", (1.0, 2.0), 1.0, (30, 5)).seen_by_nats(),
     is_so("shards", "shards without a session", false, 60, 10).seen_by_nats(),
+    is_so("channels", "channels that the bot is not let into", false, 60, 10).seen_by_nats(),
     // Fresh starts within 10 min.
     above("restarts", "starts again and again", (3.0, 6.0), 0.5, (0, 0)).seen_by_nats(),
     // In MB, of all services together.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use service::{Counter, clock::unix_ms};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
@@ -24,6 +25,9 @@ use crate::{
 const GROUP_WAIT: Duration = Duration::from_secs(10);
 /// How long telling, or a test, may take in all.
 const LIMIT: Duration = Duration::from_secs(60);
+/// What is being told when this service is to end is told to its end, so that it is not told again by the next one;
+/// for so long.
+const LAST_LIMIT: Duration = Duration::from_secs(3);
 /// After a failure; doubled with each, up to the last.
 const PAUSES: std::ops::Range<Duration> = Duration::from_secs(10)..Duration::from_secs(600);
 /// Between two tests of a channel that nobody needed.
@@ -73,6 +77,7 @@ pub struct Channel {
     pub pace: Pace,
     pub told: Counter,
     pub failed: Counter,
+    pub shutdown: CancellationToken,
 }
 
 /// When something is tried next.
@@ -97,19 +102,23 @@ impl Next {
 }
 
 impl Channel {
-    /// Tells people until it is dropped, or can never tell anybody.
+    /// Tells people until the shutdown, or until it can never tell anybody.
     pub async fn run(mut self) {
         // A test that fails must not hold back what is to be told: another way of the channel may work.
         let mut tell = Next { at: Instant::now(), pause: PAUSES.start };
         let mut test = Next { at: self.first_test(), pause: PAUSES.start };
-        while self.views.changed().await.is_ok() {
+        let shutdown = self.shutdown.clone();
+        while let Some(Ok(())) = shutdown.run_until_cancelled(self.views.changed()).await {
             let now = Instant::now();
             let is_test = self.note().is_empty();
             let outcome = if is_test && now >= test.at && self.is_settled() {
-                bounded(self.way.test()).await
+                self.bounded(self.way.test()).await
             } else if !is_test && now >= tell.at {
                 // What happens together is told together.
-                tokio::time::sleep(self.pace.of(GROUP_WAIT)).await;
+                let together = tokio::time::sleep(self.pace.of(GROUP_WAIT));
+                if shutdown.run_until_cancelled(together).await.is_none() {
+                    return;
+                }
                 let note = self.note();
                 if note.is_empty() {
                     continue;
@@ -140,7 +149,7 @@ impl Channel {
                             channel = self.name,
                             reason, "given up until the next start: mend its setting"
                         );
-                        return std::future::pending().await;
+                        return shutdown.cancelled().await;
                     }
                     let next = if is_test { &mut test } else { &mut tell };
                     let pause_s = next.pause.as_secs();
@@ -176,22 +185,31 @@ impl Channel {
         let view = self.views.borrow().clone();
         let alerts: &[Alert] = view.as_ref().map(|view| view.alerts.as_slice()).unwrap_or_default();
         let kept = self.store.get();
-        let told = kept.channels.get(self.name).map(|channel| &channel.told);
         let own = format!("channel/{}", self.name);
-        Note::new(alerts, told.unwrap_or(&Default::default()), self.quiet, &own, unix_ms())
+        let kept = kept.channels.get(self.name).cloned().unwrap_or_default();
+        Note::new(alerts, &kept, self.quiet, &own, unix_ms())
     }
 
     async fn tell(&self, note: &Note) -> Result<(), Failure> {
-        bounded(self.way.tell(note)).await?;
+        self.bounded(self.way.tell(note)).await?;
         self.told.inc();
-        info!(channel = self.name, wrong = note.wrong.len(), over = note.over.len(), "people were told");
+        let (wrong, over, news) = (note.wrong.len(), note.over.len(), note.news.len());
+        info!(channel = self.name, wrong, over, news, "people were told");
         let name = self.name.to_owned();
-        self.store.change(|kept| note.note_down(&mut kept.channels.entry(name).or_default().told));
+        self.store.change(|kept| note.note_down(kept.channels.entry(name).or_default()));
         Ok(())
     }
-}
 
-async fn bounded(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let late = || Failure::passing(format!("not within {} s", LIMIT.as_secs()));
-    timeout(LIMIT, work).await.unwrap_or_else(|_| Err(late()))
+    async fn bounded(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        let ends = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(LAST_LIMIT).await;
+        };
+        tokio::select! {
+            outcome = timeout(LIMIT, work) => outcome.unwrap_or_else(|_| {
+                Err(Failure::passing(format!("not within {} s", LIMIT.as_secs())))
+            }),
+            () = ends => Err(Failure::passing("this service ends")),
+        }
+    }
 }

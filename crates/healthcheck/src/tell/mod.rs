@@ -76,13 +76,10 @@ pub fn start(
             pace: config.pace,
             told: told.with(name),
             failed: failed.with(name),
+            shutdown: context.shutdown.clone(),
         };
-        let shutdown = context.shutdown.clone();
         context.tasks.spawn(name, async move {
-            tokio::select! {
-                () = channel.run() => {}
-                () = shutdown.cancelled() => {}
-            }
+            channel.run().await;
             Ok(())
         });
     }

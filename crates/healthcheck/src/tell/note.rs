@@ -1,4 +1,4 @@
-//! One message to people: everything that is new, together.
+//! One message to people: everything that is new, together, both what lasts and what happened once.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::{
     config::Quiet,
-    kept::Told,
+    kept::{Channel, Told},
+    news::News,
     rules::{Alert, Level},
     words::{duration, harmless, moment},
 };
@@ -17,6 +18,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const LINES_MAX: usize = 15;
 /// The longest line, in characters.
 const LINE_MAX: usize = 110;
+/// The longest that one of the news takes, with its log, in characters.
+const NEWS_MAX: usize = 800;
+/// The longest text of all, in characters. Discord takes 2000, with the title.
+const TEXT_MAX: usize = 1750;
 
 /// What is to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,10 @@ pub struct Note {
     pub wrong: Vec<Alert>,
     /// What was told and is over, by key.
     pub over: BTreeMap<String, Told>,
+    /// What happened, the worst first.
+    pub news: Vec<News>,
+    /// How much more happened than could wait.
+    pub dropped: u64,
     /// How much else is still wrong, and known.
     pub still: usize,
     /// When, in Unix milliseconds.
@@ -32,19 +41,14 @@ pub struct Note {
 }
 
 impl Note {
-    /// The difference between what is wrong now and what was told. In a quiet time, only what is critical. `own` is
-    /// the key of an alert that the reader cannot be told: that they cannot be told.
-    pub fn new(
-        alerts: &[Alert],
-        told: &BTreeMap<String, Told>,
-        quiet: Option<Quiet>,
-        own: &str,
-        at_ms: u64,
-    ) -> Self {
-        let least = match quiet {
-            Some(quiet) if quiet.holds(at_ms) => Level::Critical,
-            _ => Level::Warning,
+    /// The difference between what is wrong now and what was told, and what happened since. In a quiet time, only
+    /// what is critical. `own` is the key of an alert that the reader cannot be told: that they cannot be told.
+    pub fn new(alerts: &[Alert], kept: &Channel, quiet: Option<Quiet>, own: &str, at_ms: u64) -> Self {
+        let (least, is_quiet) = match quiet {
+            Some(quiet) if quiet.holds(at_ms) => (Level::Critical, true),
+            _ => (Level::Warning, false),
         };
+        let told = &kept.told;
         let is_new = |alert: &&Alert| match told.get(&alert.key()) {
             None => true,
             Some(told) => {
@@ -60,21 +64,40 @@ impl Note {
         let over = over.map(|(key, told)| (key.clone(), told.clone())).collect();
         let still =
             others().filter(|alert| told.contains_key(&alert.key()) && !wrong.contains(alert)).count();
-        Self { wrong, over, still, at_ms }
+        let news = kept.waiting.news.iter().filter(|news| news.is_new(at_ms));
+        let mut news: Vec<News> =
+            news.filter(|news| !is_quiet || news.level == Level::Critical).cloned().collect();
+        news.sort_by_key(|news| std::cmp::Reverse(news.level));
+        let dropped = if news.is_empty() { 0 } else { kept.waiting.dropped };
+        Self { wrong, over, news, dropped, still, at_ms }
     }
 
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.wrong.is_empty() && self.over.is_empty()
+        self.wrong.is_empty() && self.over.is_empty() && self.news.is_empty()
     }
 
     /// How bad the news are.
     pub fn level(&self) -> Level {
-        self.wrong.iter().map(|alert| alert.level).max().unwrap_or_default()
+        self.levels().max().unwrap_or_default()
+    }
+
+    /// Whether something failed that was not to last.
+    pub fn has_bad_news(&self) -> bool {
+        self.news.iter().any(|news| news.level > Level::Fine)
+    }
+
+    fn levels(&self) -> impl Iterator<Item = Level> {
+        let wrong = self.wrong.iter().map(|alert| alert.level);
+        wrong.chain(self.news.iter().map(|news| news.level))
     }
 
     /// What the reader knows once this is told.
-    pub fn note_down(&self, told: &mut BTreeMap<String, Told>) {
+    pub fn note_down(&self, kept: &mut Channel) {
+        let is_told = |news: &News| self.news.iter().any(|told| told.number == news.number);
+        kept.waiting.news.retain(|news| !is_told(news) && news.is_new(self.at_ms));
+        kept.waiting.dropped -= self.dropped.min(kept.waiting.dropped);
+        let told = &mut kept.told;
         for key in self.over.keys() {
             told.remove(key);
         }
@@ -92,34 +115,49 @@ impl Note {
     /// One line, of plain ASCII.
     pub fn title(&self) -> String {
         let things = |count: usize| if count == 1 { "1 thing".to_owned() } else { format!("{count} things") };
-        match (self.wrong.len(), self.over.len(), self.still) {
-            (0, _, 0) => "Vigie: all is well again".to_owned(),
-            (0, over, still) => format!("Vigie: {} over, {still} still wrong", things(over)),
-            (wrong, ..) => {
-                let critical = self.wrong.iter().filter(|alert| alert.level == Level::Critical).count();
-                match critical {
-                    0 => format!("Vigie: {} to look at", things(wrong)),
-                    _ => format!("Vigie: {} wrong", things(wrong)),
-                }
+        let (bad, over, still) =
+            (self.levels().filter(|level| *level > Level::Fine).count(), self.over.len(), self.still);
+        match (self.news.as_slice(), bad) {
+            // What happened says more than that something did.
+            ([news], _) if self.wrong.is_empty() && over == 0 => format!("Vigie: {}", news.title),
+            ([news, more @ ..], _) if self.wrong.is_empty() && over == 0 => {
+                format!("Vigie: {}, and {} more", news.title, more.len())
             }
+            (_, 0) if still == 0 => "Vigie: all is well again".to_owned(),
+            (_, 0) => format!("Vigie: {} over, {still} still wrong", things(over)),
+            _ => match self.level() {
+                Level::Critical => format!("Vigie: {} wrong", things(bad)),
+                _ => format!("Vigie: {} to look at", things(bad)),
+            },
         }
     }
 
-    /// A line for each thing.
+    /// A line for each thing, and more for what has a log.
     pub fn lines(&self) -> Vec<String> {
         let wrong = self.wrong.iter().map(|alert| {
             let sign = if alert.level == Level::Critical { '🔴' } else { '🟠' };
-            format!("{sign} {} – {}", alert.title(), alert.text)
+            shortened(&harmless(&format!("{sign} {} – {}", alert.title(), alert.text)))
         });
         let over = self.over.values().map(|told| {
             let lasted = Duration::from_millis(self.at_ms.saturating_sub(told.since_ms));
-            format!("🟢 {} – over after {}", told.title, duration(lasted))
+            shortened(&harmless(&format!("🟢 {} – over after {}", told.title, duration(lasted))))
         });
-        let mut lines: Vec<String> = wrong.chain(over).map(|line| shortened(&harmless(&line))).collect();
-        let more = lines.len().saturating_sub(LINES_MAX);
-        lines.truncate(LINES_MAX);
+        // What happened once is not seen anywhere else, so it is what is left out last.
+        let news = self.news.iter().map(|news| news.told(NEWS_MAX));
+        let mut lines: Vec<String> = news.chain(wrong).chain(over).collect();
+        let mut left = TEXT_MAX;
+        let fits = |line: &&String| {
+            let needed = line.chars().count() + 1;
+            let fits = needed <= left;
+            left = left.saturating_sub(needed);
+            fits
+        };
+        let shown = lines.iter().take(LINES_MAX).take_while(fits).count();
+        let more = (lines.len() - shown) as u64 + self.dropped;
+        lines.truncate(shown);
         if more > 0 {
-            lines.push(format!("… and {more} more"));
+            let hint = if self.news.is_empty() { "" } else { "; `vigie audit` has all that was done" };
+            lines.push(format!("… and {more} more{hint}"));
         }
         if self.still > 0 && !self.wrong.is_empty() {
             lines.push(format!("({} more known already)", self.still));
@@ -159,7 +197,7 @@ impl Note {
         });
         serde_json::json!({
             "v": 1,
-            "kind": "alert",
+            "kind": if self.wrong.is_empty() && self.over.is_empty() { "news" } else { "alert" },
             "level": self.level(),
             "title": self.title(),
             // Where a chat takes such a webhook, this is what it shows.
@@ -167,6 +205,7 @@ impl Note {
             "at": moment(self.at_ms),
             "wrong": wrong.collect::<Vec<_>>(),
             "over": over.collect::<Vec<_>>(),
+            "news": self.news.iter().map(News::json).collect::<Vec<_>>(),
         })
     }
 }
@@ -189,8 +228,12 @@ mod tests {
         Alert { rule: rule.to_owned(), subject: subject.to_owned(), level, since_ms: 1000, text }
     }
 
-    fn note(alerts: &[Alert], told: &BTreeMap<String, Told>, at_ms: u64) -> Note {
-        Note::new(alerts, told, None, "channel/ntfy", at_ms)
+    fn note(alerts: &[Alert], kept: &Channel, at_ms: u64) -> Note {
+        Note::new(alerts, kept, None, "channel/ntfy", at_ms)
+    }
+
+    fn news(number: u64, level: Level, title: &str) -> News {
+        News { number, at_ms: 1, level, title: title.to_owned(), text: "asked by cli".to_owned() }
     }
 
     #[test]
@@ -200,7 +243,7 @@ mod tests {
             alert("disk", "", Level::Warning),
             alert("channel", "ntfy", Level::Warning),
         ];
-        let mut told = BTreeMap::new();
+        let mut told = Channel::default();
         let first = note(&alerts, &told, 61_000);
         assert_eq!(first.title(), "Vigie: 2 things wrong");
         assert_eq!(
@@ -217,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_told_only_to_those_who_know_of_it() {
-        let mut told = BTreeMap::new();
+        let mut told = Channel::default();
         let alerts = [alert("nats", "", Level::Critical), alert("disk", "", Level::Warning)];
         note(&alerts, &told, 1000).note_down(&mut told);
         let over = note(&alerts[1..], &told, 181_000);
@@ -227,14 +270,14 @@ mod tests {
         let over = note(&[], &told, 182_000);
         assert_eq!(over.title(), "Vigie: all is well again");
         over.note_down(&mut told);
-        assert!(told.is_empty() && note(&[], &told, 183_000).is_empty());
+        assert!(told == Channel::default() && note(&[], &told, 183_000).is_empty());
     }
 
     #[test]
     fn a_quiet_time_lets_only_the_critical_through() {
         let quiet = Some(Quiet { from: 0, until: 60 });
         let alerts = [alert("nats", "", Level::Critical), alert("disk", "", Level::Warning)];
-        let mut told = BTreeMap::new();
+        let mut told = Channel::default();
         let at_night = Note::new(&alerts, &told, quiet, "", 1000);
         assert_eq!(at_night.wrong, alerts[..1]);
         at_night.note_down(&mut told);
@@ -246,8 +289,57 @@ mod tests {
     fn a_flood_stays_short() {
         let alerts: Vec<Alert> =
             (0..100).map(|n| alert("silent", &format!("{n}{}", "x".repeat(500)), Level::Critical)).collect();
-        let text = note(&alerts, &BTreeMap::new(), 0).lines().join("\n");
+        let text = note(&alerts, &Channel::default(), 0).lines().join("\n");
         assert!(text.chars().count() < 1800, "Discord takes 2000");
         assert!(text.ends_with("… and 85 more"), "{text}");
+    }
+
+    #[test]
+    fn what_happened_is_told_once_the_worst_first() {
+        let mut kept = Channel::default();
+        let bad = news(2, Level::Warning, "1.3.0 failed");
+        kept.waiting.add(&[news(1, Level::Fine, "updated to 1.2.0"), bad], 1);
+        let both = note(&[], &kept, 2);
+        assert_eq!(
+            (both.title().as_str(), both.level()),
+            ("Vigie: 1.3.0 failed, and 1 more", Level::Warning)
+        );
+        assert_eq!(both.lines(), ["🟠 1.3.0 failed – asked by cli", "🔵 updated to 1.2.0 – asked by cli"]);
+        assert_eq!((both.json()["kind"].as_str(), both.has_bad_news()), (Some("news"), true));
+        kept.waiting.add(&[news(3, Level::Fine, "updated to 1.4.0")], 1);
+        both.note_down(&mut kept);
+        let good = note(&[], &kept, 2);
+        assert_eq!((good.title().as_str(), good.level()), ("Vigie: updated to 1.4.0", Level::Fine));
+        let wrong = note(&[alert("disk", "", Level::Warning)], &kept, 2);
+        assert_eq!(wrong.title(), "Vigie: 1 thing to look at");
+        good.note_down(&mut kept);
+        assert!(kept == Channel::default() && note(&[], &kept, 2).is_empty());
+    }
+
+    #[test]
+    fn at_night_only_what_is_critical_happened() {
+        let quiet = Some(Quiet { from: 0, until: 60 });
+        let mut kept = Channel::default();
+        kept.waiting.add(&[news(1, Level::Fine, "updated"), news(2, Level::Critical, "lost")], 1);
+        let at_night = Note::new(&[], &kept, quiet, "", 1000);
+        assert_eq!(at_night.title(), "Vigie: lost");
+        at_night.note_down(&mut kept);
+        let in_the_morning = Note::new(&[], &kept, quiet, "", 3_600_000);
+        assert_eq!(in_the_morning.title(), "Vigie: updated");
+    }
+
+    #[test]
+    fn a_flood_of_what_happened_stays_short_and_is_counted() {
+        let mut kept = Channel::default();
+        let text = format!("the log\n{}", "so and so, and so on\n".repeat(90));
+        let flood: Vec<News> =
+            (0..30).map(|n| News { text: text.clone(), ..news(n, Level::Warning, "failed") }).collect();
+        kept.waiting.add(&flood, 1);
+        let note = note(&[alert("disk", "", Level::Warning)], &kept, 2);
+        let text = note.lines().join("\n");
+        assert!(text.chars().count() + note.title().len() < 1950, "Discord takes 2000");
+        assert!(text.ends_with("… and 29 more; `vigie audit` has all that was done"), "{text}");
+        note.note_down(&mut kept);
+        assert_eq!(kept.waiting, crate::news::Waiting::default());
     }
 }

@@ -41,7 +41,10 @@ impl Ntfy {
     pub async fn tell(&self, note: &Note) -> Result<(), Failure> {
         let (priority, tag) = match note.level() {
             Level::Critical => ("urgent", "rotating_light"),
+            // What failed once is told once, so that it had better be noticed.
+            Level::Warning if note.has_bad_news() => ("high", "warning"),
             Level::Warning => ("default", "warning"),
+            Level::Fine if note.over.is_empty() => ("low", "rocket"),
             Level::Fine => ("default", "white_check_mark"),
         };
         self.post(&note.title(), priority, tag, note.lines().join("\n")).await

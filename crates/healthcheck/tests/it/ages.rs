@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use protocol::{
     VERSION,
-    control::{BackupAnswer, BackupReply, BackupRequest, BackupStatus, JobEnd},
+    control::{BackupAnswer, BackupReply, BackupRequest, BackupStatus, Job, JobEnd},
 };
 use rcgen::{CertificateParams, KeyPair};
 use service::clock::unix_ms;
@@ -93,8 +93,28 @@ async fn backups_that_get_old_and_drills_that_fail_are_told_of() {
     let telling = backup(&world, hours_ago(52)).await;
     assert_eq!(watching.is("unhealthy").await, "unhealthy: no good backup\n");
     telling.abort();
+    // A try that failed is not over because of what was done after it.
+    let failed = JobEnd { at_ms: unix_ms(), good: false, words: "no room".to_owned() };
+    let job = |verb: &str, end: &JobEnd| Job {
+        id: format!("{verb}-1"),
+        verb: verb.to_owned(),
+        by: "schedule".to_owned(),
+        step: String::new(),
+        done: 0,
+        total: None,
+        began_ms: end.at_ms,
+        end: Some(end.clone()),
+    };
+    let telling = backup(&world, BackupStatus { job: Some(job("create", &failed)), ..hours_ago(1) }).await;
+    watching.has_line("the last good one is 1 h 0 min old; the last try failed: no room").await;
+    telling.abort();
+    let good = JobEnd { good: true, ..failed };
+    let drilled = BackupStatus { job: Some(job("drill", &good)), drill: Some(good), ..hours_ago(2) };
+    let telling = backup(&world, drilled).await;
+    watching.has_line("the last good one is 2 h 0 min old; the last try failed: no room").await;
+    telling.abort();
     let drill = JobEnd { at_ms: unix_ms(), good: false, words: "the database has no tables".to_owned() };
-    let _telling = backup(&world, BackupStatus { drill: Some(drill), ..hours_ago(1) }).await;
+    let _telling = backup(&world, BackupStatus { drill: Some(drill), ..hours_ago(0) }).await;
     let line = "unhealthy: the last backup could not be restored\n";
     watching.is(line).await;
     assert!(watching.page("/health/detailed").body.contains("the database has no tables"));

@@ -47,6 +47,13 @@ async fn it_sees_everything_and_speaks_through_the_bot() {
         delivery.ack_sync().await.unwrap();
     }
     world.keeps("\"tested_ms\":1").await;
+    // What the deployer did is read and asked for, and nothing of that is refused.
+    let deployer = world.nats.bus_as(User::Deployer, "deployer").await;
+    let _telling = crate::news::rolled_out(&deployer, "1.2.0").await;
+    let delivery = actions.next().await;
+    let action: Action = delivery.decode().unwrap();
+    let ActionBody::Send { content } = action.body else { panic!("{action:?}") };
+    assert!(content.text.contains("updated to 1.2.0 – in 41 s, asked by hook:site"), "{}", content.text);
     drop(gateway);
     assert_eq!(watching.is("unhealthy").await, "unhealthy: discord-gateway: does not answer\n");
     watching.stop().await;

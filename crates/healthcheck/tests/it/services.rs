@@ -119,6 +119,11 @@ async fn what_is_not_ready_says_why_and_lost_shards_are_seen() {
     });
     assert_eq!(watching.is("degraded").await, "degraded: discord-gateway: shards without a session\n");
     assert_eq!(watching.page("/health").status, 200);
+    services[0].change(|stats| stats.metrics.clear());
+    watching.is("healthy").await;
+    services[1].change(|stats| stats.metrics = [("channels_refused".to_owned(), 1.0)].into());
+    let expected = "degraded: twitch-gateway: channels that the bot is not let into\n";
+    assert_eq!(watching.is("degraded").await, expected);
     watching.stop().await;
 }
 
