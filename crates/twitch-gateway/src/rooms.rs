@@ -90,6 +90,8 @@ pub struct Rooms {
 pub struct Gauges {
     /// Channels that are joined.
     pub joined: Gauge,
+    /// Channels that Twitch does not let the bot join.
+    pub refused: Gauge,
     /// The same, by the name that all platforms have for it.
     pub communities: Gauge,
     /// Connections that are up.
@@ -275,12 +277,14 @@ impl Rooms {
 
     /// Tells health and metrics.
     pub fn report(&self) {
-        let (mut joined, mut waiting) = (0_u32, 0_u32);
+        let (mut joined, mut waiting, mut refused) = (0_u32, 0_u32, 0_u32);
         for room in self.lock().rooms.values() {
             joined += u32::from(room.state == State::Joined);
             waiting += u32::from(room.state == State::Waiting);
+            refused += u32::from(matches!(room.state, State::Refused(_)));
         }
         self.gauges.joined.set(f64::from(joined));
+        self.gauges.refused.set(f64::from(refused));
         self.gauges.communities.set(f64::from(joined));
         let connections = self.links.iter().filter(|link| link.borrow().is_some()).count();
         self.gauges.connections.set(f64::from(u32::try_from(connections).unwrap_or(u32::MAX)));

@@ -46,6 +46,7 @@ impl Stats {
                 .counter("api_failures", "Times that Twitch's API failed, and chat was used instead"),
             rooms: Gauges {
                 joined: metrics.gauge("channels_joined", "Channels that are joined"),
+                refused: metrics.gauge("channels_refused", "Channels that Twitch does not let the bot join"),
                 communities: metrics.gauge("communities", "Channels that the bot is in"),
                 connections: metrics.gauge("connections", "Connections to Twitch that are up"),
             },
