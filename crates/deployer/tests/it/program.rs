@@ -78,3 +78,21 @@ async fn it_is_ready_ends_when_asked_and_goes_on_after_a_kill() {
     assert!(metrics.contains("vigie_deploys_total{state=\"never_started\"} 1\n"), "{metrics}");
     assert_eq!(program.end(Signal::TERM).await, Some(0));
 }
+
+#[tokio::test]
+async fn as_a_helper_it_does_what_the_journal_says_and_nothing_else() {
+    let world = World::start().await;
+    let config = world.config();
+    let helper = Command::new(env!("CARGO_BIN_EXE_deployer"))
+        .arg(deployer::HELP)
+        .env_clear()
+        .envs(config.environment.iter().map(|(name, value)| (name, value)))
+        .envs(world.variables())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(helper.status.code(), Some(1));
+    let words = String::from_utf8(helper.stderr).unwrap();
+    assert_eq!(words, "no succession goes on: this is only run by the deployer\n");
+    assert!(world.commands().is_empty());
+}
