@@ -14,7 +14,7 @@ use deployer::{Config, SETTINGS};
 use flate2::{Compression, write::GzEncoder};
 use protocol::{
     ServiceStats, VERSION,
-    control::{DeployOrder, DeployState, JobEnd},
+    control::{DeployOrder, DeployState},
 };
 use service::Settings;
 use sha2::{Digest as _, Sha256};
@@ -23,8 +23,15 @@ use tokio::task::JoinHandle;
 
 use crate::world::{PACE, SOON, World};
 
-const PROGRAMS: [&str; 7] =
-    ["vigie", "discord-gateway", "twitch-gateway", "command-worker", "healthcheck", "backup", "webhook-deploy"];
+const PROGRAMS: [&str; 7] = [
+    "vigie",
+    "discord-gateway",
+    "twitch-gateway",
+    "command-worker",
+    "healthcheck",
+    "backup",
+    "webhook-deploy",
+];
 /// What runs: two workers, a backup that is off.
 const UNITS: [&str; 6] = [
     "vigie-provision",
@@ -132,7 +139,10 @@ impl Machine {
 
     /// What runs, and since when.
     fn running(&self) -> BTreeMap<String, (String, String)> {
-        units(&self.world.path("fake")).into_iter().map(|(unit, release, run)| (unit, (release, run))).collect()
+        units(&self.world.path("fake"))
+            .into_iter()
+            .map(|(unit, release, run)| (unit, (release, run)))
+            .collect()
     }
 
     /// Every unit runs this version and is told to start it, and nothing else runs.
@@ -223,7 +233,8 @@ async fn a_good_release_is_rolled_out_place_by_place() {
     assert_eq!(machine.current(), "1.1.0");
     let log = fs::read_to_string(machine.world.path("fake/log")).unwrap();
     let changes = ["start -- ", "stop -- "];
-    let changes: Vec<&str> = log.lines().filter(|line| changes.iter().any(|it| line.starts_with(it))).collect();
+    let changes: Vec<&str> =
+        log.lines().filter(|line| changes.iter().any(|it| line.starts_with(it))).collect();
     let worker = |verb: &str, number: u8| format!("{verb} -- vigie-command-worker@{number}.service");
     let expected = [
         "stop -- vigie-provision.service".to_owned(),
@@ -356,7 +367,7 @@ async fn people_go_back_and_three_are_kept() {
     machine.runs("1.2.0");
 }
 
-async fn dies_at(word: &str, when: &str, good: bool) -> JobEnd {
+async fn dies_at(word: &str, when: &str, good: bool) {
     let machine = Machine::start().await;
     machine.good("1.1.0");
     machine.world.put(&format!("fake/hang-{when}"), word);
@@ -371,7 +382,6 @@ async fn dies_at(word: &str, when: &str, good: bool) -> JobEnd {
     let end = machine.world.end(&id).await;
     assert_eq!(end.good, good, "{when} {word}: {}", end.words);
     machine.runs(if good { "1.1.0" } else { "installed-0" });
-    end
 }
 
 /// Every kind of command that a deploy gives.
@@ -387,22 +397,43 @@ const COMMANDS: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_before_each_command() {
-    for word in COMMANDS {
+async fn it_goes_on_after_its_death_before_an_early_command() {
+    for word in &COMMANDS[..4] {
         dies_at(word, "before", true).await;
     }
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_after_each_command() {
-    for word in COMMANDS {
+async fn it_goes_on_after_its_death_before_a_late_command() {
+    for word in &COMMANDS[4..] {
+        dies_at(word, "before", true).await;
+    }
+}
+
+#[tokio::test]
+async fn it_goes_on_after_its_death_after_an_early_command() {
+    for word in &COMMANDS[..4] {
         dies_at(word, "after", true).await;
     }
 }
 
 #[tokio::test]
-async fn it_goes_back_after_its_death_when_what_is_new_does_not_work() {
-    for word in &COMMANDS[1..] {
+async fn it_goes_on_after_its_death_after_a_late_command() {
+    for word in &COMMANDS[4..] {
+        dies_at(word, "after", true).await;
+    }
+}
+
+#[tokio::test]
+async fn it_goes_back_after_its_death_after_an_early_command_when_what_is_new_does_not_work() {
+    for word in &COMMANDS[1..4] {
+        dies_at(word, "after", false).await;
+    }
+}
+
+#[tokio::test]
+async fn it_goes_back_after_its_death_after_a_late_command_when_what_is_new_does_not_work() {
+    for word in &COMMANDS[4..] {
         dies_at(word, "after", false).await;
     }
 }

@@ -16,21 +16,19 @@ if [ -e "$FAKE/fail" ]; then
   case $said in *"$(cat "$FAKE/fail")"*) echo "systemd is not well" >&2; exit 1 ;; esac
 fi
 
+# Without another process: it is asked very often.
 show() {
   for unit; do
     case $unit in *.service) unit=${unit%.service} ;; *) continue ;; esac
-    echo "Id=$unit.service"
-    if [ -e "$FAKE/units/$unit" ]; then
-      read -r release invocation began <"$FAKE/units/$unit"
-      state=active/running restarts=0
-      if [ -e "$FAKE/bad/$release" ] && [ "$unit" != vigie-provision ]; then state=activating/auto-restart restarts=2; fi
-      printf 'ActiveState=%s\nSubState=%s\nInvocationID=%s\nNRestarts=%s\nExecMainStartTimestamp=@%s\n' \
-        "${state%/*}" "${state#*/}" "$invocation" "$restarts" "$began"
-      echo "Environment=NO_COLOR=1 VIGIE_INSTANCE=ship-$(echo "${unit#vigie-}" | tr @ -)"
-    else
-      printf 'ActiveState=inactive\nSubState=dead\n'
-    fi
-    echo
+    # What is not there ends while it is asked for.
+    { read -r release invocation began <"$FAKE/units/$unit"; } 2>/dev/null || { printf 'Id=%s.service\nActiveState=inactive\n\n' "$unit"; continue; }
+    state=active sub=running restarts=0
+    if [ -e "$FAKE/bad/$release" ] && [ "$unit" != vigie-provision ]; then state=activating sub=auto-restart restarts=2; fi
+    name=${unit#vigie-}
+    case $name in *@*) name=${name%@*}-${name#*@} ;; esac
+    printf 'Id=%s.service\nActiveState=%s\nSubState=%s\nInvocationID=%s\nNRestarts=%s\nExecMainStartTimestamp=@%s\n' \
+      "$unit" "$state" "$sub" "$invocation" "$restarts" "$began"
+    printf 'Environment=NO_COLOR=1 VIGIE_INSTANCE=ship-%s\n\n' "$name"
   done
 }
 start() {
