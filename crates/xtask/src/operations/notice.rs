@@ -7,7 +7,10 @@ use bus::{Bus, Message, Queue};
 use protocol::{Catalogue, ChannelId, CommunityId, Platform, VERSION, control::BackupOrder, subject};
 use rustix::process::Signal;
 use testkit::free_port;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     site::{self, POLL, Service, Site},
@@ -23,8 +26,8 @@ const COOL: &str = "45000\n";
 /// What is free of 1,000,000 kB.
 const SCARCE_KB: u32 = 70_000;
 const PLENTY_KB: u32 = 600_000;
-/// How long one that was frozen may take to end when it was told to start again meanwhile.
-const END_LIMIT: Duration = Duration::from_secs(10);
+/// How long a process may take to begin, or to end when it was told to while it was frozen.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// How long the certificate of the trial is still valid, in days: less than the three from which on it is critical.
 const DAYS: &str = "2";
 
@@ -188,7 +191,7 @@ impl Trial {
                 sleep(POLL).await;
             }
         };
-        if timeout(END_LIMIT, ended).await.is_ok() {
+        if timeout(TURN_LIMIT, ended).await.is_ok() {
             self.worker = worker(&self.site)?;
         }
         self.mended(&mut row, "silent", at).await?;
@@ -214,8 +217,14 @@ impl Trial {
         shell::output(&mut made_by)?;
         let address = format!("127.0.0.1:{}", free_port());
         let openssl = shell::find("openssl").context("there is no openssl")?;
-        let serve = ["s_server", "-accept", &address, "-key", &key, "-cert", &certificate, "-quiet"];
+        let serve = ["s_server", "-accept", &address, "-key", &key, "-cert", &certificate, "-www", "-quiet"];
         let _server = Process::start("openssl", &openssl, &serve, &[], &self.site.folder)?;
+        let listens = async {
+            while TcpStream::connect(&address).await.is_err() {
+                sleep(POLL).await;
+            }
+        };
+        timeout(TURN_LIMIT, listens).await.context("openssl does not listen")?;
         let watch = Watch::start().await?;
         let settings = [
             ("HEALTHCHECK_DATA", self.site.path("other-health")),
