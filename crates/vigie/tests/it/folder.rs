@@ -27,14 +27,20 @@ impl Folder {
         // In the target folder, since a hard link needs the same file system.
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let vigie = Path::new(env!("CARGO_BIN_EXE_vigie"));
-        let stand_in = vigie.with_file_name("examples").join("stand_in");
         fs::hard_link(vigie, folder.path().join("vigie")).unwrap();
+        let folder = Self { folder };
         for name in ["discord-gateway", "twitch-gateway", "command-worker", "healthcheck"] {
-            fs::hard_link(&stand_in, folder.path().join(name)).expect(
-                "the stand-in is built by `cargo test -p vigie`, or by `cargo build -p vigie --examples`",
-            );
+            folder.add(name);
         }
-        Self { folder }
+        folder
+    }
+
+    /// With a stand-in for one more service.
+    pub fn add(&self, name: &str) {
+        let stand_in = Path::new(env!("CARGO_BIN_EXE_vigie")).with_file_name("examples").join("stand_in");
+        fs::hard_link(&stand_in, self.path().join(name)).expect(
+            "the stand-in is built by `cargo test -p vigie`, or by `cargo build -p vigie --examples`",
+        );
     }
 
     /// Where it is.
@@ -52,7 +58,7 @@ impl Folder {
         let mut command = Command::new(self.path().join("vigie"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars() {
-            if ["DISCORD_", "TWITCH_", "VIGIE_", "NATS_URL", "PREFIX"]
+            if ["BACKUP_", "DISCORD_", "TWITCH_", "VIGIE_", "NATS_URL", "PREFIX"]
                 .iter()
                 .any(|start| name.starts_with(start))
             {

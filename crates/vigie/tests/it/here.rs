@@ -66,7 +66,8 @@ const DOCKER: &str = r#"
 "compose up"*) cp up ps ;;
 "compose stop"*) sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
 "compose logs"*) printf 'nats-1         | hello\ndemo-twitch-1  | you\n' ;;
-"compose run"*) echo inside; exit 3 ;;
+"compose start"*) cp up ps ;;
+"compose run"*) echo inside; exit "$(cat code 2>/dev/null || echo 3)" ;;
 *) echo "docker: unknown $*" >&2; exit 1 ;;
 "#;
 
@@ -145,6 +146,51 @@ fn what_asks_nats_is_asked_in_a_container_where_nats_is_out_of_reach() {
     assert!(out.contains("✗ no NATS server answers at nats://127.0.0.1:9"), "{out}");
 }
 
+#[test]
+fn a_restore_in_place_stops_the_bot_before_and_starts_it_after_whatever_came_of_it() {
+    let machine = Machine::with(&[("docker", DOCKER)]);
+    machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+    machine.file("up", UP);
+    machine.file("ps", UP);
+    let (code, _, err) = machine.run(&["backup", "restore"]);
+    assert_eq!(code, Some(64), "{err}");
+    let (code, _, err) = machine.run(&["backup", "restore", "--yes", "--no-wait"]);
+    assert_eq!(code, Some(64), "{err}");
+    assert_eq!(machine.told(), [""; 0]);
+    let inside =
+        "docker compose run --rm --no-deps --no-TTY status vigie backup restore 9f3c1a --yes --no-stop";
+    let (stop, start) = ("docker compose stop demo-twitch", "docker compose start demo-twitch");
+    for (of_job, expected) in [("0", 0), ("1", 1)] {
+        machine.file("code", of_job);
+        let (code, out, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
+        assert_eq!(code, Some(expected), "{err}{out}");
+        assert_eq!(machine.told(), [stop, inside, start]);
+        assert!(out.starts_with("inside\n") && out.contains("✓ demo-twitch  Up 2 minutes"), "{out}");
+        assert!(err.starts_with("stopping demo-twitch of Docker Compose in /"), "{err}");
+    }
+    machine.file("code", "75");
+    let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
+    assert_eq!((code, machine.told()), (Some(75), vec![stop.to_owned(), inside.to_owned()]), "{err}");
+    assert!(err.contains("it still goes on") && err.contains("`vigie start demo-twitch`"), "{err}");
+    // It is stopped by now, and stays so.
+    machine.file("code", "0");
+    let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
+    assert_eq!((code, machine.told()), (Some(0), vec![inside.to_owned()]), "{err}");
+}
+
+#[test]
+fn a_bot_that_cannot_be_stopped_is_not_restored_under() {
+    let refusing = DOCKER.replacen("\"compose stop\"*)", "\"compose stop\"*) exit 1 ;; \"compose halt\")", 1);
+    let machine = Machine::with(&[("docker", &refusing)]);
+    machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+    machine.file("up", UP);
+    machine.file("ps", UP);
+    let (code, _, err) = machine.run(&["backup", "restore", "--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("vigie: nothing was restored: `docker compose stop"), "{err}");
+    assert_eq!(machine.told(), ["docker compose stop demo-twitch", "docker compose start demo-twitch"]);
+}
+
 const SYSTEMCTL: &str = r"
 list-unit-files*) echo 'vigie.target enabled enabled' ;;
 list-units*) cat units ;;
@@ -176,6 +222,13 @@ fn systemd_is_told_and_its_units_are_shown() {
         machine.told(),
         ["systemctl stop vigie.target", "systemctl start vigie-command-worker@1.service", journal]
     );
+    // Nobody restores here: what was stopped for it is started again.
+    machine.file(".env", "NATS_URL=nats://127.0.0.1:9\n");
+    let (code, _, err) = machine.run(&["backup", "restore", "--yes", "--run", "systemd"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("no NATS server answers"), "{err}");
+    let worker = "vigie-command-worker@1.service";
+    assert_eq!(machine.told(), [format!("systemctl stop {worker}"), format!("systemctl start {worker}")]);
     let (code, _, err) = machine.run(&["start", "--sandbox"]);
     assert_eq!(code, Some(64), "{err}");
 }

@@ -1,6 +1,8 @@
 //! `vigie backup`, `deploy` and `audit` against services that speak the real protocol over a real server.
 
 use std::{
+    collections::BTreeMap,
+    fs,
     process::{Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -202,6 +204,45 @@ async fn nothing_is_replaced_unasked() {
     assert_eq!(code, Some(0), "{out}{err}");
     let orders = world.lock().unwrap().orders.clone();
     assert_eq!(orders[1], r#"{"verb":"restore","backup":"9f3c1a","into":"/srv/new"}"#);
+}
+
+#[tokio::test]
+async fn under_vigie_up_the_bot_is_stopped_for_a_restore_and_nats_is_not() {
+    let (folder, world) = (Folder::new(), Shared::default());
+    let mut up = folder.up(&[], &[]);
+    let url = up.wait_for("nats", "ready")["url"].as_str().unwrap().to_owned();
+    up.ready();
+    let options = bus::Options { url, name: "test".to_owned() };
+    let bus = Bus::connect(options).await.unwrap();
+    backup(&bus, world.clone()).await;
+    let pids = || {
+        let text = fs::read_to_string(folder.data().join("vigie.lock")).unwrap();
+        let running: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let mut pids: BTreeMap<String, u64> = BTreeMap::new();
+        for part in running["parts"].as_array().unwrap() {
+            pids.insert(part["name"].as_str().unwrap().to_owned(), part["pid"].as_u64().unwrap());
+        }
+        pids
+    };
+    for (name, expected) in [("9f3c1a", 0), ("gone", 1)] {
+        let before = pids();
+        let mut command = folder.vigie(&["backup", "restore", name, "--yes"]);
+        let Output { status, stdout, stderr } =
+            tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert_eq!(status.code(), Some(expected), "{out}{err}");
+        assert!(
+            err.contains("stopping command-worker-1, discord-gateway, twitch-gateway of `vigie up`"),
+            "{err}"
+        );
+        assert!(out.contains("✓ command-worker-1  ready, process "), "{out}");
+        assert_eq!(out.contains("✓ restore: "), expected == 0, "{out}");
+        for (part, pid) in pids() {
+            let goes_on = ["nats", "healthcheck"].contains(&part.as_str());
+            assert_eq!(before[&part] == pid, goes_on, "{part}");
+        }
+    }
+    assert!(!folder.data().join("vigie.hold").exists());
 }
 
 #[tokio::test]

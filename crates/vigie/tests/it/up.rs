@@ -24,6 +24,26 @@ fn every_part_is_started_and_reported_ready() {
 }
 
 #[test]
+fn backup_runs_where_somebody_said_where_to_and_alone_knows_its_key() {
+    let folder = Folder::new();
+    folder.add("backup");
+    let settings = [("BACKUP_EXPORT", "exports"), ("BACKUP_PASSWORD", "correct horse battery")];
+    let mut up = folder.up(&[], &settings);
+    up.ready();
+    let told = |part: &str| {
+        let variables = fs::read(format!("/proc/{}/environ", up.pid_of(part))).unwrap();
+        String::from_utf8_lossy(&variables).replace('\0', "\n")
+    };
+    let data = folder.data().canonicalize().unwrap().join("backup");
+    let backup = told("backup");
+    assert!(backup.contains(&format!("BACKUP_DATA={}\n", data.display())), "{backup}");
+    assert!(backup.contains("BACKUP_PASSWORD=correct horse battery"), "{backup}");
+    for part in ["command-worker-1", "discord-gateway", "healthcheck"] {
+        assert!(!told(part).contains("horse"), "{part}");
+    }
+}
+
+#[test]
 fn a_killed_service_comes_back_at_once() {
     let folder = Folder::new();
     let mut up = folder.up(&[], &[]);
