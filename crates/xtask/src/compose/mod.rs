@@ -11,6 +11,7 @@
 //! | `trials` | what is done to the stack while people talk |
 //! | `window` | what became of what was said during a trial |
 //! | `deploys` | pushes and releases, good and bad, while people talk |
+//! | `restore` | a machine that is gone, brought back by what docs/backup.md says, and a restore in place |
 //! | `cost` | memory at rest and under load |
 //! | `report` | the tables |
 
@@ -22,6 +23,7 @@ mod image;
 mod people;
 mod project;
 mod report;
+mod restore;
 mod trials;
 mod window;
 
@@ -41,7 +43,8 @@ pub struct Options {
     /// Try this image instead of building one, such as vigie:local
     #[arg(long, value_name = "IMAGE", requires = "compose")]
     pub image: Option<String>,
-    /// Only trials whose name contains this, and nothing else; `memory` measures only what the stack holds
+    /// Only trials whose name contains this, and nothing else; `memory` measures only what the stack holds, `restore`
+    /// brings back a machine that is gone
     #[arg(long, value_name = "TEXT", requires = "compose")]
     pub only: Option<String>,
     /// Let the containers be when something fails
@@ -81,7 +84,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         "expected --write with all trials, or with --only {}",
         deploys::NAME
     );
-    if only != Some(cost::NAME) && !deploys::any(only) {
+    if ![Some(cost::NAME), Some(restore::NAME)].contains(&only) && !deploys::any(only) {
         trials::check(only)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -132,12 +135,15 @@ async fn everything(options: &Options, folder: &std::path::Path, report: &mut Re
         let stack = Project::new("trials", folder, &image)?.without_limits(7).on_a_small_disk();
         report.trials = trials::run(stack, only).await?;
     }
+    if only.is_none_or(|only| only == restore::NAME) {
+        report.first.extend(restore::run(folder, &image).await?);
+    }
     if only.is_none_or(|only| only == cost::NAME) {
         let stack = Project::new("cost", folder, &image)?.without_limits(cost::GUILDS);
         (report.load, report.costs) = cost::measure(stack).await?;
     }
     if deploys::any(only) {
-        report.deploys = deploys::run(folder, &image, only).await?;
+        deploys::run(folder, &image, only, &mut report.deploys).await?;
     }
     Ok(())
 }
