@@ -43,7 +43,7 @@ impl Dashboard {
             })
             .collect();
         all.sort_by(|one, other| one.file.cmp(&other.file));
-        assert!(all.len() >= 5, "five dashboards");
+        assert!(all.len() >= 6, "six dashboards");
         all
     }
 

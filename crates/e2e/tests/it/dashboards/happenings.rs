@@ -8,6 +8,8 @@ use sandbox::{discord::RestFault, feed::Platform, people::Person};
 use serde_json::json;
 use testkit::{Junk, eventually};
 
+use super::operations::Operations;
+
 /// How long a thing may take to be counted.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -15,6 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 pub struct Run {
     pub stack: Stack,
     pub healthcheck: Process,
+    operations: Operations,
     _data: tempfile::TempDir,
 }
 
@@ -32,7 +35,8 @@ impl Run {
         settings.push(("HEALTHCHECK_DATA".to_owned(), data.path().display().to_string()));
         let healthcheck = stack.start_one("healthcheck", settings);
         healthcheck.ready().await;
-        Self { stack, healthcheck, _data: data }
+        let operations = Operations::start(&stack).await;
+        Self { stack, healthcheck, operations, _data: data }
     }
 
     /// Each service with the address of its numbers.
@@ -42,6 +46,9 @@ impl Run {
             ("twitch-gateway", self.stack.twitch.address()),
             ("command-worker", self.stack.workers[0].address()),
             ("healthcheck", self.healthcheck.address()),
+            ("backup", self.operations.backup.address()),
+            ("webhook-deploy", self.operations.webhook.address()),
+            ("deployer", self.operations.deployer.address()),
         ]
     }
 
@@ -50,6 +57,17 @@ impl Run {
         for platform in [Platform::Discord, Platform::Twitch] {
             self.stack.ask(platform, "!echo well?").await;
         }
+    }
+
+    /// It is saved, and somebody pushes.
+    pub async fn operate(&self) {
+        self.operations.work(&self.stack).await;
+    }
+
+    /// Whatever is shown as a rate goes on.
+    pub async fn go_on(&self) {
+        self.ask().await;
+        self.operations.deliver().await;
     }
 
     /// People chat on both platforms.
@@ -126,7 +144,7 @@ impl Run {
 }
 
 /// Waits until a number with this beginning is above 0.
-async fn counted(service: &Process, name: &str) {
+pub async fn counted(service: &Process, name: &str) {
     eventually(SOON, || async {
         let text = service.metrics().await;
         let values = text.lines().filter(|line| line.starts_with(name));

@@ -6,6 +6,7 @@
 
 mod files;
 mod happenings;
+mod operations;
 mod programs;
 mod prometheus;
 mod queries;

@@ -112,6 +112,7 @@ async fn a_slow_command_leads_to_its_trace_and_the_trace_to_its_lines() {
     run.stack.ask(Platform::Discord, "!echo slowly").await;
     run.stack.sandbox.discord().faults().update(|knobs| knobs.rest_slow_ms = 0);
     run.trouble().await;
+    run.operate().await;
 
     for query in queries_of(LOGS) {
         let expression = query.target["expr"].as_str().expect("a query");
