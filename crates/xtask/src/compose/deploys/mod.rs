@@ -63,31 +63,35 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     all().map(|plan| plan.name)
 }
 
-/// Sets bots up, and rolls out.
+/// Sets bots up, and rolls out; what was measured.
 ///
 /// # Errors
 /// When something cannot be done, or a deploy ends otherwise than it must.
-pub async fn run(folder: &Path, image: &str, only: Option<&str>) -> anyhow::Result<Vec<Deployed>> {
-    let mut deployed = Vec::new();
+pub async fn run(
+    folder: &Path,
+    image: &str,
+    only: Option<&str>,
+    deployed: &mut Vec<Deployed>,
+) -> anyhow::Result<()> {
     let (build, pull): (Vec<&Plan>, Vec<&Plan>) =
         (plans::chosen(&plans::BUILD, only).collect(), plans::chosen(&plans::PULL, only).collect());
     if !build.is_empty() {
         shell::complain("setting up a bot that is updated by pushes");
         let (site, origin) = by_pushes(&folder.join("pushes"), image).await?;
-        deployed.extend(try_all(&site, &origin, &build).await?);
+        try_all(&site, &origin, &build, deployed).await?;
     }
     if pull.is_empty() {
-        return Ok(deployed);
+        return Ok(());
     }
     match shop::missing() {
         Some(names) => shell::complain(&format!("releases are not tried: {names} not installed")),
         None => {
             shell::complain("setting up a bot that is updated by releases");
             let (site, origin) = by_releases(&folder.join("releases"), image).await?;
-            deployed.extend(try_all(&site, &origin, &pull).await?);
+            try_all(&site, &origin, &pull, deployed).await?;
         }
     }
-    Ok(deployed)
+    Ok(())
 }
 
 /// Where versions come from.
@@ -139,7 +143,12 @@ async fn by_releases(folder: &Path, image: &str) -> anyhow::Result<(Site, Origin
     Ok((site, Origin { forge, shop: Some(shop) }))
 }
 
-async fn try_all(site: &Site, origin: &Origin, plans: &[&Plan]) -> anyhow::Result<Vec<Deployed>> {
+async fn try_all(
+    site: &Site,
+    origin: &Origin,
+    plans: &[&Plan],
+    deployed: &mut Vec<Deployed>,
+) -> anyhow::Result<()> {
     let people = start(site).await?;
     origin.forge.join(&format!("{}_edge", site.stack.name())).await?;
     let mut rows = Vec::new();
@@ -150,11 +159,13 @@ async fn try_all(site: &Site, origin: &Origin, plans: &[&Plan]) -> anyhow::Resul
         done = act(site, origin, &people, plans, &mut rows) => done,
     };
     let windows: Vec<Window> = rows.iter().map(|(window, _)| *window).collect();
-    let deployed: Vec<Deployed> = rows
+    let judged: Vec<Deployed> = rows
         .into_iter()
         .map(|(window, deploy)| Deployed { trial: window.judge(&people.ledger()), state: deploy.state })
         .collect();
-    if acted.is_err() || deployed.iter().any(|row| row.trial.lost + row.trial.doubled > 0) {
+    let is_broken = judged.iter().any(|row| row.trial.lost + row.trial.doubled > 0);
+    deployed.extend(judged);
+    if acted.is_err() || is_broken {
         tell(&windows, &people.ledger());
         let log = paths::target().join("compose").join(format!("{}.log", site.stack.name()));
         fs::create_dir_all(log.parent().unwrap_or(&log))?;
@@ -162,8 +173,7 @@ async fn try_all(site: &Site, origin: &Origin, plans: &[&Plan]) -> anyhow::Resul
         shell::complain(&format!("the logs of all containers are in {}", paths::shown(&log)));
     }
     acted?;
-    site.stack.down().await?;
-    Ok(deployed)
+    site.stack.down().await
 }
 
 /// The sandbox and people first, then the bot, by the command of the docs.
@@ -189,7 +199,8 @@ async fn act(
         let took = took(&deploy);
         people.all_well(people.now(), RECOVERY_LIMIT).await.context(plan.name)?;
         let window = Window { name: plan.name, spared: None, begin, end: people.now(), took };
-        shell::complain(&format!("{}; {}", window.judge(&people.ledger()), deploy.words));
+        let words = deploy.words.lines().next().unwrap_or_default();
+        shell::complain(&format!("{}; {words}", window.judge(&people.ledger())));
         rows.push((window, deploy));
     }
     let windows: Vec<Window> = rows.iter().map(|(window, _)| *window).collect();
