@@ -33,6 +33,8 @@ const BACKUP_LIMIT: Duration = Duration::from_secs(3600);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Commands to bring one service where it should be; more do not help.
 const MOVES_MAX: u32 = 30;
+/// How long it may take until any service answers on NATS.
+const HEARD_LIMIT: Duration = Duration::from_secs(60);
 /// Space for an image and its layers, in bytes.
 const ROOM_MIN: u64 = 512 << 20;
 
@@ -151,9 +153,7 @@ impl Hands {
         let target = target(job)?;
         self.engine.proved(target).await?;
         let services = self.engine.services(target).await?;
-        if self.sample().await?.stats.is_none_or(|stats| stats.is_empty()) {
-            return Err("NATS does not answer: it could not be seen whether the new version works".to_owned());
-        }
+        self.heard().await?;
         let containers = self.engine.standing().await?;
         let mut crew: Vec<Crew> = services.iter().filter_map(|it| crew_of(it, &containers)).collect();
         let works = |it: &&Container| {
@@ -173,6 +173,20 @@ impl Hands {
         // What nobody started stays so; what is new in this version begins.
         crew.retain(|crew| crew.before > 0 || before.iter().all(|it| it.name != crew.service));
         Ok(Found::Before { from, crew })
+    }
+
+    /// That services can be asked how they are. A machine that has just built an image may be slow for a while.
+    async fn heard(&self) -> Result<(), String> {
+        let began = Instant::now();
+        while self.sample().await?.stats.is_none_or(|stats| stats.is_empty()) {
+            if began.elapsed() > HEARD_LIMIT.min(self.pace.limit) {
+                let words = "NATS does not answer: it could not be seen whether the new version works";
+                return Err(words.to_owned());
+            }
+            self.desk.note("NATS does not answer yet");
+            sleep(self.pace.look).await;
+        }
+        Ok(())
     }
 
     async fn prepare(&self, job: &Job) -> Result<Found, String> {

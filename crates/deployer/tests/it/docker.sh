@@ -10,6 +10,10 @@ for one in "$FAKE"/hang-before; do
     rm "$one"; touch "$FAKE/hung"; exec sleep 60
   fi
 done
+if [ -e "$FAKE/wait-before" ] && case $said in *"$(cat "$FAKE/wait-before")"*) true ;; *) false ;; esac; then
+  touch "$FAKE/waiting"
+  while [ -e "$FAKE/wait-before" ]; do sleep 0.05; done
+fi
 if [ -e "$FAKE/fail" ]; then
   case $said in *"$(cat "$FAKE/fail")"*) [ ! -e "$FAKE/once" ] || rm "$FAKE/once" "$FAKE/fail"; echo "the engine is not well" >&2; exit 1 ;; esac
 fi

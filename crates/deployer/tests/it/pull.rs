@@ -232,3 +232,29 @@ async fn an_engine_that_fails_on_the_way_back_is_said_loudly() {
     );
     assert_eq!(world.history().await[0].state, DeployState::RollbackFailed);
 }
+
+/// Seen on a machine that was busy with the build: nothing answered in the one moment at which it was asked.
+#[tokio::test]
+async fn services_that_do_not_answer_for_a_moment_are_asked_again() {
+    let mut world = World::start().await;
+    world.release(1);
+    let mut config = world.config();
+    config.pace.limit = SOON;
+    // The first command of `preflight` that `fetch` does not give.
+    world.put("fake/wait-before", "config --format");
+    let _running = world.run(config);
+    let id = world.request().await;
+    eventually(SOON, || async { fs::read(world.path("fake/waiting")).map_err(|_| "preflight") }).await;
+    world.nats.kill();
+    fs::remove_file(world.path("fake/wait-before")).unwrap();
+    eventually(SOON, || async {
+        let log = fs::read_to_string(world.path("fake/log")).unwrap();
+        let looks = log.split("config --format").last().unwrap_or_default().matches("ps --all").count();
+        if looks > 1 { Ok(()) } else { Err(log) }
+    })
+    .await;
+    world.nats.resume().await;
+    let end = world.end(&id).await;
+    assert!(end.good, "{}", end.words);
+    world.runs(1);
+}
