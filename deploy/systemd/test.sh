@@ -29,7 +29,8 @@ tree=$work/$suite
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 container() { systemd-nspawn -q --register=no --keep-unit --resolv-conf=off --private-network -D "$tree" "$@"; }
 
-debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,util-linux,curl,ca-certificates,polkitd,restic,minisign \
+packages=systemd,systemd-sysv,dbus,procps,util-linux,curl,ca-certificates,libpam-systemd,polkitd,restic,minisign
+debootstrap --variant=minbase --include=$packages \
   "$suite" "$tree" "$mirror" >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log" >&2; die "debootstrap failed"; }
 mkdir "$tree/binaries" "$tree/units"
 cp "$binaries"/{vigie,sandbox,discord-gateway,twitch-gateway,command-worker,healthcheck,backup,webhook-deploy,deployer,nats-server} \
