@@ -64,8 +64,8 @@ pub async fn measure(site: Site) -> anyhow::Result<String> {
     rows.push(trial.without_nats().await?);
     rows.push(trial.certificate().await?);
     let mut text =
-        "`cargo xtask operations --only notice`; `-` where there is nothing to be seen: a warning \
-                    leaves `/health` at 200.\n\n\
+        "`cargo xtask operations --only notice`; `-`: not measured; a warning leaves `/health` at \
+                    200.\n\n\
                     | fault | `/health` is 503 after | message after | over: 200 after | message after |\n\
                     |---|---|---|---|---|\n"
             .to_owned();
@@ -235,7 +235,7 @@ impl Trial {
         ];
         let at = Instant::now();
         let _health = self.site.service("healthcheck", &settings)?;
-        let fault = "a certificate has less than 3 days, from the look at it on";
+        let fault = "a certificate with 2 days left, from the start of the watch on";
         Ok(Row { fault, told: Some(watch.told(at, "certificate", "critical").await?), ..Row::default() })
     }
 
