@@ -64,7 +64,7 @@ impl fmt::Display for Trial {
         let Self { name, commands, answered, lost, doubled, unheard, .. } = self;
         let took = seconds(self.took);
         write!(f, "{name}, {took}: {commands} commands, {answered} answered, {lost} to be answered, ")?;
-        write!(f, "{doubled} doubled, {unheard} unheard")
+        write!(f, "{doubled} doubled, {unheard} unheard, longest wait {}", seconds(self.longest))
     }
 }
 
