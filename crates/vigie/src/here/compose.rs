@@ -125,6 +125,13 @@ impl Compose {
         program::tell(command, verb != "restart").await
     }
 
+    /// `stop` or `start` of these services and no others, as they are: here no name means its stand-in of the demo.
+    pub(super) async fn exactly(&self, verb: &str, services: &[String]) -> anyhow::Result<()> {
+        let mut command = compose([verb]);
+        command.args(services);
+        program::tell(command, true).await
+    }
+
     pub(super) fn logs(&self, wanted: &Wanted) -> anyhow::Result<Logs> {
         let services = self.services(&wanted.names)?;
         let lines = wanted.lines.to_string();

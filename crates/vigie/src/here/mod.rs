@@ -254,13 +254,12 @@ impl Supervisor {
     /// # Errors
     /// When that cannot be done, or one of them still runs after a while; then some of them may be stopped.
     pub(crate) async fn pause(&self, names: &[String]) -> anyhow::Result<Option<Hold>> {
-        let hold = match self {
-            Self::Up(up) => Some(up.hold(names).await?),
-            other => {
-                other.stop(names).await?;
-                None
-            }
-        };
+        let mut hold = None;
+        match self {
+            Self::Compose(compose) => compose.exactly("stop", names).await?,
+            Self::Systemd(systemd) => systemd.order("stop", names).await?,
+            Self::Up(up) => hold = Some(up.hold(names).await?),
+        }
         let stopped = |part: &Part| !names.contains(&part.name) || !part.is_bot_at_work();
         let parts = self.wait_until(stopped).await?;
         let left: Vec<&str> =
@@ -276,7 +275,7 @@ impl Supervisor {
     /// When it cannot be started.
     pub(crate) async fn resume(&self, names: &[String], hold: Option<Hold>) -> anyhow::Result<Vec<Part>> {
         match self {
-            Self::Compose(compose) => compose.order("start", names).await?,
+            Self::Compose(compose) => compose.exactly("start", names).await?,
             Self::Systemd(systemd) => systemd.order("start", names).await?,
             Self::Up(_) => drop(hold),
         }

@@ -150,8 +150,11 @@ fn what_asks_nats_is_asked_in_a_container_where_nats_is_out_of_reach() {
 fn a_restore_in_place_stops_the_bot_before_and_starts_it_after_whatever_came_of_it() {
     let machine = Machine::with(&[("docker", DOCKER)]);
     machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
-    machine.file("up", UP);
-    machine.file("ps", UP);
+    // The demo has the real gateways beside those that do their work.
+    let idle = r#"{"Service":"twitch-gateway","State":"running","Health":"healthy","Status":"Up 2 minutes (healthy)"}"#;
+    let up = format!("{UP}{idle}\n");
+    machine.file("up", &up);
+    machine.file("ps", &up);
     let (code, _, err) = machine.run(&["backup", "restore"]);
     assert_eq!(code, Some(64), "{err}");
     let (code, _, err) = machine.run(&["backup", "restore", "--yes", "--no-wait"]);
@@ -159,19 +162,23 @@ fn a_restore_in_place_stops_the_bot_before_and_starts_it_after_whatever_came_of_
     assert_eq!(machine.told(), [""; 0]);
     let inside =
         "docker compose run --rm --no-deps --no-TTY status vigie backup restore 9f3c1a --yes --no-stop";
-    let (stop, start) = ("docker compose stop demo-twitch", "docker compose start demo-twitch");
+    let (stop, start) =
+        ("docker compose stop demo-twitch twitch-gateway", "docker compose start demo-twitch twitch-gateway");
     for (of_job, expected) in [("0", 0), ("1", 1)] {
         machine.file("code", of_job);
         let (code, out, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
         assert_eq!(code, Some(expected), "{err}{out}");
         assert_eq!(machine.told(), [stop, inside, start]);
-        assert!(out.starts_with("inside\n") && out.contains("✓ demo-twitch  Up 2 minutes"), "{out}");
-        assert!(err.starts_with("stopping demo-twitch of Docker Compose in /"), "{err}");
+        assert!(out.starts_with("inside\n") && out.contains("✓ demo-twitch     Up 2 minutes"), "{out}");
+        assert!(err.starts_with("stopping demo-twitch, twitch-gateway of Docker Compose in /"), "{err}");
     }
     machine.file("code", "75");
     let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
     assert_eq!((code, machine.told()), (Some(75), vec![stop.to_owned(), inside.to_owned()]), "{err}");
-    assert!(err.contains("it still goes on") && err.contains("`vigie start demo-twitch`"), "{err}");
+    assert!(
+        err.contains("it still goes on") && err.contains("`vigie start demo-twitch twitch-gateway`"),
+        "{err}"
+    );
     // It is stopped by now, and stays so.
     machine.file("code", "0");
     let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
