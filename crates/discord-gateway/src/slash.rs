@@ -251,6 +251,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_whoever_runs_the_bot_is_shown_to_administrators_alone() {
+        let spec = CommandSpec { rank: Rank::Operator, ..spec() };
+        let json = serde_json::to_value(command(&spec)).unwrap();
+        assert_eq!(json["default_member_permissions"], "0");
+    }
+
+    #[test]
     fn only_texts_are_completed() {
         let text = spec().options.remove(0);
         assert_eq!(option(&text).autocomplete, Some(true));
