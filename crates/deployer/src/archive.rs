@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Read, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Component, Path},
 };
 
@@ -79,6 +79,8 @@ pub fn unpack(archive: impl Read, folder: &Path, machine: &str) -> Result<(), Ar
         }
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(folder.join(name))?;
+        // Services run it as other users, whatever mask this one has.
+        file.set_permissions(fs::Permissions::from_mode(0o755))?;
         file.write_all(&header)?;
         io::copy(&mut entry, &mut file)?;
         file.sync_all()?;
@@ -156,12 +158,11 @@ mod tests {
 
     #[test]
     fn programs_come_out_as_they_went_in_and_with_no_power() {
-        use std::os::unix::fs::PermissionsExt as _;
         let (folder, result) = unpacked(&with(|tar| put(tar, "deployer", EntryType::Regular, &program(62))));
         result.unwrap();
         let file = folder.path().join("deployer");
         assert_eq!(fs::read(&file).unwrap(), program(62));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7022, 0);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o755);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -117,6 +117,11 @@ impl Shelf {
         fs::create_dir_all(beside.join("bin")).map_err(failed(&beside))?;
         let file = fs::File::open(incoming).map_err(failed(incoming))?;
         archive::unpack(file, &beside.join("bin"), machine)?;
+        for folder in [beside.clone(), beside.join("bin")] {
+            // Services run what is in it as other users, whatever mask this one has.
+            let open = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&folder, open).map_err(failed(&folder))?;
+        }
         fs::write(beside.join(SUM), sum).map_err(failed(&beside))?;
         if folder.exists() {
             // Half of one, that a person left there.

@@ -326,7 +326,7 @@ fn shown(place: &Place) -> String {
 async fn copy(
     place: &Place,
     client: &reqwest::Client,
-    to: &std::path::Path,
+    to: &Path,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let large = || format!("it has more than {} MB", ARCHIVE_MAX >> 20);
     let mut file = tokio::fs::File::create(to).await?;
@@ -368,7 +368,7 @@ async fn read(place: &Place, client: &reqwest::Client) -> Result<String, SourceE
     read.map_err(|source| SourceError::Fetch { place: shown, source })
 }
 
-fn read_file(path: &std::path::Path) -> std::io::Result<String> {
+fn read_file(path: &Path) -> std::io::Result<String> {
     if std::fs::metadata(path)?.len() > manifest::MAX_BYTES as u64 {
         return Err(std::io::Error::other(format!("it has more than {} bytes", manifest::MAX_BYTES)));
     }
