@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use presence::Connection;
-use tracing::warn;
+use tokio::sync::Mutex;
+use tracing::{debug, warn};
 
 use crate::{
     config::{Config, Database},
@@ -39,6 +40,8 @@ pub struct Jobs {
     pub connection: Connection,
     /// How far the job is.
     pub progress: Progress,
+    /// Held by who uses all of this.
+    pub turn: Arc<Mutex<()>>,
 }
 
 impl Jobs {
@@ -47,6 +50,7 @@ impl Jobs {
     /// # Errors
     /// [`Trouble`]
     pub async fn run(&self, task: Task) -> Result<String, Trouble> {
+        let _turn = self.turn.lock().await;
         if matches!(task, Task::Create | Task::Restore { into: None, .. }) {
             self.settle().await?;
         }
@@ -56,6 +60,15 @@ impl Jobs {
             Task::Drill => self.drill().await,
             Task::Restore { backup, into } => self.restore(&backup, into.as_deref()).await,
             Task::GoBack => self.go_back().await,
+        }
+    }
+
+    /// Looks which backups there are where none is known: on a machine that takes the place of a lost one, so that a
+    /// person is shown them. What cannot be looked at is told by the first job.
+    pub async fn look(&self) {
+        match self.stores.list(&[]).await {
+            Ok(found) => self.store.change(|kept| kept.backups = found).await,
+            Err(trouble) => debug!(error = service::chain(&trouble), "no backups are known"),
         }
     }
 
@@ -154,7 +167,12 @@ impl Jobs {
             let (config, stores) = (&self.config, &self.stores);
             let proof = restore::in_place(config, &bus, stores, &backup, &self.progress).await?;
             let words = found(&backup, &proof, millis(began));
-            return Ok(format!("{words}. What was there before is in .vigie-before beside it"));
+            let aside = if proof.manifest.has_files() {
+                ". What was there before is in .vigie-before beside it"
+            } else {
+                ""
+            };
+            return Ok(format!("{words}{aside}"));
         };
         let proof = restore::to_new_place(&self.stores, &backup, Path::new(into), &self.progress).await?;
         Ok(format!("{}, into {into}", found(&backup, &proof, millis(began))))

@@ -123,6 +123,11 @@ impl Manifest {
         kinds
     }
 
+    /// Whether files are exchanged when it is restored in place.
+    pub fn has_files(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Sqlite { .. } | Part::Folder { .. }))
+    }
+
     /// How many files each folder has.
     pub fn folders(&self) -> BTreeMap<String, u64> {
         let folder = |part: &Part| match part {

@@ -33,6 +33,8 @@ use crate::{
 
 /// How long the audit trail is waited for: what was done is told anyway.
 const NOTE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a list is waited for: who asks waits 5 s.
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
 /// How often a backup that was due and failed is tried again,
 const RETRIES: u32 = 3;
 /// after so many looks at the clock: a quarter of an hour.
@@ -124,6 +126,8 @@ struct Work {
     create: Due,
     drill: Due,
     running: Option<Running>,
+    /// Whether it is looked which backups there are.
+    looking: Option<AbortOnDropHandle<()>>,
     /// Looks at the clock until the next try, and how many tries there were.
     retry: Option<(u32, u32)>,
 }
@@ -152,6 +156,7 @@ impl Work {
             store: store.clone(),
             connection: connection.clone(),
             progress: desk.progress(),
+            turn: Arc::default(),
         };
         let context = context.clone();
         let mut work = Self {
@@ -165,12 +170,22 @@ impl Work {
             create,
             drill,
             running: None,
+            looking: None,
             // A power cut in the midst of it is as good as a failure.
             retry: broken.then_some((RETRY_TICKS, 1)),
         };
         let unfinished = Journal::read(&work.config.data).context("restore.json in BACKUP_DATA")?;
         if unfinished.is_some() {
             work.begin(Task::GoBack, "start").await;
+        } else if kept.backups.is_empty()
+            && let Ok(turn) = work.jobs.turn.clone().try_lock_owned()
+        {
+            let jobs = work.jobs.clone();
+            let look = tokio::spawn(async move {
+                jobs.look().await;
+                drop(turn);
+            });
+            work.looking = Some(AbortOnDropHandle::new(look));
         }
         Ok(work)
     }
@@ -240,7 +255,7 @@ impl Work {
     async fn obey(&mut self, ordered: Ordered<BackupRequest>) {
         let BackupRequest { by, order, .. } = ordered.order.clone();
         let reply = match (Task::of(&order), self.desk.running()) {
-            (None, _) if order == BackupOrder::List => self.listed(),
+            (None, _) if order == BackupOrder::List => self.listed().await,
             (None, _) => BackupReply::Status(Box::new(self.status())),
             // Whoever asks for what goes on already has it.
             (Some(Task::Create), Some(job)) if job.verb == Task::Create.verb() => {
@@ -298,7 +313,12 @@ impl Work {
         }
     }
 
-    fn listed(&self) -> BackupReply {
+    async fn listed(&mut self) -> BackupReply {
+        if let Some(looking) = &mut self.looking
+            && timeout(LOOK_LIMIT, looking).await.is_ok()
+        {
+            self.looking = None;
+        }
         let kept = self.store.get();
         let backups = kept.backups.iter().rev().take(LISTED_MAX).map(Known::shown).collect();
         BackupReply::Backups { backups }

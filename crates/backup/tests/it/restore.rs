@@ -91,6 +91,7 @@ async fn a_wiped_machine_comes_back_from_the_backup_alone() {
         config.repository = Some(lost.path("repository").display().to_string().into());
         let into = new.path("settings-first");
         let service = new.serve(config.clone()).await;
+        shown_before_anything_is_done(&new).await;
         new.good(restore("latest", Some(&into))).await;
         assert_eq!(fs::read_to_string(into.join("settings/0/.env")).unwrap(), "DISCORD_TOKEN=hunter2\n");
         service.stop().await;
@@ -98,11 +99,20 @@ async fn a_wiped_machine_comes_back_from_the_backup_alone() {
         config.export = Some(lost.path("export"));
     }
     let service = new.serve(config).await;
+    shown_before_anything_is_done(&new).await;
     new.good(restore("latest", None)).await;
     assert_eq!(new.count(), 43);
     assert!(new.has("saved").await);
     assert_eq!(fs::read_to_string(new.path("gitea/repositories/one.git")).unwrap(), "objects");
     service.stop().await;
+}
+
+async fn shown_before_anything_is_done(new: &World) {
+    testkit::eventually(SOON, || async {
+        let shown = new.list().await;
+        if shown.len() == 1 { Ok(()) } else { Err(shown) }
+    })
+    .await;
 }
 
 #[tokio::test]
