@@ -199,7 +199,12 @@ async fn nothing_is_replaced_unasked() {
     assert!(shown.contains("nothing was restored") && world.lock().unwrap().orders.is_empty(), "{shown}");
 
     let (code, _, err) = run(&folder, &nats, &["backup", "restore", "gone", "--yes"]).await;
-    assert_eq!((code, &*err), (Some(1), "vigie: backup refuses: there is no backup gone\n"));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.starts_with("nothing here runs Vigie: gateways and workers must be stopped where they run"),
+        "{err}"
+    );
+    assert!(err.ends_with("vigie: backup refuses: there is no backup gone\n"), "{err}");
     let (code, out, err) = run(&folder, &nats, &["backup", "restore", "9f3c1a", "--into", "/srv/new"]).await;
     assert_eq!(code, Some(0), "{out}{err}");
     let orders = world.lock().unwrap().orders.clone();
