@@ -239,8 +239,17 @@ impl Machine {
     async fn kept(&self) -> anyhow::Result<Kept> {
         let bus = self.bus(User::Backup).await?;
         let mut streams = Vec::new();
+        let began = Instant::now();
         for name in STREAMS {
-            streams.push((name, bus.stream_now(name).await?.as_ref().map(shape)));
+            let now = loop {
+                match bus.stream_now(name).await {
+                    Ok(now) => break now,
+                    // A machine that starts everything at once is slow to answer.
+                    Err(_) if began.elapsed() < SOON => sleep(POLL).await,
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            streams.push((name, now.as_ref().map(shape)));
         }
         bus.drain().await;
         Ok(Kept {
