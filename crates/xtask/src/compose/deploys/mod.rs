@@ -262,7 +262,9 @@ async fn publish(
             site.vigie(&["deploy", "rollback", "--yes"]).await?;
             let kept =
                 status["kept"][0].as_str().with_context(|| format!("nothing is kept: {status}, {last:?}"))?;
-            Ok(kept.to_owned())
+            // What was started by hand has no name of its own.
+            let is_first = shop.is_some() && kept.starts_with("before-");
+            Ok(if is_first { plans::FIRST } else { kept }.to_owned())
         }
         Act::Push(change) => {
             forge.restore(good).await?;

@@ -122,7 +122,7 @@ pub const PULL: [Plan; 4] = [
             "",
             nothing,
             DeployState::RolledOut,
-            "updated to 1.0.0",
+            "updated to before-",
         )
     },
 ];
