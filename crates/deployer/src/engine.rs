@@ -22,7 +22,7 @@ pub enum Engine {
         /// The program.
         docker: Docker,
         /// What a compose file may hold.
-        allowed: Allowed,
+        allowed: Box<Allowed>,
         /// Whether what runs from the second image is replaced too.
         operations: bool,
     },

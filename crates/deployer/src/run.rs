@@ -114,7 +114,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         profiles: config.profiles.clone(),
         environment,
     };
-    let allowed = Allowed {
+    let allowed = Box::new(Allowed {
         project: config.project.clone(),
         folder: config.folder.clone(),
         home: config.folder.clone(),
@@ -123,7 +123,7 @@ fn engine(config: &Config) -> anyhow::Result<Engine> {
         services: config.services.clone(),
         given: None,
         unseen: config.contained.then(|| config.data.clone()),
-    };
+    });
     Ok(Engine::Docker { docker, allowed, operations: config.operations })
 }
 

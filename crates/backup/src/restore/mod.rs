@@ -63,7 +63,7 @@ pub async fn to_new_place(
     let part = above.join(format!("{}{}", files::OURS, name.to_string_lossy()));
     let restored = restored(stores, backup, &part, 0, progress).await;
     let moved = match restored {
-        Ok(proof) if there && fs::remove_dir(into).is_ok() || !there => {
+        Ok(proof) if !there || fs::remove_dir(into).is_ok() => {
             let (from, to, above) = (part.clone(), into.to_owned(), above.to_owned());
             let doing = "naming the restored folder";
             let named = move || fs::rename(from, to).and_then(|()| files::sync(&above)).during(doing);

@@ -226,9 +226,9 @@ async fn dies_at(word: &str, when: &str, good: bool) {
     assert!(world.deploy().await.good);
     eventually(SOON, || async { fs::read(world.path("fake/hung")).map_err(|_| (word, when)) }).await;
     if word.contains("successor") {
-        lives.kill_deployers()
+        lives.kill_deployers();
     } else {
-        lives.kill_helper(&world)
+        lives.kill_helper(&world);
     }
     let deploy = over(&world).await;
     assert_eq!(deploy.words.ends_with("1.1.0 too"), good, "{when} {word}: {}", deploy.words);

@@ -210,7 +210,7 @@ impl World {
     /// The same, with its second image.
     pub fn release_with_operations(&self, number: u8) {
         self.release(number);
-        let text = std::fs::read_to_string(self.path("release.json")).unwrap();
+        let text = fs::read_to_string(self.path("release.json")).unwrap();
         let second = digest(number | OPERATIONS);
         let second = format!(
             r#", "operations": {{ "digest": "{second}", "platforms": {{ "linux/amd64": "{second}" }} }} }}"#

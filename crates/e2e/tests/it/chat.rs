@@ -39,7 +39,8 @@ async fn a_slash_command_is_registered_and_answered() {
     })
     .await;
     let expected = [
-        "about", "backup", "backups", "deploys", "echo", "help", "ping", "rollback", "stats", "update", "uptime",
+        "about", "backup", "backups", "deploys", "echo", "help", "ping", "rollback", "stats", "update",
+        "uptime",
     ];
     assert_eq!(names, expected);
     let options = json!({"text": "ahoy @everyone"});

@@ -25,7 +25,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What the deployer of the test does: as it is told by the test.
 #[derive(Clone, Default)]
-struct Deployer(Arc<Mutex<(Vec<DeployRequest>, DeployStatus, Vec<Deploy>)>>);
+struct Deployer(Arc<Mutex<Told>>);
+
+/// What it was asked, how deploys stand, and those that are over.
+type Told = (Vec<DeployRequest>, DeployStatus, Vec<Deploy>);
 
 impl Deployer {
     async fn obey(self, bus: Bus) {
