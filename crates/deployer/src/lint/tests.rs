@@ -270,7 +270,7 @@ fn the_compose_file_that_is_shipped_may_be_used() {
     pushed["services"]["deployer"]["image"] = json!(stack.image);
     pushed["services"]["deployer"]["command"] = json!(["healthcheck"]);
     assert_eq!(check(&pushed, &allowed), [""; 0]);
-    assert_eq!(crate::stack::read(&pushed).unwrap(), stack);
+    assert_eq!(crate::stack::read(&pushed).unwrap().services, stack.services);
 }
 
 #[test]
