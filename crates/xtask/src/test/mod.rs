@@ -135,6 +135,8 @@ fn tests() -> anyhow::Result<Outcome> {
     let mut child = shell::cargo_command()
         .args(["test", "--workspace", "--no-fail-fast"])
         .env("NATS_SERVER", server)
+        // Most of them wait for servers and clocks, not for a processor.
+        .env("RUST_TEST_THREADS", "4")
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo test")?;
