@@ -1,11 +1,11 @@
 //! What somebody asks of a command, with all that the command may use to answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fluent_bundle::FluentValue;
 use protocol::{Author, CardField, ChannelId, CommunityId, EventId, MessageId, Platform};
 
-use crate::{arguments::Arguments, definition::Definition, facts::Facts, language::Language};
+use crate::{arguments::Arguments, definition::Definition, facts::Facts, language::Language, units};
 
 /// A question to a command.
 #[derive(Clone)]
@@ -84,6 +84,13 @@ impl Ask {
     #[must_use]
     pub fn field(&self, id: &str, value: impl Into<String>) -> CardField {
         CardField { name: self.say(id, &[]), value: value.into(), inline: true }
+    }
+
+    /// How long ago that was, for a person: `3 h ago`. The time is in Unix milliseconds.
+    #[must_use]
+    pub fn ago(&self, at_ms: u64) -> String {
+        let since = Duration::from_micros(self.facts.now_us()).saturating_sub(Duration::from_millis(at_ms));
+        self.say("unit-ago", &[("time", units::duration(self.language, since).into())])
     }
 
     /// What people call the platform.

@@ -35,7 +35,7 @@ fn card(ask: &Ask, backups: &Backups) -> Answer {
     let list: Vec<String> = backups.list.iter().take(SHOWN).map(|backup| one(ask, backup)).collect();
     let body = [last_good(ask, backups)].into_iter().chain(list).collect::<Vec<_>>().join("\n");
     let drill = match &backups.status.drill {
-        Some(drill) => format!("{} {}", if drill.good { "✅" } else { "❌" }, ago(ask, drill.at_ms)),
+        Some(drill) => format!("{} {}", if drill.good { "✅" } else { "❌" }, ask.ago(drill.at_ms)),
         None => ask.say("backups-never", &[]),
     };
     let fields = vec![ask.field("backups-drill", drill)];
@@ -45,7 +45,7 @@ fn card(ask: &Ask, backups: &Backups) -> Answer {
 
 fn last_good(ask: &Ask, backups: &Backups) -> String {
     match backups.status.good_ms {
-        Some(at_ms) => ask.say("backups-good", &[("ago", ago(ask, at_ms).into())]),
+        Some(at_ms) => ask.say("backups-good", &[("ago", ask.ago(at_ms).into())]),
         None => ask.say("backups-none", &[("command", format!("{}backup", ask.prefix()).into())]),
     }
 }
@@ -58,11 +58,6 @@ fn one(ask: &Ask, backup: &Backup) -> String {
         String::new()
     };
     format!("{}{}{proved}", harmless(&backup.id, NAMED), size.unwrap_or_default())
-}
-
-fn ago(ask: &Ask, at_ms: u64) -> String {
-    let since = Duration::from_micros(ask.facts.now_us()).saturating_sub(Duration::from_millis(at_ms));
-    ask.say("unit-ago", &[("time", units::duration(ask.language, since).into())])
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use protocol::{Card, Content, Platform, Rank, control::Deploy, control::DeploySt
 use crate::{
     Answer, Ask, Definition, Deploys, Failure, Look, Office, Order, Words,
     progress::{silence_of, version},
-    units,
 };
 
 /// How many of the last deploys are shown.
@@ -73,10 +72,7 @@ fn one(ask: &Ask, deploy: &Deploy) -> String {
         DeployState::NeverStarted => ("⚠️", "deploys-never-started"),
         DeployState::RollbackFailed => ("❌", "deploys-rollback-failed"),
     };
-    let since =
-        Duration::from_micros(ask.facts.now_us()).saturating_sub(Duration::from_millis(deploy.ended_ms));
-    let ago = ask.say("unit-ago", &[("time", units::duration(ask.language, since).into())]);
-    format!("{sign} {} {} · {ago}", version(&deploy.to), ask.say(id, &[]))
+    format!("{sign} {} {} · {}", version(&deploy.to), ask.say(id, &[]), ask.ago(deploy.ended_ms))
 }
 
 #[cfg(test)]

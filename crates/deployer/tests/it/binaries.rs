@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use testkit::eventually;
 use tokio::task::JoinHandle;
 
-use crate::world::{PACE, SOON, World};
+use crate::world::{PACE, SOON, World, at_each};
 
 const PROGRAMS: [&str; 7] = [
     "vigie",
@@ -397,43 +397,16 @@ const COMMANDS: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_before_an_early_command() {
-    for word in &COMMANDS[..4] {
-        dies_at(word, "before", true).await;
-    }
+async fn it_goes_on_after_its_death_before_any_command() {
+    at_each(&COMMANDS, |word| dies_at(word, "before", true)).await;
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_before_a_late_command() {
-    for word in &COMMANDS[4..] {
-        dies_at(word, "before", true).await;
-    }
+async fn it_goes_on_after_its_death_after_any_command() {
+    at_each(&COMMANDS, |word| dies_at(word, "after", true)).await;
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_after_an_early_command() {
-    for word in &COMMANDS[..4] {
-        dies_at(word, "after", true).await;
-    }
-}
-
-#[tokio::test]
-async fn it_goes_on_after_its_death_after_a_late_command() {
-    for word in &COMMANDS[4..] {
-        dies_at(word, "after", true).await;
-    }
-}
-
-#[tokio::test]
-async fn it_goes_back_after_its_death_after_an_early_command_when_what_is_new_does_not_work() {
-    for word in &COMMANDS[1..4] {
-        dies_at(word, "after", false).await;
-    }
-}
-
-#[tokio::test]
-async fn it_goes_back_after_its_death_after_a_late_command_when_what_is_new_does_not_work() {
-    for word in &COMMANDS[4..] {
-        dies_at(word, "after", false).await;
-    }
+async fn it_goes_back_after_its_death_after_any_command_when_what_is_new_does_not_work() {
+    at_each(&COMMANDS[1..], |word| dies_at(word, "after", false)).await;
 }

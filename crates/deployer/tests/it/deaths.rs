@@ -5,7 +5,7 @@ use std::fs;
 use protocol::control::DeployState;
 use testkit::eventually;
 
-use crate::world::{SOON, World, image};
+use crate::world::{SOON, World, at_each, image};
 
 /// Every kind of command that a deploy gives, in a word that no other has.
 const COMMANDS: [&str; 8] = [
@@ -40,31 +40,13 @@ async fn dies_at(word: &str, when: &str, good: bool) {
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_before_an_early_command() {
-    for word in &COMMANDS[..4] {
-        dies_at(word, "before", true).await;
-    }
+async fn it_goes_on_after_its_death_before_any_command() {
+    at_each(&COMMANDS, |word| dies_at(word, "before", true)).await;
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_death_before_a_late_command() {
-    for word in &COMMANDS[4..] {
-        dies_at(word, "before", true).await;
-    }
-}
-
-#[tokio::test]
-async fn it_goes_on_after_its_death_after_an_early_command() {
-    for word in &COMMANDS[..4] {
-        dies_at(word, "after", true).await;
-    }
-}
-
-#[tokio::test]
-async fn it_goes_on_after_its_death_after_a_late_command() {
-    for word in &COMMANDS[4..] {
-        dies_at(word, "after", true).await;
-    }
+async fn it_goes_on_after_its_death_after_any_command() {
+    at_each(&COMMANDS, |word| dies_at(word, "after", true)).await;
 }
 
 #[tokio::test]

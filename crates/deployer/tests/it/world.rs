@@ -435,3 +435,14 @@ fn fleet(bus: Bus, folder: &Path) -> JoinHandle<()> {
         }
     })
 }
+
+/// What is tried at each of these words, two at a time.
+pub async fn at_each<F: Future<Output = ()>>(words: &[&'static str], tried: impl Fn(&'static str) -> F) {
+    let (early, late) = words.split_at(words.len() / 2);
+    let all = async |words: &[&'static str]| {
+        for word in words {
+            Box::pin(tried(word)).await;
+        }
+    };
+    tokio::join!(all(early), all(late));
+}

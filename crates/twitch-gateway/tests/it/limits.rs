@@ -53,9 +53,10 @@ fn paused<T>(work: impl Future<Output = T>) -> T {
 
 async fn speak(wishes: Vec<Wish>, per_30s: usize) -> Vec<(Instant, u8)> {
     let (limiter, sent) = (Arc::new(Limiter::new(per_30s)), Arc::new(Mutex::new(Vec::new())));
-    let mut speakers = Vec::new();
+    let (mut speakers, mut next) = (Vec::new(), Instant::now());
     for Wish { channel, after_ms } in wishes {
-        tokio::time::sleep(Duration::from_millis(after_ms.into())).await;
+        next += Duration::from_millis(after_ms.into());
+        tokio::time::sleep_until(next).await;
         let (limiter, sent) = (limiter.clone(), sent.clone());
         speakers.push(tokio::spawn(async move {
             let until = Instant::now() + 100 * HOUR;

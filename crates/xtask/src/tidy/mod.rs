@@ -22,6 +22,18 @@ pub(crate) struct Text {
     pub text: String,
 }
 
+/// The crates that are programs of the bot: none of them knows another, and their `main.rs` is a lifecycle.
+const SERVICES: [&str; 8] = [
+    "discord-gateway",
+    "twitch-gateway",
+    "command-worker",
+    "healthcheck",
+    "backup",
+    "webhook-deploy",
+    "deployer",
+    "vigie",
+];
+
 type Check = (&'static str, fn(&[Text]) -> anyhow::Result<Vec<String>>);
 
 const CHECKS: [Check; 7] = [

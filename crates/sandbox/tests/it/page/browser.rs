@@ -140,12 +140,13 @@ impl Page {
     /// Waits until an expression is true.
     pub async fn until(&mut self, expression: &str) {
         let deadline = Instant::now() + HAPPENS_WITHIN;
+        let mut look = tokio::time::interval(LOOK_EVERY);
         while self.eval(&format!("Boolean({expression})")).await != Value::Bool(true) {
             if Instant::now() > deadline {
                 let text = self.eval("document.body?.innerText").await;
                 panic!("never true: {expression}\ncomplaints: {:?}\n{text}", self.complaints);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            look.tick().await;
         }
     }
 
