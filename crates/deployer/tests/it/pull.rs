@@ -5,7 +5,7 @@ use std::fs;
 use protocol::control::{AuditResult, DeployOrder, DeployReply, DeployState};
 use testkit::eventually;
 
-use crate::world::{SOON, World, image};
+use crate::world::{SOON, World, compose, image};
 
 #[tokio::test]
 async fn a_good_release_rolls_out_by_itself_in_order_and_is_told() {
@@ -197,6 +197,38 @@ async fn what_is_asked_during_a_deploy_becomes_one_more() {
     world.runs(2);
     let ids: Vec<String> = world.history().await.into_iter().map(|deploy| deploy.id).collect();
     assert_eq!(ids, [second, first]);
+}
+
+/// What hears of pushes does not while it is replaced itself.
+#[tokio::test]
+async fn what_comes_while_nobody_hears_of_it_is_found_afterwards() {
+    let world = World::start().await;
+    let hears = r#""webhook-deploy": { "image": "vigie:local", "command": ["webhook-deploy"] }, "backup": {"#;
+    world.put("bot/compose.yaml", &compose().replace(r#""backup": {"#, hears));
+    let bot = world.path("bot").display().to_string();
+    let container = format!("service webhook-deploy\nimage {}\nfolder {bot}\n", image(0));
+    world.put(&format!("fake/containers/{:064}", 7), &container);
+    world.release(1);
+    world.put("fake/hang-before", "--scale webhook-deploy=1");
+    let running = world.run(world.config());
+    let told = world.request().await;
+    eventually(SOON, || async { fs::read(world.path("fake/hung")) }).await;
+    world.release(2);
+    drop(running);
+    let _running = world.run(world.config());
+    let history = eventually(SOON, || async {
+        let history = world.history().await;
+        if history.len() == 2 { Ok(history) } else { Err(history) }
+    })
+    .await;
+    assert_eq!((history[0].by.as_str(), history[0].state), ("deployer", DeployState::RolledOut));
+    assert_eq!(history[1].id, told);
+    let images = world.images();
+    assert!(images.contains_key("webhook-deploy"), "{images:?}");
+    assert!(images.values().flatten().all(|found| *found == image(2)), "{images:?}");
+    let end = world.deploy().await;
+    assert!(end.words.starts_with("nothing new"), "{}", end.words);
+    assert_eq!(world.history().await, history);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use tokio::time::sleep;
 pub use self::table::{Deployed, markdown};
 use self::{
     forge::Forge,
-    plans::{Act, Plan},
+    plans::{Act, Deployer, Plan},
     shop::Shop,
     site::{Running, Site},
 };
@@ -216,7 +216,7 @@ fn took(deploy: &Deploy) -> Duration {
 /// Does it, waits for the end and looks whether it is the right one.
 async fn one(site: &Site, origin: &Origin, plan: &Plan) -> anyhow::Result<Deploy> {
     let (before, known) = (site.running().await?, site.history().await?);
-    let good = version_of(&before)?;
+    let (good, deployer) = (version_of(&before)?, site.deployer().await?);
     let version = publish(site, origin, plan, &good, known.first()).await?;
     for service in plan.kills {
         kill_when_new(site, &version, service).await?;
@@ -243,6 +243,11 @@ async fn one(site: &Site, origin: &Origin, plan: &Plan) -> anyhow::Result<Deploy
         let said = site.ask("!uptime").await?;
         ensure!(said.contains(words), "people see {said}");
     }
+    match plan.deployer {
+        Deployer::Stays => ensure!(site.deployer().await? == deployer, "the deployer is another one"),
+        Deployer::Follows => site.deployer_becomes(&version, "the deployer is that of ").await?,
+        Deployer::ComesBack => site.deployer_becomes(&deployer, "the one before works again").await?,
+    }
     Ok(deploy)
 }
 
@@ -260,11 +265,8 @@ async fn publish(
             let status: serde_json::Value =
                 serde_json::from_str(&site.vigie(&["deploy", "status", "--json"]).await?)?;
             site.vigie(&["deploy", "rollback", "--yes"]).await?;
-            let kept =
-                status["kept"][0].as_str().with_context(|| format!("nothing is kept: {status}, {last:?}"))?;
-            // What was started by hand has no name of its own.
-            let is_first = shop.is_some() && kept.starts_with("before-");
-            Ok(if is_first { plans::FIRST } else { kept }.to_owned())
+            let kept = status["kept"][0].as_str();
+            Ok(kept.with_context(|| format!("nothing is kept: {status}, {last:?}"))?.to_owned())
         }
         Act::Push(change) => {
             forge.restore(good).await?;

@@ -1,6 +1,6 @@
 //! What is pushed and released, and how that must end.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::ensure;
 use protocol::control::DeployState;
@@ -34,16 +34,29 @@ pub struct Plan {
     pub words: &'static str,
     /// What people must see in the answer to `!uptime` then.
     pub seen: Option<&'static str>,
+    /// What becomes of the deployer itself after it.
+    pub deployer: Deployer,
+}
+
+/// What becomes of the deployer after a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deployer {
+    /// It is not asked to change.
+    Stays,
+    /// It is that of the new version too.
+    Follows,
+    /// That of the new version does not work, so that the one before comes back.
+    ComesBack,
 }
 
 const fn good(name: &'static str, change: Change, seen: &'static str) -> Plan {
     let (act, ends) = (Act::Push(change), DeployState::RolledOut);
-    Plan { name, act, kills: &[], ends, words: "updated to c-", seen: Some(seen) }
+    Plan { name, act, kills: &[], ends, words: "updated to c-", seen: Some(seen), deployer: Deployer::Stays }
 }
 
 const fn bad(name: &'static str, change: Change, words: &'static str) -> Plan {
     let (act, ends) = (Act::Push(change), DeployState::RolledBackTo);
-    Plan { name, act, kills: &[], ends, words, seen: None }
+    Plan { name, act, kills: &[], ends, words, seen: None, deployer: Deployer::Stays }
 }
 
 const fn refused(name: &'static str, change: Change, words: &'static str) -> Plan {
@@ -89,15 +102,19 @@ const fn release(
     ends: DeployState,
     words: &'static str,
 ) -> Plan {
-    Plan { name, act: Act::Release(version, change, true), kills: &[], ends, words, seen: None }
+    let act = Act::Release(version, change, true);
+    Plan { name, act, kills: &[], ends, words, seen: None, deployer: Deployer::Stays }
 }
 
 /// The version that a bot that is updated by releases begins with.
 pub const FIRST: &str = "1.0.0";
 
 /// What is done to a bot that is updated by releases, one after the other.
-pub const PULL: [Plan; 4] = [
-    release("deploy: a good release", "1.1.0", nothing, DeployState::RolledOut, "updated to 1.1.0"),
+pub const PULL: [Plan; 5] = [
+    Plan {
+        deployer: Deployer::Follows,
+        ..release("deploy: a good release", "1.1.0", nothing, DeployState::RolledOut, "updated to 1.1.0")
+    },
     release(
         "deploy: a release whose worker ends at once",
         "1.2.0",
@@ -116,13 +133,23 @@ pub const PULL: [Plan; 4] = [
         )
     },
     Plan {
+        deployer: Deployer::ComesBack,
+        ..release(
+            "deploy: a release whose deployer ends at once",
+            "1.4.0",
+            broken_deployer,
+            DeployState::RolledOut,
+            "updated to 1.4.0",
+        )
+    },
+    Plan {
         act: Act::Rollback,
         ..release(
             "deploy: `vigie deploy rollback` to a release",
             "",
             nothing,
             DeployState::RolledOut,
-            "updated to before-",
+            "updated to 1.1.0",
         )
     },
 ];
@@ -166,6 +193,16 @@ fn broken_worker(tree: &Path) -> anyhow::Result<()> {
 
 fn broken_gateway(tree: &Path) -> anyhow::Result<()> {
     broken(tree, "discord-gateway")
+}
+
+/// As a helper it does what it must, so that what it starts is found to be broken.
+fn broken_deployer(tree: &Path) -> anyhow::Result<()> {
+    let (binary, beside) = (tree.join("dist/bin/deployer"), tree.join("dist/bin/deployer-of-before"));
+    fs::rename(&binary, &beside)?;
+    let script = "#!/bin/sh\n[ \"$1\" = --succeed ] && exec deployer-of-before \"$@\"\nexit 7\n";
+    fs::write(&binary, script)?;
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 /// The same fault in another commit: the first one is in quarantine.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use protocol::control::Deploy;
 use serde_json::json;
 use tokio::time::sleep;
@@ -183,6 +183,39 @@ impl Site {
             }
         }
         Ok(running)
+    }
+
+    /// What the image of the deployer says of itself.
+    ///
+    /// # Errors
+    /// When there is not one that runs.
+    pub async fn deployer(&self) -> anyhow::Result<String> {
+        let containers = self.stack.of("deployer").await?;
+        let [container] = &containers[..] else { bail!("expected one deployer, found {}", containers.len()) };
+        let format = format!("{{{{index .Config.Labels {:?}}}}}", self.label);
+        Ok(docker(&["inspect", "--format", &format, &container.id]).await?.trim().to_owned())
+    }
+
+    /// Waits until these words are said of the deployer itself in the last deploy. It must be of this version then.
+    ///
+    /// # Errors
+    /// When they are not said in time, or it is not.
+    pub async fn deployer_becomes(&self, version: &str, words: &str) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            // While it changes, nobody may answer.
+            let said = match self.history().await {
+                Ok(all) => all.into_iter().next().map_or_else(String::new, |deploy| deploy.words),
+                Err(error) => format!("{error:#}"),
+            };
+            if said.contains(words) {
+                let found = self.deployer().await?;
+                ensure!(found == version, "the deployer is of {found:?}, expected {version}");
+                return Ok(());
+            }
+            ensure!(began.elapsed() < DEPLOY_LIMIT, "expected {words:?} of the deployer, found {said:?}");
+            sleep(POLL).await;
+        }
     }
 
     /// What somebody on Twitch is answered to a command.
