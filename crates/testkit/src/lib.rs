@@ -10,6 +10,7 @@ mod junk;
 mod nats;
 mod point;
 mod proxy;
+mod skip;
 mod wait;
 mod wire;
 
@@ -18,5 +19,6 @@ pub use junk::Junk;
 pub use nats::Nats;
 pub use point::Point;
 pub use proxy::Proxy;
+pub use skip::skipped;
 pub use wait::{eventually, free_port};
 pub use wire::Wire;

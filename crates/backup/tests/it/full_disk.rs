@@ -17,13 +17,12 @@ use crate::{
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    #[allow(clippy::print_stdout, reason = "whoever runs the tests must see that something was skipped")]
     fn mount(folder: &Path, megabytes: u32) -> Option<Self> {
         fs::create_dir_all(folder).unwrap();
         let size = format!("size={megabytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output();
         if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-            println!("skipped: a small disk cannot be mounted here (that takes root)");
+            testkit::skipped("a small disk cannot be mounted here (that takes root)");
             return None;
         }
         Some(Self(folder.to_owned()))

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 /// Where it is, or `None` after saying that something is skipped for want of it.
-#[allow(clippy::print_stdout, reason = "whoever runs the tests must see that something was skipped")]
 pub fn found(name: &str, folders: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(folders.iter().map(PathBuf::from));
     let mut places = places.map(|folder| folder.join(name));
     let found = places.find(|program| program.is_file());
     if found.is_none() {
-        println!("skipped: no {name} found (looked in PATH)");
+        testkit::skipped(&format!("no {name} found (looked in PATH)"));
     }
     found
 }

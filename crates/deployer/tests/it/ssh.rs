@@ -32,10 +32,9 @@ impl Drop for Sshd {
 
 impl Sshd {
     /// `None`, said aloud, where it is not installed.
-    #[allow(clippy::print_stdout, reason = "whoever runs the tests must see that something was skipped")]
     async fn start(folder: &Path) -> Option<Self> {
         if !Path::new(SSHD).exists() {
-            println!("skipped: {SSHD} is not here");
+            testkit::skipped(&format!("{SSHD} is not here"));
             return None;
         }
         // The package's own start makes it; without it the server refuses to run as root.

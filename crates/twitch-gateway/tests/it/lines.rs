@@ -44,7 +44,7 @@ fn lines_seen_in_the_wild_are_read() {
     let mut read = 0;
     for name in ["chat-capture.irc", "lines-a.irc", "lines-b.irc"] {
         let Ok(text) = std::fs::read_to_string(folder.join(name)) else {
-            println!("skipped: {} is not here", folder.join(name).display());
+            testkit::skipped(&format!("{} is not here", folder.join(name).display()));
             continue;
         };
         let (mut events, mut incomplete) = (0, 0);

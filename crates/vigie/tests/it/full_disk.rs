@@ -19,13 +19,12 @@ const SIZE: &str = "size=96m";
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    #[allow(clippy::print_stdout, reason = "whoever runs the tests must see that something was skipped")]
     fn mount(at: &Path) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(at).stderr(Stdio::null());
         if !mount.status().is_ok_and(|status| status.success()) {
-            println!("skipped: a small disk cannot be mounted here (that takes root)");
+            testkit::skipped("a small disk cannot be mounted here (that takes root)");
             return None;
         }
         Some(Self(at.to_owned()))

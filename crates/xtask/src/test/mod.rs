@@ -3,7 +3,9 @@
 mod tally;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    collections::BTreeMap,
+    fs,
+    io::{self, BufRead, BufReader, Write},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -20,8 +22,8 @@ use crate::{
 /// What a step may do besides failing.
 enum Outcome {
     Passed,
-    /// It ran tests of its own, which are counted.
-    Counted(Tally),
+    /// It ran tests of its own, which are counted, and left some out for these reasons.
+    Counted(Tally, Vec<String>),
     /// It cannot run here; the reason is shown.
     Skipped(String),
 }
@@ -63,6 +65,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn all() -> anyhow::Result<()> {
     let paint = Paint::stdout();
     let (began, mut tally, mut report) = (Instant::now(), Tally::default(), Vec::new());
+    let mut skipped = Vec::new();
     let mut broken = None;
     for (number, (name, step)) in STEPS.iter().enumerate() {
         println!("\n{}", paint.strong(&format!("== {}/{} {name}", number + 1, STEPS.len())));
@@ -74,8 +77,9 @@ fn all() -> anyhow::Result<()> {
                 tally.passed += 1;
                 (paint.good("passed "), String::new())
             }
-            Ok(Outcome::Counted(counted)) => {
+            Ok(Outcome::Counted(counted, reasons)) => {
                 tally.add(*counted);
+                skipped.extend(reasons.iter().map(|reason| format!("  {name}: {reason}")));
                 if counted.failed == 0 {
                     (paint.good("passed "), format!("{} passed", counted.passed))
                 } else {
@@ -99,6 +103,9 @@ fn all() -> anyhow::Result<()> {
     println!("{}", report.join("\n"));
     for (name, _) in &STEPS[report.len()..] {
         println!("  {} {name}", paint.faint("not run"));
+    }
+    if !skipped.is_empty() {
+        println!("\n{}\n{}", paint.strong("not tried here"), skipped.join("\n"));
     }
     if let Some(reason) = &broken {
         println!("\n{}", paint.bad(reason));
@@ -132,9 +139,12 @@ fn build() -> anyhow::Result<Outcome> {
 /// Runs the tests of the workspace, all of them even when some fail, and counts what they say.
 fn tests() -> anyhow::Result<Outcome> {
     let server = nats::find_or_fetch()?;
+    let skipped = paths::target().join("skipped.txt");
+    fs::write(&skipped, "").with_context(|| format!("cannot write {}", skipped.display()))?;
     let mut child = shell::cargo_command()
         .args(["test", "--workspace", "--no-fail-fast"])
         .env("NATS_SERVER", server)
+        .env("VIGIE_SKIPPED", &skipped)
         // Most of them wait for servers and clocks, not for a processor.
         .env("RUST_TEST_THREADS", "4")
         .stdout(Stdio::piped())
@@ -142,7 +152,7 @@ fn tests() -> anyhow::Result<Outcome> {
         .context("cannot start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no standard output")?;
     let mut tally = Tally::default();
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
         tally.read(&String::from_utf8_lossy(&line));
@@ -156,7 +166,14 @@ fn tests() -> anyhow::Result<Outcome> {
     if tally.passed == 0 {
         bail!("no test ran");
     }
-    Ok(Outcome::Counted(tally))
+    Ok(Outcome::Counted(tally, counted(&fs::read_to_string(&skipped)?)))
+}
+
+/// Each line once, and how often it was there.
+fn counted(lines: &str) -> Vec<String> {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    lines.lines().for_each(|line| *counts.entry(line).or_default() += 1);
+    counts.iter().map(|(line, count)| format!("{line} ({count} times)")).collect()
 }
 
 fn smoke() -> anyhow::Result<Outcome> {
@@ -173,7 +190,7 @@ fn strangers() -> anyhow::Result<Outcome> {
     if found.passed + found.failed == 0 {
         return Ok(Outcome::Skipped("no client could be installed here, see above".to_owned()));
     }
-    Ok(Outcome::Counted(Tally { passed: found.passed, failed: found.failed }))
+    Ok(Outcome::Counted(Tally { passed: found.passed, failed: found.failed }, Vec::new()))
 }
 
 /// It compiles everything once more, statically, and takes half an hour: only who asks for it gets it.
@@ -184,4 +201,15 @@ fn stack() -> anyhow::Result<Outcome> {
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f32())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_said_once_with_its_number() {
+        assert_eq!(counted("no restic\nno sshd\nno restic\n"), ["no restic (2 times)", "no sshd (1 times)"]);
+        assert!(counted("").is_empty());
+    }
 }

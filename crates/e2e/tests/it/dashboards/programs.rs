@@ -7,14 +7,13 @@ use std::{
 };
 
 /// Where it is, or `None` after saying that something is skipped for want of it.
-#[allow(clippy::print_stdout, reason = "whoever runs the tests must see that something was skipped")]
 pub fn find(name: &str) -> Option<PathBuf> {
     let tools = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools")).to_path_buf();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::iter::once(tools).chain(std::env::split_paths(&path));
     let found = places.map(|place| place.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        println!("skipped: no {name} found (looked in target/tools and PATH)");
+        testkit::skipped(&format!("no {name} found (looked in target/tools and PATH)"));
     }
     found
 }
