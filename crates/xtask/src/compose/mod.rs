@@ -33,6 +33,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::{project::Project, report::Report};
 use crate::{page, shell};
 
+/// What `--only` calls all but deploys.
+const STACK: &str = "stack";
 const PAGE: &str = "docs/performance.md";
 const DEPLOYS_PAGE: &str = "docs/operations.md";
 
@@ -43,14 +45,15 @@ pub struct Options {
     /// Try this image instead of building one, such as vigie:local
     #[arg(long, value_name = "IMAGE", requires = "compose")]
     pub image: Option<String>,
-    /// Only trials whose name contains this, and nothing else; `memory` measures only what the stack holds, `restore`
-    /// brings back a machine that is gone
+    /// Only trials whose name contains this, and nothing else; `stack` is all but deploys, `memory` measures only what
+    /// the stack holds, `restore` brings back a machine that is gone
     #[arg(long, value_name = "TEXT", requires = "compose")]
     pub only: Option<String>,
     /// Let the containers be when something fails
     #[arg(long, requires = "compose")]
     pub keep: bool,
-    /// Write the tables into docs/performance.md and docs/operations.md; with `--only deploy:` those of deploys only
+    /// Write the tables into docs/performance.md and docs/operations.md; with `--only stack` the first, with
+    /// `--only deploy:` the second
     #[arg(long, requires = "compose")]
     pub write: bool,
 }
@@ -80,11 +83,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let only = options.only.as_deref();
     ensure!(
-        !options.write || only.is_none_or(|only| only == deploys::NAME),
-        "expected --write with all trials, or with --only {}",
+        !options.write || is_whole(only) || only == Some(deploys::NAME),
+        "expected --write with all trials, with --only {STACK}, or with --only {}",
         deploys::NAME
     );
-    if ![Some(cost::NAME), Some(restore::NAME)].contains(&only) && !deploys::any(only) {
+    if !is_whole(only) && ![Some(cost::NAME), Some(restore::NAME)].contains(&only) && !deploys::any(only) {
         trials::check(only)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -109,13 +112,18 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     done?;
     ensure!(report.is_clean(), "{} lost, {} answered twice", report.lost(), report.doubled());
-    if options.write && only.is_none() {
+    if options.write && is_whole(only) {
         page::write(PAGE, "compose", &report.markdown())?;
     }
-    if options.write {
+    if options.write && only != Some(STACK) {
         page::write(DEPLOYS_PAGE, "deploys", &deploys::markdown(&report.machine, &report.deploys))?;
     }
     Ok(())
+}
+
+/// Whether the stack is tried with all that belongs to it.
+fn is_whole(only: Option<&str>) -> bool {
+    only.is_none_or(|only| only == STACK)
 }
 
 async fn everything(options: &Options, folder: &std::path::Path, report: &mut Report) -> anyhow::Result<()> {
@@ -127,18 +135,25 @@ async fn everything(options: &Options, folder: &std::path::Path, report: &mut Re
     // Left by a run that was cut off.
     project::end_all().await?;
     let only = options.only.as_deref();
-    if only.is_none() {
+    let whole = is_whole(only);
+    if whole {
         report.image_bytes = image::size(&image).await?;
         report.first = first::try_it(folder, &image).await?;
     }
-    if trials::check(only).is_ok() {
+    if whole || trials::check(only).is_ok() {
         let stack = Project::new("trials", folder, &image)?.without_limits(7).on_a_small_disk();
-        report.trials = trials::run(stack, only).await?;
+        report.trials = trials::run(stack, only.filter(|_| !whole)).await?;
     }
-    if only.is_none_or(|only| only == restore::NAME) {
-        report.first.extend(restore::run(folder, &image).await?);
+    if only == Some(restore::NAME) || whole {
+        match restore::missing() {
+            None => report.first.extend(restore::run(folder, &image).await?),
+            Some(reason) if whole => {
+                shell::complain(&format!("a machine that is gone is not tried: {reason}"))
+            }
+            Some(reason) => anyhow::bail!("{reason}"),
+        }
     }
-    if only.is_none_or(|only| only == cost::NAME) {
+    if only == Some(cost::NAME) || whole {
         let stack = Project::new("cost", folder, &image)?.without_limits(cost::GUILDS);
         (report.load, report.costs) = cost::measure(stack).await?;
     }

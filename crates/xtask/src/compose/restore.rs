@@ -60,19 +60,21 @@ struct Machine {
     programs: PathBuf,
 }
 
+/// Why none of this can be done here; `None` when it can.
+#[must_use]
+pub fn missing() -> Option<&'static str> {
+    if shell::find("restic").is_none() {
+        return Some("restic is not installed, by which a lost machine gets its settings back");
+    }
+    let is_root = rustix::process::geteuid().is_root();
+    (!is_root).then_some("this is not root, who gives a folder to the user of the containers")
+}
+
 /// Tries both; what was measured, in words.
 ///
 /// # Errors
 /// When something does not come back.
 pub async fn run(folder: &Path, image: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
-    ensure!(
-        shell::find("restic").is_some(),
-        "expected restic, by which a lost machine gets its settings back"
-    );
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "expected root, who gives a folder to the user of the containers"
-    );
     shell::complain("trying a machine that is gone");
     let machine = Machine::new(folder, image).await?;
     let (made, trail) = machine.live().await?;

@@ -90,7 +90,7 @@ const PLANS: [Plan; 25] = [
     plan("twitch-gateway: off the network of NATS", Deed::Cut("twitch-gateway", "bus")),
     plan("nats: off the network", Deed::Cut("nats", "bus")),
     plan("discord-gateway: off the internet", Deed::Cut("discord-gateway", "edge")),
-    plan("nats stopped, every health check tells", Deed::Blind),
+    plan("nats stopped, gateways and workers tell", Deed::Blind),
     plan("nats: disk full, freed, restarted", Deed::FillDisk),
 ];
 
@@ -106,7 +106,7 @@ pub fn check(only: Option<&str>) -> anyhow::Result<()> {
         || PLANS.iter().map(|plan| plan.name).chain(deploys::names()).collect::<Vec<_>>().join("\n  ");
     ensure!(
         chosen(only).next().is_some(),
-        "expected memory, or a part of one of these names:\n  {}",
+        "expected stack, memory, restore, or a part of one of these names:\n  {}",
         names()
     );
     Ok(())
