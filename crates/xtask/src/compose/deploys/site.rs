@@ -20,6 +20,8 @@ use super::{
 };
 use crate::http;
 
+/// The user of the containers.
+const USER: u32 = 65532;
 /// Docker's socket, which `compose.yaml` mounts.
 const SOCKET: &str = "/var/run/docker.sock";
 /// What has programs of others is installed while it is built.
@@ -67,13 +69,13 @@ impl Site {
         }
         let label = "org.opencontainers.image.revision";
         let mut site = Self { stack, folder, label, secrets: BTreeMap::new() };
-        readable(&site.folder.join(".env"), group)?;
+        hand_over(&site.folder.join(".env"), 0o660)?;
         let push = format!("forge = \"github\"\nrepository = \"{}\"\nbranch = \"main\"\n", forge::FULL_NAME);
         site.hooks(&[("push", &push), ("ci", "forge = \"ci\"\n")])?;
         Ok(site)
     }
 
-    /// Gives the bot a file that the group of Docker's socket may read; its full path.
+    /// Gives the bot a file that only its containers may read; its full path.
     ///
     /// # Errors
     /// When it cannot be copied.
@@ -81,7 +83,8 @@ impl Site {
         let to = self.folder.join("secrets").join(from.file_name().context("expected a file")?);
         fs::create_dir_all(self.folder.join("secrets"))?;
         fs::copy(from, &to)?;
-        readable(&to, fs::metadata(SOCKET)?.gid())?;
+        // ssh refuses a key of its own user's that others may read.
+        hand_over(&to, 0o600)?;
         Ok(to.display().to_string())
     }
 
@@ -228,9 +231,9 @@ impl Site {
     }
 }
 
-/// As the docs say: the owner writes, the group of Docker reads, nobody else.
-fn readable(file: &Path, group: u32) -> anyhow::Result<()> {
-    chown(file, None, Some(group)).with_context(|| format!("chgrp {group} {}", file.display()))?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o640))?;
+/// As the docs say: for the user of the containers.
+fn hand_over(file: &Path, mode: u32) -> anyhow::Result<()> {
+    chown(file, Some(USER), None).with_context(|| format!("chown {USER} {}", file.display()))?;
+    fs::set_permissions(file, fs::Permissions::from_mode(mode))?;
     Ok(())
 }
