@@ -150,7 +150,7 @@ async fn try_all(
     deployed: &mut Vec<Deployed>,
 ) -> anyhow::Result<()> {
     let people = start(site).await?;
-    origin.forge.join(&format!("{}_edge", site.stack.name())).await?;
+    origin.forge.join(&format!("{}_ops", site.stack.name())).await?;
     let mut rows = Vec::new();
     let acted = tokio::select! {
         ended = people.talk() => {

@@ -122,7 +122,7 @@ impl Site {
     pub async fn door(&self) -> anyhow::Result<String> {
         let containers = self.stack.of("webhook-deploy").await?;
         let container = containers.first().context("webhook-deploy does not run")?;
-        let network = format!("{}_edge", self.stack.name());
+        let network = format!("{}_ops", self.stack.name());
         Ok(format!("http://{}:9480", forge::address_on(&container.id, &network).await?))
     }
 
