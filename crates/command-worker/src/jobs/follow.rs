@@ -27,6 +27,8 @@ const CHANGE_EVERY_MS: u64 = 2_500;
 const HOLD_MS: u64 = 12_000;
 /// Looked at for so long; what takes longer is asked for by a person.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// After so long whoever gave an order in chat has noted what the service calls it, or never will.
+const NOTED_MS: u64 = 10_000;
 /// How long after it was asked the message that shows it may be unknown: it lives no longer unsent.
 const MESSAGE_LIMIT_MS: u64 = ACTION_LIFE_MS + 5_000;
 /// How long the end may take to be said: a gateway may be replaced meanwhile.
@@ -83,6 +85,7 @@ async fn round(worker: &Worker) -> Result<(), BucketError> {
     let (before, until_ms) = (page.clone(), now_ms + HOLD_MS);
     let seen = ask(worker, &page).await;
     let mut changes = Vec::new();
+    find_lost(&mut page, &seen, now_ms);
     for one in page.jobs.iter_mut().filter(|one| !one.over) {
         if let Some(end) = one.end.clone() {
             one.over = told(worker, one, &end, now_ms).await;
@@ -109,7 +112,8 @@ async fn ask(worker: &Worker, page: &Page) -> BTreeMap<Office, Seen> {
     for office in [Office::Deploy, Office::Backup] {
         let followed =
             page.jobs.iter().filter(|one| one.order.office() == office && !one.over && one.end.is_none());
-        let jobs: Vec<&str> = followed.filter_map(|one| one.job.as_deref()).collect();
+        // Of one without a name the service has to say all that it knows.
+        let jobs: Vec<&str> = followed.map(|one| one.job.as_deref().unwrap_or_default()).collect();
         if jobs.is_empty() {
             continue;
         }
@@ -121,14 +125,26 @@ async fn ask(worker: &Worker, page: &Page) -> BTreeMap<Office, Seen> {
     seen
 }
 
-fn stand(one: &mut Followed, seen: &BTreeMap<Office, Seen>, now_ms: u64) -> Option<Stand> {
-    let age_ms = now_ms.saturating_sub(one.asked_ms);
-    let Some(job) = &one.job else {
-        // Whoever was to give the order died of it, and its event does not come again.
-        one.over = age_ms > COMMAND_LIFE_MS;
-        return None;
-    };
-    if Duration::from_millis(age_ms) > FOLLOW_LIMIT {
+/// Finds what the services call orders of which it was not noted: whoever gave them died, or was cut off.
+fn find_lost(page: &mut Page, seen: &BTreeMap<Office, Seen>, now_ms: u64) {
+    let mut noted: Vec<String> = page.jobs.iter().filter_map(|one| one.job.clone()).collect();
+    for one in page.jobs.iter_mut().filter(|one| !one.over && one.job.is_none()) {
+        let age_ms = now_ms.saturating_sub(one.asked_ms);
+        let seen = seen.get(&one.order.office());
+        if let Some(job) = seen.filter(|_| age_ms > NOTED_MS).and_then(|seen| seen.name_of(one, &noted)) {
+            one.job = Some(job.to_owned());
+            noted.push(job.to_owned());
+        } else {
+            // It was not given, and its event does not come again. What is at another one may begin it after that.
+            let is_known = age_ms > COMMAND_LIFE_MS && seen.is_some_and(|seen| !seen.is_busy());
+            one.over = is_known || Duration::from_millis(age_ms) > FOLLOW_LIMIT;
+        }
+    }
+}
+
+fn stand(one: &Followed, seen: &BTreeMap<Office, Seen>, now_ms: u64) -> Option<Stand> {
+    let job = one.job.as_ref()?;
+    if Duration::from_millis(now_ms.saturating_sub(one.asked_ms)) > FOLLOW_LIMIT {
         return Some(Stand::Over(one.words().look(job, Look::GivenUp { after: FOLLOW_LIMIT })));
     }
     Some(seen.get(&one.order.office())?.stand(one, job))

@@ -13,9 +13,6 @@ use crate::{
     worker::Worker,
 };
 
-/// What the page was asked is older than what the service says, by its clock: so far they may differ.
-const CLOCKS_MS: u64 = 5_000;
-
 impl Worker {
     /// Has it carried out; what the person is answered.
     ///
@@ -92,8 +89,7 @@ impl Worker {
             commands::Office::Deploy => ask::deploy_status(&self.bus).await.ok()?.job,
             commands::Office::Backup => ask::backup_status(&self.bus).await.ok()?.job,
         };
-        let ours = |job: &Job| job.by == one.by && job.began_ms + CLOCKS_MS >= one.asked_ms;
-        job.filter(ours).map(|job| job.id)
+        job.filter(|job| one.may_be(&job.by, job.began_ms)).map(|job| job.id)
     }
 }
 

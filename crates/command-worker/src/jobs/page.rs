@@ -14,6 +14,9 @@ const KEPT_MAX: usize = 16;
 /// How long after it was asked an order is known that is over: an event may come again until its stream forgets it.
 const KNOWN_MS: u64 = 15 * 60 * 1000;
 
+/// What the page was asked is older than what the service says, by its clock: so far they may differ.
+const CLOCKS_MS: u64 = 5_000;
+
 /// Which of the actions of its event the first message is, the end, and the first change in between.
 const FIRST: u32 = 0;
 const END: u32 = 1;
@@ -150,6 +153,11 @@ impl Page {
 impl Followed {
     fn awaits(&self, action: &ActionId) -> bool {
         !self.over && self.message.is_none() && self.changes_messages() && self.event.action(FIRST) == *action
+    }
+
+    /// Whether what was asked for by `by`, and begun then, in Unix milliseconds, may be this.
+    pub fn may_be(&self, by: &str, began_ms: u64) -> bool {
+        self.by == by && began_ms.saturating_add(CLOCKS_MS) >= self.asked_ms
     }
 
     /// Whether the platform can change a message.

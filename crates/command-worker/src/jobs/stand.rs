@@ -55,6 +55,22 @@ impl Seen {
         Ok(seen)
     }
 
+    /// What the service calls an order of which nobody noted it; `noted` are the names of others. `None` also when it
+    /// waits for another.
+    pub fn name_of(&self, one: &Followed, noted: &[String]) -> Option<&str> {
+        let job = self.job.iter().map(|job| (&job.id, &job.by, job.began_ms));
+        let deploys = self.deploys.iter().map(|deploy| (&deploy.id, &deploy.by, deploy.began_ms));
+        let is_ours =
+            |(id, by, began_ms): &(&String, &String, u64)| one.may_be(by, *began_ms) && !noted.contains(id);
+        // The newest are first, and of several orders without a name the oldest comes first.
+        job.chain(deploys).rfind(is_ours).map(|(id, ..)| id.as_str())
+    }
+
+    /// Whether it is at something.
+    pub fn is_busy(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.end.is_none())
+    }
+
     /// How an order stands that the service calls `name`.
     pub fn stand(&self, one: &Followed, name: &str) -> Stand {
         let say = |look: Look<'_>| one.words().look(name, look);
@@ -143,6 +159,25 @@ mod tests {
         over(of(UPDATE, true, &seen(job("deploy-3", None), &[deploy("deploy-2")])), "v2 runs everywhere");
         over(of(UPDATE, true, &seen(job("deploy-3", None), &[])), "was missed");
         over(of(UPDATE, false, &seen(job("deploy-3", Some(true)), &[])), "was missed");
+    }
+
+    #[test]
+    fn an_order_without_a_name_is_found_by_who_gave_it_and_when() {
+        let mut mine = job("deploy-2", None);
+        followed(1).by.clone_into(&mut mine.by);
+        let of_mine = |id: &str| Deploy { by: mine.by.clone(), ..deploy(id) };
+        let over = [deploy("deploy-3"), of_mine("deploy-2"), of_mine("deploy-1")];
+        let seen = |job: &Job, deploys: &[Deploy]| Seen {
+            job: Some(job.clone()),
+            deploys: deploys.to_vec(),
+            ..Seen::default()
+        };
+        let noted = ["deploy-1".to_owned()];
+        let name = |seen: Seen, one: &Followed| seen.name_of(one, &noted).map(str::to_owned);
+        assert_eq!(name(seen(&mine, &[]), &followed(1)).as_deref(), Some("deploy-2"));
+        assert_eq!(name(seen(&job("deploy-3", None), &over), &followed(1)).as_deref(), Some("deploy-2"));
+        assert_eq!(name(seen(&job("deploy-3", None), &over[..1]), &followed(1)), None, "of somebody else");
+        assert_eq!(name(seen(&mine, &over), &followed(60_000)), None, "from before");
     }
 
     #[test]

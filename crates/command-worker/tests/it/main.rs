@@ -5,6 +5,7 @@
 mod events;
 mod interactions;
 mod life;
+mod office;
 mod order;
 mod orders;
 mod points;

@@ -1,29 +1,17 @@
 //! Orders to `deployer` and `backup` from chat: given once, shown to their end, whatever becomes of the worker.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
-use bus::{Bus, Message, Queue};
+use bus::{BucketName, Message};
 use protocol::{
-    Action, ActionBody, Event, EventId, MessageId, OptionValue, Outcome, OutcomeBody, Platform, Rank,
-    ResponseBody, VERSION,
-    control::{
-        Backup, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus, Deploy, DeployAnswer,
-        DeployOrder, DeployReply, DeployRequest, DeployState, DeployStatus, Job, JobEnd,
-    },
+    Event, EventId, MessageId, OptionValue, Platform, Rank, ResponseBody,
+    control::{Backup, DeployState, JobEnd},
     subject,
 };
 use testkit::eventually;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::world::{TRACE, Worker, World, channel, event, slash};
-
-/// A worker that died is followed after by another within 12 s; a loaded machine needs longer.
-const LATER: Duration = Duration::from_secs(60);
-/// What the message of the bot is called by the platform.
-const SHOWN: u64 = 100;
+use crate::{
+    office::{Gateway, LATER, Office, SHOWN},
+    world::{TRACE, Worker, World, event, slash},
+};
 
 /// Owner of the bot on both platforms is the person that the world has.
 async fn worker(world: &World) -> Worker {
@@ -33,170 +21,6 @@ async fn worker(world: &World) -> Worker {
         ..command_worker::Config::default()
     };
     world.worker_with(config, commands::ALL).await
-}
-
-/// A service that does what the test says.
-#[derive(Clone, Default)]
-struct Office(Arc<Mutex<Desk>>);
-
-#[derive(Default)]
-struct Desk {
-    ordered: Vec<String>,
-    refuses: bool,
-    job: Option<Job>,
-    deploys: Vec<Deploy>,
-    backups: Vec<Backup>,
-}
-
-impl Office {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Obeys as `deployer` does.
-    async fn deployer(&self, bus: &Bus) -> AbortOnDropHandle<()> {
-        let (mut orders, office) = (bus.obey::<DeployRequest>("deploy").await.unwrap(), self.clone());
-        bus.round_trip().await;
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            while let Some(ordered) = orders.next().await {
-                let request = ordered.order.clone();
-                let reply = match request.order {
-                    DeployOrder::Status => {
-                        let (job, current) = (office.desk().job.clone(), Some("v1".to_owned()));
-                        DeployReply::Status(Box::new(DeployStatus {
-                            job,
-                            current,
-                            ..DeployStatus::default()
-                        }))
-                    }
-                    DeployOrder::History => DeployReply::History { deploys: office.desk().deploys.clone() },
-                    order => match office.takes(&request.by, &format!("{order:?}")) {
-                        Ok(job) => DeployReply::Accepted { job },
-                        Err(reason) => DeployReply::Refused { reason },
-                    },
-                };
-                ordered.answer(&DeployAnswer { v: VERSION, reply }).await.unwrap();
-            }
-        }))
-    }
-
-    /// Obeys as `backup` does.
-    async fn backup(&self, bus: &Bus) -> AbortOnDropHandle<()> {
-        let (mut orders, office) = (bus.obey::<BackupRequest>("backup").await.unwrap(), self.clone());
-        bus.round_trip().await;
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            while let Some(ordered) = orders.next().await {
-                let request = ordered.order.clone();
-                let reply = match request.order {
-                    BackupOrder::Status => {
-                        let job = office.desk().job.clone();
-                        BackupReply::Status(Box::new(BackupStatus { job, ..BackupStatus::default() }))
-                    }
-                    BackupOrder::List => BackupReply::Backups { backups: office.desk().backups.clone() },
-                    order => match office.takes(&request.by, &format!("{order:?}")) {
-                        Ok(job) => BackupReply::Accepted { job },
-                        Err(reason) => BackupReply::Refused { reason },
-                    },
-                };
-                ordered.answer(&BackupAnswer { v: VERSION, reply }).await.unwrap();
-            }
-        }))
-    }
-
-    fn takes(&self, by: &str, order: &str) -> Result<String, String> {
-        let mut desk = self.desk();
-        desk.ordered.push(format!("{by} {order}"));
-        if desk.refuses {
-            return Err("one goes on already".to_owned());
-        }
-        let id = format!("job-{}", desk.ordered.len());
-        desk.job = Some(Job {
-            id: id.clone(),
-            verb: "request".to_owned(),
-            by: by.to_owned(),
-            step: "resolve".to_owned(),
-            done: 0,
-            total: Some(10),
-            began_ms: service::clock::unix_ms(),
-            end: None,
-        });
-        Ok(id)
-    }
-
-    fn step(&self, step: &str) {
-        self.desk().job.as_mut().unwrap().step = step.to_owned();
-    }
-
-    fn end(&self, state: DeployState) {
-        let mut desk = self.desk();
-        let job = desk.job.as_mut().unwrap();
-        let (id, began_ms, ended_ms) = (job.id.clone(), job.began_ms, job.began_ms + 75_000);
-        job.end = Some(JobEnd { at_ms: ended_ms, good: true, words: "as asked".to_owned() });
-        let (from, to, words) = (Some("v1".to_owned()), "v2".to_owned(), "as asked".to_owned());
-        desk.deploys
-            .insert(0, Deploy { id, by: "test".to_owned(), from, to, began_ms, ended_ms, state, words });
-    }
-
-    fn ordered(&self) -> Vec<String> {
-        self.desk().ordered.clone()
-    }
-}
-
-/// A gateway that does what it is told, and says so.
-struct Gateway {
-    done: Arc<Mutex<Vec<Action>>>,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Gateway {
-    async fn start(bus: &Bus, platform: Platform) -> Self {
-        let queue = Queue::Actions(platform);
-        let mut actions = bus.take_over(queue, subject::partition(&channel()), 1, || true).await.unwrap();
-        let (done, bus) = (Arc::new(Mutex::new(Vec::new())), bus.clone());
-        let noted = done.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                let delivery = actions.next().await;
-                let action: Action = delivery.decode().unwrap();
-                delivery.ack_sync().await.unwrap();
-                let message = (platform == Platform::Discord).then(|| MessageId::from(SHOWN));
-                let outcome = Outcome {
-                    v: VERSION,
-                    action: action.id.clone(),
-                    platform,
-                    community: action.community.clone(),
-                    at_ms: service::clock::unix_ms(),
-                    body: OutcomeBody::Sent { message, platform_us: 1, total_us: 2 },
-                };
-                noted.lock().unwrap().push(action);
-                bus.notify(subject::outcome(platform, &outcome.community), &outcome, None).await.unwrap();
-            }
-        });
-        Self { done, _task: AbortOnDropHandle::new(task) }
-    }
-
-    /// What was said and shown so far: the number of the action of its event, the message that it changes, the text.
-    fn said(&self) -> Vec<(String, Option<MessageId>, String)> {
-        let one = |action: &Action| {
-            let number = action.id.as_str().rsplit(':').next().unwrap().to_owned();
-            let (message, content) = match &action.body {
-                ActionBody::Reply { content, .. } | ActionBody::Send { content } => (None, content),
-                ActionBody::Edit { message, content } => (Some(message.clone()), content),
-                other => panic!("nothing else is done: {other:?}"),
-            };
-            (number, message, content.text.clone())
-        };
-        self.done.lock().unwrap().iter().map(one).collect()
-    }
-
-    /// Waits until the last that was said has these words.
-    async fn says(&self, words: &str) -> (String, Option<MessageId>, String) {
-        eventually(LATER, || async {
-            let said = self.said();
-            said.last().filter(|last| last.2.contains(words)).cloned().ok_or(said)
-        })
-        .await
-    }
 }
 
 fn discord(n: u64, text: &str) -> Event {
@@ -341,17 +165,50 @@ async fn where_nobody_obeys_the_answer_says_what_to_do() {
         let ResponseBody::Reply { content, ephemeral: true } = body else { panic!("{body:?}") };
         assert!(content.text.contains(words), "{name}: {}", content.text);
     }
-    // What was not taken is not followed: asked again, it is given again.
+    // What was not taken is not followed: asked for once more, it is given once more.
     let office = Office::default();
     let _deployer = office.deployer(&world.bus).await;
     office.desk().refuses = true;
-    for n in [1, 6] {
-        let ResponseBody::Reply { content, .. } = world.ask(n, "en-GB", slash("update")).await else {
-            panic!("a slash command is answered with a reply")
-        };
-        assert!(content.text.contains("one goes on already"), "{}", content.text);
+    for n in [6, 7] {
+        assert!(update(&world, n).await.contains("one goes on already"));
     }
     assert_eq!(office.ordered().len(), 2);
+    worker.stop().await;
+}
+
+async fn update(world: &World, n: u64) -> String {
+    let ResponseBody::Reply { content, .. } = world.ask(n, "en-GB", slash("update")).await else {
+        panic!("a slash command is answered with a reply")
+    };
+    content.text
+}
+
+/// NATS was slow, or the worker died: the service has the order, and nobody noted it.
+#[tokio::test]
+async fn an_order_that_was_taken_and_not_noted_is_followed() {
+    let world = World::start().await;
+    let (office, gateway) = (Office::default(), Gateway::start(&world.bus, Platform::Discord).await);
+    let _deployer = office.deployer(&world.bus).await;
+    office.takes("discord:5", "the one of the page").unwrap();
+    let page = serde_json::json!({ "holder": "", "until_ms": 0, "jobs": [{
+        "event": "discord:1",
+        "platform": "discord",
+        "community": "1",
+        "channel": "2",
+        "to": "1",
+        "language": "en",
+        "prefix": "!",
+        "received_us": 5,
+        "by": "discord:5",
+        "order": { "update": { "force": false } },
+        // Too long ago for its event to come again.
+        "asked_ms": service::clock::unix_ms() - protocol::COMMAND_LIFE_MS,
+    }] });
+    world.bus.bucket(BucketName::Lease).await.unwrap().put("followed", &page).await.unwrap();
+    let worker = worker(&world).await;
+    office.end(DeployState::RolledOut);
+    assert_eq!(gateway.says("v2 runs everywhere").await.0, "1");
+    assert_eq!(office.ordered().len(), 1);
     worker.stop().await;
 }
 
