@@ -28,7 +28,9 @@ impl Worker {
             Added::Again(known) => {
                 let job = match (&known.job, known.over) {
                     (Some(job), _) => Some(job.clone()),
-                    (None, true) => return Ok(words.uncertain()),
+                    (None, true) => {
+                        return Ok(known.end.as_ref().map_or_else(|| words.uncertain(), Answer::note));
+                    }
                     (None, false) => self.begun(&known).await,
                 };
                 if let Some(job) = job {
@@ -42,8 +44,14 @@ impl Worker {
                 self.accept(ask, &one, &job, trace).await
             }
             Err(NotTaken::Not(silence)) => {
-                self.jobs.change(|page| page.remove(&one.event)).await.map_err(unkept)?;
-                Ok(one.words().silence(&silence))
+                let refusal = words.silence(&silence);
+                let refused = |page: &mut super::Page| {
+                    page.update(&one.event, |one| {
+                        (one.over, one.end) = (true, Some(refusal.content.text.clone()));
+                    });
+                };
+                self.jobs.change(refused).await.map_err(unkept)?;
+                Ok(refusal)
             }
             Err(NotTaken::Uncertain) => {
                 let over = |page: &mut super::Page| page.update(&one.event, |one| one.over = true);

@@ -76,7 +76,7 @@ pub struct Followed {
     /// and when last, in Unix milliseconds.
     #[serde(default)]
     pub changed_ms: u64,
-    /// How it ended, once that is known.
+    /// How it ended, once that is known; why it was not begun, when it was not.
     #[serde(default)]
     pub end: Option<String>,
     /// Nothing is left to tell.
@@ -120,11 +120,6 @@ impl Page {
         if let Some(one) = self.jobs.iter_mut().find(|one| one.event == *event) {
             update(one);
         }
-    }
-
-    /// Forgets an order that was not taken.
-    pub fn remove(&mut self, event: &EventId) {
-        self.jobs.retain(|one| one.event != *event);
     }
 
     /// Whether something is to be followed.

@@ -172,6 +172,12 @@ async fn where_nobody_obeys_the_answer_says_what_to_do() {
     for n in [6, 7] {
         assert!(update(&world, n).await.contains("one goes on already"));
     }
+    // The same question again, since its answer was lost, is answered the same: it is not given after all.
+    office.desk().refuses = false;
+    for (n, words) in [(1, "--profile deploy up"), (7, "one goes on already")] {
+        let text = update(&world, n).await;
+        assert!(text.contains(words), "{text}");
+    }
     assert_eq!(office.ordered().len(), 2);
     worker.stop().await;
 }
