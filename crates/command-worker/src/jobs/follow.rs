@@ -177,9 +177,9 @@ fn show(one: &mut Followed, stand: Stand, now_ms: u64, until_ms: u64) -> Option<
 
 /// Tells the end, which is on the page; whether nothing is left to be done.
 async fn told(worker: &Worker, one: &Followed, end: &str, now_ms: u64) -> bool {
-    let too_early = one.changes_messages()
-        && one.message.is_none()
-        && now_ms.saturating_sub(one.asked_ms) < MESSAGE_LIMIT_MS;
+    // What was changed once was known, and is gone.
+    let is_awaited = one.changes_messages() && one.message.is_none() && one.changes == 0 && !one.again;
+    let too_early = is_awaited && now_ms.saturating_sub(one.asked_ms) < MESSAGE_LIMIT_MS;
     !too_early && say(worker, &one.last(end, now_ms + END_LIFE_MS)).await
 }
 

@@ -125,6 +125,7 @@ fn followed(ask: &Ask, order: Order) -> Followed {
         changes: 0,
         changed_ms: 0,
         end: None,
+        again: false,
         over: false,
     }
 }

@@ -22,7 +22,7 @@ mod stand;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bus::{Bucket, BucketError};
-use protocol::{ActionId, MessageId, Outcome, OutcomeBody};
+use protocol::{Outcome, OutcomeBody};
 use tracing::warn;
 
 pub use ask::{backups, deploys};
@@ -47,19 +47,21 @@ impl Jobs {
         Self { bucket, seen: Mutex::default() }
     }
 
-    /// Learns the message that shows how an order goes.
+    /// Learns the message that shows how an order goes, and that it cannot be changed any more.
     pub async fn hear(&self, outcome: &Outcome) {
-        let OutcomeBody::Sent { message: Some(message), .. } = &outcome.body else { return };
-        if !self.seen().awaits(&outcome.action) {
-            return;
+        let action = &outcome.action;
+        let noted = match &outcome.body {
+            OutcomeBody::Sent { message: Some(message), .. } if self.seen().awaits(action) => {
+                self.change(|page| page.found(action, message)).await
+            }
+            OutcomeBody::Dropped { reason, .. } if self.seen().changes_by(action) => {
+                self.change(|page| page.lost(action, *reason)).await
+            }
+            _ => return,
+        };
+        if let Err(error) = noted {
+            warn!(%action, error = service::chain(&error), "what became of its message is not noted");
         }
-        if let Err(error) = self.found(&outcome.action, message).await {
-            warn!(action = %outcome.action, error = service::chain(&error), "its message is not noted");
-        }
-    }
-
-    async fn found(&self, action: &ActionId, message: &MessageId) -> Result<(), BucketError> {
-        self.change(|page| page.found(action, message)).await
     }
 
     /// Changes the page, also when others do at the same time.

@@ -2,8 +2,8 @@
 
 use commands::{Language, Order, Words};
 use protocol::{
-    Action, ActionBody, ActionId, ChannelId, CommunityId, Content, Delivery, EventId, MessageId, Platform,
-    VERSION,
+    Action, ActionBody, ActionId, ChannelId, CommunityId, Content, Delivery, DropReason, EventId, MessageId,
+    Platform, VERSION,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +17,12 @@ const KNOWN_MS: u64 = 15 * 60 * 1000;
 /// What the page was asked is older than what the service says, by its clock: so far they may differ.
 const CLOCKS_MS: u64 = 5_000;
 
-/// Which of the actions of its event the first message is, the end, and the first change in between.
+/// Which of the actions of its event the first message is, the end, and the first change in between,
 const FIRST: u32 = 0;
 const END: u32 = 1;
 const CHANGES: u32 = 2;
+/// and the end once more, which no change ever counts up to.
+const AGAIN: u32 = u32::MAX;
 
 /// The page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,9 @@ pub struct Followed {
     /// How it ended, once that is known; why it was not begun, when it was not.
     #[serde(default)]
     pub end: Option<String>,
+    /// The end was to replace what is shown, which did not work: it is told once more.
+    #[serde(default)]
+    pub again: bool,
     /// Nothing is left to tell.
     #[serde(default)]
     pub over: bool,
@@ -143,9 +148,37 @@ impl Page {
             one.message = Some(message.clone());
         }
     }
+
+    /// Whether an action is one that changes a message of those here.
+    pub fn changes_by(&self, action: &ActionId) -> bool {
+        self.jobs.iter().any(|one| one.message.is_some() && one.number(action).is_some())
+    }
+
+    /// The change of a message was not done. Without its message an order is told of in a new one.
+    pub fn lost(&mut self, action: &ActionId, reason: DropReason) {
+        let is_gone = matches!(reason, DropReason::NotFound | DropReason::Forbidden);
+        for one in self.jobs.iter_mut().filter(|one| one.message.is_some()) {
+            match one.number(action) {
+                Some(END) if !one.again => {
+                    (one.again, one.over) = (true, false);
+                    if is_gone {
+                        one.message = None;
+                    }
+                }
+                // What becomes of the end is heard by itself.
+                Some(n) if n >= CHANGES && n != AGAIN && is_gone && one.end.is_none() => one.message = None,
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Followed {
+    /// Which of its actions this is.
+    fn number(&self, action: &ActionId) -> Option<u32> {
+        action.as_str().strip_prefix(self.event.as_str())?.strip_prefix(':')?.parse().ok()
+    }
+
     fn awaits(&self, action: &ActionId) -> bool {
         !self.over && self.message.is_none() && self.changes_messages() && self.event.action(FIRST) == *action
     }
@@ -186,7 +219,7 @@ impl Followed {
             (None, Some(to)) => ActionBody::Reply { to: to.clone(), content },
             (None, None) => ActionBody::Send { content },
         };
-        self.action(END, body, expires_at_ms)
+        self.action(if self.again { AGAIN } else { END }, body, expires_at_ms)
     }
 
     fn action(&self, n: u32, body: ActionBody, expires_at_ms: u64) -> Action {

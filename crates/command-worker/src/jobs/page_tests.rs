@@ -68,3 +68,32 @@ fn each_message_has_an_id_of_its_own() {
     let twitch = Followed { platform: Platform::Twitch, message: None, ..one };
     assert!(!Page { jobs: vec![twitch], ..Page::default() }.awaits(&awaited));
 }
+
+#[test]
+fn an_end_that_could_not_replace_what_is_shown_is_told_once_more() {
+    let shown = Followed { message: Some(MessageId::from(8)), changes: 2, ..followed(7) };
+    let page = |one: &Followed| Page { jobs: vec![one.clone()], ..Page::default() };
+    let lost = |one: &Followed, n: u32, reason| {
+        let (mut page, action) = (page(one), one.event.action(n));
+        assert!(page.changes_by(&action));
+        page.lost(&action, reason);
+        page.jobs.remove(0)
+    };
+    let without = lost(&shown, CHANGES + 1, DropReason::NotFound);
+    assert_eq!(without, Followed { message: None, ..shown.clone() });
+    assert_eq!(lost(&shown, CHANGES + 1, DropReason::RateLimited), shown, "the next change shows it");
+    let told = Followed { end: Some("done".to_owned()), over: true, ..shown };
+    assert_eq!(lost(&told, CHANGES + 1, DropReason::NotFound), told, "the end is heard by itself");
+    let again = lost(&told, END, DropReason::Forbidden);
+    assert!(!again.over && again.message.is_none());
+    let last = again.last("done", 9);
+    assert!(matches!(last.body, ActionBody::Reply { .. }));
+    let again = lost(&told, END, DropReason::Unreachable);
+    assert!(!again.over && matches!(again.last("done", 9).body, ActionBody::Edit { .. }));
+    let told_again = Followed { over: true, ..again };
+    for n in [END, AGAIN] {
+        assert_eq!(lost(&told_again, n, DropReason::NotFound), told_again, "once more, not for ever");
+    }
+    assert_eq!(last.id, followed(7).event.action(AGAIN));
+    assert!(!page(&told).changes_by(&followed(70).event.action(END)));
+}

@@ -2,7 +2,7 @@
 
 use bus::{BucketName, Message};
 use protocol::{
-    Event, EventId, MessageId, OptionValue, Platform, Rank, ResponseBody,
+    DropReason, Event, EventId, MessageId, OptionValue, Platform, Rank, ResponseBody,
     control::{Backup, DeployState, JobEnd},
     subject,
 };
@@ -216,6 +216,45 @@ async fn an_order_that_was_taken_and_not_noted_is_followed() {
     assert_eq!(gateway.says("v2 runs everywhere").await.0, "1");
     assert_eq!(office.ordered().len(), 1);
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_is_told_when_the_message_that_showed_it_is_gone() {
+    let world = World::start().await;
+    let gone = |number: &str| (!matches!(number, "0" | "1")).then_some(DropReason::NotFound);
+    let gateway = Gateway::refusing(&world.bus, Platform::Discord, gone).await;
+    let office = Office::default();
+    let _deployer = office.deployer(&world.bus).await;
+    let worker = worker(&world).await;
+    say(&world, &discord(1, "!update"), "1").await;
+    gateway.says("looking").await;
+    office.end(DeployState::RolledOut);
+    let end = gateway.says("v2 runs everywhere").await;
+    assert_eq!((end.0.as_str(), end.1), ("1", None));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_end_that_could_not_be_shown_is_told_once_more() {
+    let world = World::start().await;
+    let forbidden = |number: &str| matches!(number, "1" | "4294967295").then_some(DropReason::Forbidden);
+    let gateway = Gateway::refusing(&world.bus, Platform::Discord, forbidden).await;
+    let office = Office::default();
+    let _deployer = office.deployer(&world.bus).await;
+    let worker = worker(&world).await;
+    say(&world, &discord(1, "!update"), "1").await;
+    assert_eq!(gateway.says("looking").await.1, message());
+    office.end(DeployState::RolledOut);
+    let ends = eventually(LATER, || async {
+        let said = gateway.said();
+        let ends: Vec<_> = said.iter().filter(|one| one.2.contains("v2 runs everywhere")).cloned().collect();
+        if ends.len() == 2 { Ok(ends) } else { Err(said) }
+    })
+    .await;
+    assert_eq!((ends[0].0.as_str(), ends[0].1.clone()), ("1", message()));
+    assert_eq!((ends[1].0.as_str(), ends[1].1.clone()), ("4294967295", None));
+    worker.stop().await;
+    assert_eq!(gateway.said().last(), ends.last(), "not a third time");
 }
 
 #[tokio::test]
