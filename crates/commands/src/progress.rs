@@ -60,7 +60,7 @@ impl Words<'_> {
         self.say("job-accepted", job)
     }
 
-    /// It is taken, and another message will say how it goes.
+    /// It is taken, and another message will say how it goes; where the bot may not write, a command does.
     #[must_use]
     pub fn told_here(&self, job: &str) -> Answer {
         Answer::note(self.say("job-told-here", job))
@@ -162,7 +162,8 @@ impl Words<'_> {
     }
 
     fn say(&self, id: &str, job: &str) -> String {
-        self.language.say(id, &[("what", self.what().into()), ("job", harmless(job, NAMED).into())])
+        let (what, job, more) = (self.what().into(), harmless(job, NAMED).into(), self.more().into());
+        self.language.say(id, &[("what", what), ("job", job), ("more", more)])
     }
 }
 
