@@ -261,6 +261,15 @@ impl Engine {
         }
     }
 
+    /// The units that are to run, where there are units.
+    #[must_use]
+    pub fn units(&self, goal: &Goal<'_>) -> Option<Vec<String>> {
+        match self {
+            Self::Docker { .. } => None,
+            Self::Systemd(_) => Some(units::wanted(goal)),
+        }
+    }
+
     /// Does it. What only waits is not for here.
     ///
     /// # Errors

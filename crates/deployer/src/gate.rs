@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::ServiceStats;
 
-use crate::crew::Container;
+use crate::{crew::Container, units::unit_of};
 
 /// Counters of what went wrong.
 const ERRORS: [&str; 2] = ["errors_total", "interactions_unanswered_total"];
@@ -54,6 +54,8 @@ pub struct Wanted {
     pub count: usize,
     /// Containers that do not count.
     pub not: Vec<String>,
+    /// The units that are looked at, where there are units: others were given up on before.
+    pub units: Option<Vec<String>>,
     /// Containers of before: their fresh starts and errors may be long ago, and they need not be better than they were.
     pub known: Vec<String>,
 }
@@ -135,7 +137,11 @@ impl Gate {
 
 impl Wanted {
     fn counts(&self, it: &Container) -> bool {
-        it.service == self.service && it.image == self.image && !self.not.contains(&it.id)
+        let is_ours = |units: &Vec<String>| units.iter().any(|unit| unit == unit_of(&it.id));
+        it.service == self.service
+            && it.image == self.image
+            && !self.not.contains(&it.id)
+            && self.units.as_ref().is_none_or(is_ours)
     }
 
     fn trouble(&self, ours: &[&Container], stats: Option<&[ServiceStats]>) -> Option<String> {
@@ -213,6 +219,7 @@ mod tests {
             image: "sha256:new".to_owned(),
             count: 1,
             not: Vec::new(),
+            units: None,
             known: Vec::new(),
         };
         Gate::new(vec![wanted], Duration::from_secs(60), Duration::from_secs(10))
@@ -279,6 +286,19 @@ mod tests {
         let mut ended = sample;
         ended.containers[0].state = "exited".to_owned();
         assert!(matches!(gate.look(at(11), &ended), Verdict::Wait(_)));
+    }
+
+    #[test]
+    fn units_that_were_given_up_on_before_are_not_looked_at() {
+        let mut gate = gate();
+        gate.wanted[0].units = Some(vec!["vigie-command-worker@1".to_owned()]);
+        let mut sample = sample(container("healthy"), Some(stats(true, &[])));
+        sample.containers[0].id = "vigie-command-worker@1#7".to_owned();
+        let mut given_up = container("");
+        (given_up.id, given_up.state) = ("vigie-command-worker@2#8".to_owned(), "exited".to_owned());
+        sample.containers.push(given_up);
+        assert!(matches!(gate.look(at(0), &sample), Verdict::Wait(_)));
+        assert_eq!(gate.look(at(10), &sample), Verdict::Open);
     }
 
     #[test]

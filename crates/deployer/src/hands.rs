@@ -202,7 +202,7 @@ impl Hands {
         let image = &target(job)?.image;
         let goal = Goal { crew, image, count: 1, old_count: false, beside: true };
         self.bring(&goal, target(job)?).await?;
-        let wanted = Wanted { count: 1, ..wanted(job, crew, image) };
+        let wanted = Wanted { units: self.engine.units(&goal), count: 1, ..wanted(job, crew, image) };
         self.watch(Gate::new(vec![wanted], self.pace.limit, self.pace.canary)).await
     }
 
@@ -261,7 +261,11 @@ impl Hands {
 
     async fn gate(&self, job: &Job) -> Result<Found, String> {
         let release = job.goal().ok_or("no version is known")?;
-        let wanted = job.crew.iter().map(|crew| wanted(job, crew, release.image_of(crew)));
+        let wanted = job.crew.iter().map(|crew| {
+            let wanted = wanted(job, crew, release.image_of(crew));
+            let goal = Goal { crew, image: &wanted.image, count: 0, old_count: false, beside: false };
+            Wanted { units: self.engine.units(&goal), ..wanted }
+        });
         let wanted = wanted.filter(|wanted| wanted.count > 0);
         self.watch(Gate::new(wanted.collect(), self.pace.limit, self.pace.watch)).await
     }
@@ -342,6 +346,7 @@ fn wanted(job: &Job, crew: &Crew, image: &str) -> Wanted {
         image: image.to_owned(),
         count: if back { crew.before } else { crew.after } as usize,
         not: if back { Vec::new() } else { crew.old.clone() },
+        units: None,
         known: if back { crew.old.clone() } else { Vec::new() },
     }
 }

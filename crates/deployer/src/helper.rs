@@ -140,6 +140,7 @@ impl Helper<'_> {
             image: image.to_owned(),
             count: 1,
             not: if back { Vec::new() } else { old() },
+            units: None,
             known: if back { old() } else { Vec::new() },
         };
         let pace = self.hands.pace;

@@ -286,6 +286,29 @@ async fn units_that_run_are_not_enough() {
     machine.runs("installed-0");
 }
 
+/// One that systemd had given up on before was taken for a failure of the way back, which left the others as they were.
+#[tokio::test]
+async fn units_that_were_given_up_on_are_left_alone_and_in_nobodys_way() {
+    let machine = Machine::start().await;
+    let given_up = "vigie-command-worker@3";
+    fs::create_dir(machine.world.path("fake/given-up")).unwrap();
+    machine.world.put(&format!("fake/given-up/{given_up}"), "");
+    let link = machine.world.path("programs/units").join(given_up);
+    symlink("../releases/installed-0", &link).unwrap();
+    machine.good("1.1.0");
+    machine.world.put("fake/unready/1.1.0", "");
+    let _running = machine.world.run(machine.config());
+    let end = machine.world.deploy().await;
+    assert_eq!(machine.world.history().await[0].state, DeployState::RolledBackTo, "{}", end.words);
+    machine.runs("installed-0");
+    machine.good("1.2.0");
+    assert!(machine.world.deploy().await.good);
+    machine.runs("1.2.0");
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("../releases/installed-0"));
+    let log = fs::read_to_string(machine.world.path("fake/log")).unwrap();
+    assert!(!log.contains(&format!("-- {given_up}.service\n")), "{given_up} was touched");
+}
+
 #[tokio::test]
 async fn no_archive_is_used_but_the_one_that_was_signed_for() {
     let machine = Machine::start().await;

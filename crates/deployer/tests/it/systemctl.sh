@@ -20,6 +20,7 @@ fi
 show() {
   for unit; do
     case $unit in *.service) unit=${unit%.service} ;; *) continue ;; esac
+    if [ -e "$FAKE/given-up/$unit" ]; then printf 'Id=%s.service\nActiveState=failed\nSubState=failed\n\n' "$unit"; continue; fi
     # What is not there ends while it is asked for.
     { read -r release invocation began <"$FAKE/units/$unit"; } 2>/dev/null || { printf 'Id=%s.service\nActiveState=inactive\n\n' "$unit"; continue; }
     state=active sub=running restarts=0
