@@ -113,7 +113,16 @@ impl Book {
     /// Why it is not taken, in words.
     pub fn accept(&mut self, by: String, mut want: Want, now_ms: u64) -> Result<String, String> {
         if let Want::Kept { name } = &mut want {
-            *name = self.kept_named(name)?.name.clone();
+            match &self.job {
+                // Which one is the version before is not known until that is over.
+                Some(job) if name.is_empty() => {
+                    let id = &job.id;
+                    return Err(format!("{id} goes on: name the version to go back to, or wait for its end"));
+                }
+                // It is one to go back to once that one is replaced.
+                Some(_) if self.is_current(name) => {}
+                _ => *name = self.kept_named(name)?.name.clone(),
+            }
         }
         if let (Some(waiting), Want::Newest { .. }) = (&self.next, &want)
             && let Want::Kept { name } = &waiting.want
@@ -342,12 +351,19 @@ impl Book {
             self.kept.iter().find(|kept| kept.name == name)
         };
         found.ok_or_else(|| {
+            if self.is_current(name) {
+                return format!("{name} runs already");
+            }
             let names: Vec<&str> = self.kept.iter().map(|kept| kept.name.as_str()).collect();
             match names.as_slice() {
                 [] => "there is no version to go back to yet: none was replaced here".to_owned(),
                 names => format!("expected one of the kept versions: {}", names.join(", ")),
             }
         })
+    }
+
+    fn is_current(&self, name: &str) -> bool {
+        self.current.as_ref().is_some_and(|current| current.name == name)
     }
 
     /// The answer to `status`.

@@ -442,7 +442,7 @@ fn what_is_asked_meanwhile_becomes_one() {
     let waiting = book.next.clone().unwrap().want;
     assert_eq!(waiting, Want::Newest { force: true, commit: Some("c".to_owned()) });
     book.kept.push(release(3));
-    let back = ask(&mut book, Want::Kept { name: String::new() });
+    let back = ask(&mut book, Want::Kept { name: "v3".to_owned() });
     assert_eq!(book.next.as_ref().unwrap().want, Want::Kept { name: "v3".to_owned() });
     assert_eq!(
         (book.history[0].id.as_str(), book.history[0].state),
@@ -452,6 +452,24 @@ fn what_is_asked_meanwhile_becomes_one() {
     let refused = book.accept("hook:main".to_owned(), heard("d"), 7).unwrap_err();
     assert_eq!(refused, "a rollback to v3 waits: ask again after it");
     assert_eq!(book.next.unwrap().id, back);
+}
+
+/// It was taken for the one before what was replaced then, and so went one too far, from a version that was good.
+#[test]
+fn a_way_back_during_a_deploy_has_a_name() {
+    let back = |name: &str| Want::Kept { name: name.to_owned() };
+    for (good, words) in [(false, "resolve: v1 runs already"), (true, "updated to v1")] {
+        let mut world = World::new();
+        let mut book = world.ask(newest());
+        (world.newest, world.good) = (release(2), good);
+        let id = book.accept(String::new(), newest(), 1).unwrap();
+        let refused = book.accept(String::new(), back(""), 1).unwrap_err();
+        assert_eq!(refused, format!("{id} goes on: name the version to go back to, or wait for its end"));
+        book.accept(String::new(), back("v1"), 1).unwrap();
+        world.write(&book);
+        let book = world.run();
+        assert_eq!((book.history[0].words.as_str(), book.current.unwrap().name.as_str()), (words, "v1"));
+    }
 }
 
 #[test]
