@@ -14,12 +14,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use child::{Child, ChildError, Environment, Output};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     crew::Container,
     release::{OPERATIONS, Release},
+    sheet::Sheet,
     stack::DEPLOYER,
 };
 
@@ -94,18 +96,27 @@ impl Docker {
         Child::new("docker", self.environment.clone(), limit)
     }
 
-    fn compose(&self, folder: &str, limit: Duration) -> Child {
-        let folder = PathBuf::from(folder);
+    fn compose(&self, sheet: &Sheet, limit: Duration) -> Child {
+        let folder = sheet.folder();
         let mut compose =
             self.docker(limit).args(["compose", "--ansi", "never", "--project-name", &self.project]);
-        compose = compose.arg("--project-directory").arg(&folder);
-        for file in &self.files {
-            compose = compose.arg("--file").arg(folder.join(file));
+        // What is included comes from this machine.
+        for remote in ["COMPOSE_EXPERIMENTAL_GIT_REMOTE", "COMPOSE_EXPERIMENTAL_OCI_REMOTE"] {
+            compose = compose.env(remote, "false");
+        }
+        compose = compose.arg("--project-directory").arg(folder);
+        match sheet {
+            Sheet::Own(_) => {
+                for file in &self.files {
+                    compose = compose.arg("--file").arg(folder.join(file));
+                }
+            }
+            Sheet::Merged { text, .. } => compose = compose.args(["--file", "-"]).input(text.clone()),
         }
         for profile in &self.profiles {
             compose = compose.args(["--profile", profile]);
         }
-        compose.arg("--env-file").arg(&self.env_file).within(&folder)
+        compose.arg("--env-file").arg(&self.env_file).within(folder)
     }
 
     /// The platform that the engine runs, such as `linux/arm64`.
@@ -123,7 +134,18 @@ impl Docker {
     /// # Errors
     /// When Compose refuses it.
     pub async fn config(&self, folder: &str) -> Result<Value, DockerError> {
-        merged(self.compose(folder, ASK_LIMIT)).await
+        merged(self.compose(&Sheet::Own(folder.to_owned()), ASK_LIMIT)).await
+    }
+
+    /// Whether Compose reads a merged file as it wrote it.
+    ///
+    /// # Errors
+    /// When it refuses it.
+    pub async fn is_settled(&self, sheet: &Sheet) -> Result<bool, DockerError> {
+        let Sheet::Merged { folder, text } = sheet else { return Ok(true) };
+        let read = merged(self.compose(sheet, ASK_LIMIT)).await?;
+        let Sheet::Merged { text: again, .. } = Sheet::merged(folder, &read) else { return Ok(false) };
+        Ok(again.expose_secret() == text.expose_secret())
     }
 
     /// The merged compose file by which [`Docker::build`] builds: variables have other values then.
@@ -131,7 +153,7 @@ impl Docker {
     /// # Errors
     /// When Compose refuses it.
     pub async fn config_to_build(&self, release: &Release) -> Result<Value, DockerError> {
-        merged(self.to_build(release, ASK_LIMIT)).await
+        merged(self.to_build(release, &Sheet::Own(release.folder.clone()), ASK_LIMIT)).await
     }
 
     /// All containers of the project that are not for one command only.
@@ -178,32 +200,32 @@ impl Docker {
     ///
     /// # Errors
     /// When Compose fails.
-    pub async fn grow(&self, folder: &str, service: &str, count: u32) -> Result<Output, DockerError> {
-        self.up(folder, service, count, "--no-recreate").await
+    pub async fn grow(&self, sheet: &Sheet, service: &str, count: u32) -> Result<Output, DockerError> {
+        self.up(sheet, service, count, "--no-recreate").await
     }
 
     /// Makes all containers of a service anew.
     ///
     /// # Errors
     /// When Compose fails.
-    pub async fn renew(&self, folder: &str, service: &str, count: u32) -> Result<Output, DockerError> {
-        self.up(folder, service, count, "--force-recreate").await
+    pub async fn renew(&self, sheet: &Sheet, service: &str, count: u32) -> Result<Output, DockerError> {
+        self.up(sheet, service, count, "--force-recreate").await
     }
 
-    async fn up(&self, folder: &str, service: &str, count: u32, how: &str) -> Result<Output, DockerError> {
+    async fn up(&self, sheet: &Sheet, service: &str, count: u32, how: &str) -> Result<Output, DockerError> {
         let scale = format!("{service}={count}");
         let fixed =
             ["up", "--detach", "--no-deps", "--no-build", "--pull", "never", how, "--scale", &scale, "--"];
-        Ok(self.compose(folder, ACT_LIMIT).args(fixed).arg(service).text().await?)
+        Ok(self.compose(sheet, ACT_LIMIT).args(fixed).arg(service).text().await?)
     }
 
     /// Runs the service that makes keys, until it ends.
     ///
     /// # Errors
     /// When it fails.
-    pub async fn run_once(&self, folder: &str, service: &str) -> Result<Output, DockerError> {
+    pub async fn run_once(&self, sheet: &Sheet, service: &str) -> Result<Output, DockerError> {
         let run = ["run", "--rm", "--no-deps", "-T", "--"];
-        Ok(self.compose(folder, ACT_LIMIT).args(run).arg(service).text().await?)
+        Ok(self.compose(sheet, ACT_LIMIT).args(run).arg(service).text().await?)
     }
 
     /// The name of the container that [`Docker::start_helper`] makes, of which there is one.
@@ -218,7 +240,7 @@ impl Docker {
     /// When Compose fails, also when there is one.
     pub async fn start_helper(&self, folder: &str) -> Result<Output, DockerError> {
         let run = ["run", "--detach", "--no-deps", "-T", "--name", &self.helper(), "--"];
-        let run = self.compose(folder, ACT_LIMIT).args(run);
+        let run = self.compose(&Sheet::Own(folder.to_owned()), ACT_LIMIT).args(run);
         Ok(run.args([DEPLOYER, DEPLOYER, HELP]).text().await?)
     }
 
@@ -227,23 +249,29 @@ impl Docker {
     ///
     /// # Errors
     /// When it does not run.
-    pub async fn reload_nats(&self, folder: &str, service: &str) -> Result<Output, DockerError> {
+    pub async fn reload_nats(&self, sheet: &Sheet, service: &str) -> Result<Output, DockerError> {
         let exec = ["exec", "-T", "--", service, "nats-server", "--signal", "reload=1"];
-        Ok(self.compose(folder, ASK_LIMIT).args(exec).text().await?)
+        Ok(self.compose(sheet, ASK_LIMIT).args(exec).text().await?)
     }
 
     /// Builds the images of these services of a version, as `repository:tag` of its name.
     ///
     /// # Errors
     /// When the build fails.
-    pub async fn build(&self, release: &Release, services: &[&str]) -> Result<Output, DockerError> {
-        let build = self.to_build(release, BUILD_LIMIT).args(["build", "--quiet", "--"]).args(services);
+    pub async fn build(
+        &self,
+        release: &Release,
+        sheet: &Sheet,
+        services: &[&str],
+    ) -> Result<Output, DockerError> {
+        let build =
+            self.to_build(release, sheet, BUILD_LIMIT).args(["build", "--quiet", "--"]).args(services);
         Ok(build.text().await?)
     }
 
-    fn to_build(&self, release: &Release, limit: Duration) -> Child {
+    fn to_build(&self, release: &Release, sheet: &Sheet, limit: Duration) -> Child {
         let commit = release.commit.as_deref().unwrap_or_default();
-        let compose = self.compose(&release.folder, limit);
+        let compose = self.compose(sheet, limit);
         compose.env("VIGIE_IMAGE", self.keeps()).env("VIGIE_TAG", &release.name).env("VIGIE_COMMIT", commit)
     }
 

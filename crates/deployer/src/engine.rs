@@ -8,6 +8,7 @@ use crate::{
     docker::Docker,
     lint::Allowed,
     release::{Crew, OPERATIONS, Operations, Release},
+    sheet::Sheet,
     source::{self, Source},
     stack::{Service, Stack},
     systemd::Systemd,
@@ -125,7 +126,7 @@ impl Engine {
                 let image = match all.iter().find(runs_it) {
                     Some(running) => Some(running.image.clone()),
                     None => {
-                        let name = stack(docker, allowed, target).await?.operations;
+                        let name = checked(docker, allowed, target).await?.0.operations;
                         docker.image(&name).await.map_err(words)?.map(|image| image.id)
                     }
                 };
@@ -142,7 +143,7 @@ impl Engine {
     pub async fn services(&self, release: &Release) -> Result<Vec<Service>, String> {
         match self {
             Self::Docker { docker, allowed, .. } => {
-                let mut services = stack(docker, allowed, release).await?.services;
+                let mut services = checked(docker, allowed, release).await?.0.services;
                 services.retain(|service| !service.operations || release.operations.is_some());
                 Ok(services)
             }
@@ -157,8 +158,16 @@ impl Engine {
     pub async fn fits(&self, from: &Release, target: &Release) -> Result<(), String> {
         match self {
             Self::Docker { docker, allowed, .. } => {
-                let before = stack(docker, allowed, from).await?;
-                let after = stack(docker, allowed, target).await?;
+                let (before, read_before) = checked(docker, allowed, from).await?;
+                let (after, read_after) = checked(docker, allowed, target).await?;
+                for (release, sheet) in [(from, read_before), (target, read_after)] {
+                    if !docker.is_settled(&sheet).await.map_err(words)? {
+                        let name = &release.name;
+                        return Err(format!(
+                            "Compose does not read the compose file of {name} as it wrote it: do this update by hand"
+                        ));
+                    }
+                }
                 // The tag is moved to this version: it must not be that of something else on this machine.
                 if before.image != after.image {
                     return Err(format!(
@@ -212,15 +221,15 @@ impl Engine {
     pub async fn prepare(&self, goal: &Release) -> Result<(), String> {
         match self {
             Self::Docker { docker, allowed, .. } => {
-                let stack = stack(docker, allowed, goal).await?;
+                let (stack, sheet) = checked(docker, allowed, goal).await?;
                 docker.tag(&goal.image, &stack.image).await.map_err(words)?;
                 if let Some(second) = &goal.operations {
                     docker.tag(&second.image, &stack.operations).await.map_err(words)?;
                 }
                 if let Some(keys) = &stack.keys {
-                    docker.run_once(&goal.folder, keys).await.map_err(words)?;
+                    docker.run_once(&sheet, keys).await.map_err(words)?;
                     if let Some(nats) = &stack.nats {
-                        docker.reload_nats(&goal.folder, nats).await.map_err(words)?;
+                        docker.reload_nats(&sheet, nats).await.map_err(words)?;
                     }
                 }
                 Ok(())
@@ -275,11 +284,15 @@ impl Engine {
     /// # Errors
     /// What failed.
     pub async fn obey(&self, what: &Move, goal: &Goal<'_>, release: &Release) -> Result<(), String> {
-        let (service, folder) = (&goal.crew.service, &release.folder);
+        let service = &goal.crew.service;
         match self {
-            Self::Docker { docker, .. } => match what {
-                Move::Grow(count) => docker.grow(folder, service, *count).await.map(drop),
-                Move::Renew(count) => docker.renew(folder, service, *count).await.map(drop),
+            Self::Docker { docker, allowed, .. } => match what {
+                Move::Grow(count) => {
+                    docker.grow(&sheet(docker, allowed, release).await?, service, *count).await.map(drop)
+                }
+                Move::Renew(count) => {
+                    docker.renew(&sheet(docker, allowed, release).await?, service, *count).await.map(drop)
+                }
                 Move::End(ids) => docker.end(ids).await,
                 Move::Arrived | Move::Wait(_) | Move::Fail(..) => Ok(()),
             }
@@ -338,8 +351,16 @@ impl Engine {
     }
 }
 
-async fn stack(docker: &Docker, allowed: &Allowed, release: &Release) -> Result<Stack, String> {
+async fn checked(docker: &Docker, allowed: &Allowed, release: &Release) -> Result<(Stack, Sheet), String> {
     source::checked(docker, allowed, release).await.map_err(words)
+}
+
+/// What Compose makes containers of a version by.
+async fn sheet(docker: &Docker, allowed: &Allowed, release: &Release) -> Result<Sheet, String> {
+    if source::is_own(allowed, release) {
+        return Ok(Sheet::Own(release.folder.clone()));
+    }
+    Ok(checked(docker, allowed, release).await?.1)
 }
 
 fn short(image: &str) -> &str {

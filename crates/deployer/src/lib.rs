@@ -20,6 +20,7 @@
 //! | `stack`, `lint` | which services a compose file has, and what it may hold |
 //! | `source`, `manifest` | where versions come from; what a release is signed for |
 //! | `docker`, `git` | the two programs that are run, and how |
+//! | `sheet` | what Compose is given to read |
 //! | `systemd`, `units` | the same without Docker, and how units come from one version to another |
 //! | `shelf`, `archive` | releases as files on this machine, and how they come there |
 //!
@@ -48,6 +49,7 @@ mod plan;
 mod release;
 mod run;
 mod schedule;
+mod sheet;
 mod shelf;
 #[cfg(test)]
 mod sim;

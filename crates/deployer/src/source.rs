@@ -19,6 +19,7 @@ use crate::{
     lint::{self, Allowed},
     manifest::{self, ManifestError},
     release::{Operations, Release, Role},
+    sheet::Sheet,
     shelf::{Shelf, ShelfError},
     stack,
     systemd::machine,
@@ -188,11 +189,8 @@ impl Source {
             Self::Binaries { .. } => return Err(SourceError::NoImage(release.name)),
             Self::Build(_) => {
                 // Before anything of it is run: a build runs what the compose file says.
-                let stack = usable(
-                    &docker.config_to_build(&release).await?,
-                    &given(docker, allowed, &release).await?,
-                    &release,
-                )?;
+                let config = docker.config_to_build(&release).await?;
+                let stack = usable(&config, &given(docker, allowed, &release).await?, &release)?;
                 let worker = stack.services.iter().find(|it| it.role == Role::Worker);
                 let Some(worker) = worker.filter(|_| stack.image == name) else {
                     // It would be given to whatever has that name on this machine.
@@ -207,7 +205,7 @@ impl Source {
                     services.push(builds);
                     release.operations = Some(Operations::default());
                 }
-                docker.build(&release, &services).await?;
+                docker.build(&release, &Sheet::merged(&release.folder, &config), &services).await?;
             }
         }
         let no_image = || SourceError::NoImage(release.name.clone());
@@ -249,7 +247,7 @@ impl Source {
     }
 }
 
-/// The services of a version, when its compose file may be used.
+/// The services of a version, when its compose file may be used, and what Compose is given to run of it.
 ///
 /// # Errors
 /// [`SourceError::Compose`] with everything that is wrong.
@@ -257,14 +255,25 @@ pub async fn checked(
     docker: &Docker,
     allowed: &Allowed,
     release: &Release,
-) -> Result<stack::Stack, SourceError> {
-    let allowed = given(docker, allowed, release).await?;
-    usable(&docker.config(&release.folder).await?, &allowed, release)
+) -> Result<(stack::Stack, Sheet), SourceError> {
+    let with = given(docker, allowed, release).await?;
+    let config = docker.config(&release.folder).await?;
+    let stack = usable(&config, &with, release)?;
+    if is_own(allowed, release) {
+        return Ok((stack, Sheet::Own(release.folder.clone())));
+    }
+    Ok((stack, Sheet::merged(&release.folder, &config)))
+}
+
+/// Whether the compose file of a version is the operator's.
+#[must_use]
+pub fn is_own(allowed: &Allowed, release: &Release) -> bool {
+    allowed.home == Path::new(&release.folder)
 }
 
 /// What its services may have of the operator's files, when its compose file is not the operator's.
 async fn given(docker: &Docker, allowed: &Allowed, release: &Release) -> Result<Allowed, DockerError> {
-    if allowed.binds.is_empty() || allowed.home == Path::new(&release.folder) {
+    if allowed.binds.is_empty() || is_own(allowed, release) {
         return Ok(allowed.clone());
     }
     let own = docker.config(&allowed.home.to_string_lossy()).await?;

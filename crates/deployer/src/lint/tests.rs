@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::*;
+use crate::sheet::Sheet;
 
 struct World {
     folder: tempfile::TempDir,
@@ -256,6 +258,7 @@ fn the_compose_file_that_is_shipped_may_be_used() {
         ..Allowed::default()
     };
     assert_eq!(check(&config, &allowed), [""; 0]);
+    read_again(&allowed.folder, &config);
     let stack = crate::stack::read(&config).unwrap();
     let names: Vec<&str> = stack.services.iter().map(|service| service.name.as_str()).collect();
     for name in
@@ -271,6 +274,20 @@ fn the_compose_file_that_is_shipped_may_be_used() {
     pushed["services"]["deployer"]["command"] = json!(["healthcheck"]);
     assert_eq!(check(&pushed, &allowed), [""; 0]);
     assert_eq!(crate::stack::read(&pushed).unwrap().services, stack.services);
+}
+
+/// What Compose says of the shipped file it reads again as it was.
+fn read_again(root: &Path, config: &Value) {
+    let sheet = Sheet::merged(&root.display().to_string(), config);
+    let Sheet::Merged { text, .. } = &sheet else { panic!() };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text.expose_secret()).unwrap();
+    let mut compose = std::process::Command::new("docker");
+    compose.args(["compose", "--project-name", "vigie", "--env-file", ".env.example", "--profile", "*"]);
+    compose.arg("--file").arg(file.path()).args(["config", "--format", "json"]).current_dir(root);
+    let output = compose.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), *config);
 }
 
 #[test]

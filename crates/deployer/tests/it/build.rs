@@ -131,6 +131,26 @@ async fn nothing_in_a_repository_runs_or_leads_elsewhere() {
     world.runs(1);
 }
 
+/// What others pushed may include a file of theirs, which is another one after it was checked.
+#[tokio::test]
+async fn what_is_run_is_what_was_checked_whatever_its_sources_are_by_then() {
+    let world = World::start().await;
+    let remote = Remote::start(world.folder.path(), None).await;
+    let commit = version(&remote, 1);
+    world.put("fake/wait-before", "--scale command-worker=3");
+    let _running = world.run(config(&world, &remote, None));
+    let id = world.request().await;
+    eventually(SOON, || async { fs::read(world.path("fake/waiting")).map_err(|_| "canary") }).await;
+    let evil = compose().replace("\"restart\": \"unless-stopped\"", "\"privileged\": true");
+    world.put(&format!("data/versions/{commit}/compose.yaml"), &evil);
+    fs::remove_file(world.path("fake/wait-before")).unwrap();
+    let end = world.end(&id).await;
+    assert!(end.words.contains("command-worker: privileged: is not allowed here"), "{}", end.words);
+    let run = fs::read_to_string(world.path("fake/run")).unwrap();
+    assert!(run.contains("unless-stopped") && !run.contains("privileged"), "{run}");
+    world.runs(0);
+}
+
 #[tokio::test]
 async fn a_token_is_shown_to_the_remote_and_to_nobody_else() {
     let world = World::start().await;

@@ -36,20 +36,28 @@ end() { for id; do [ -e "$FAKE/containers/$id" ] || { echo "No such container: $
 
 compose() {
   folder=
+  [ "$COMPOSE_EXPERIMENTAL_GIT_REMOTE $COMPOSE_EXPERIMENTAL_OCI_REMOTE" = "false false" ]
   while :; do
     case $1 in
       --project-directory) folder=$2; shift 2 ;;
-      --ansi | --project-name | --file | --profile | --env-file) shift 2 ;;
+      --file)
+        # What it is given, or what is in the folder by now.
+        image=${VIGIE_IMAGE:-vigie}:${VIGIE_TAG:-local}
+        case $2 in
+          -) sheet=$(cat) ;;
+          *) sheet=$(sed "s|FOLDER|$folder|g; s|COMMIT|${VIGIE_COMMIT:-}|g; s|vigie:local|$image|g" "$2") ;;
+        esac
+        shift 2 ;;
+      --ansi | --project-name | --profile | --env-file) shift 2 ;;
       *) break ;;
     esac
   done
   verb=$1; shift
   case "$verb $*" in
-    "config --format json")
-      image=${VIGIE_IMAGE:-vigie}:${VIGIE_TAG:-local}
-      sed "s|FOLDER|$folder|g; s|COMMIT|${VIGIE_COMMIT:-}|g; s|vigie:local|$image|g" "$folder/compose.yaml" ;;
-    "up --detach --no-deps --no-build --pull never --no-recreate --scale "*) make "${10}" "${8#*=}" ;;
+    "config --format json") printf '%s\n' "$sheet" ;;
+    "up --detach --no-deps --no-build --pull never --no-recreate --scale "*) printf '%s\n' "$sheet" >>"$FAKE/run"; make "${10}" "${8#*=}" ;;
     "up --detach --no-deps --no-build --pull never --force-recreate --scale "*)
+      printf '%s\n' "$sheet" >>"$FAKE/run"
       for file in $(grep -lx "service ${10}" "$FAKE"/containers/* || true); do rm "$file"; done
       make "${10}" "${8#*=}" ;;
     "run --rm --no-deps -T -- keys") ;;
