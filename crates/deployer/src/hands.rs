@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bus::{Bus, DISCOVERY_LIMIT, Link};
+use bus::{Bus, DISCOVERY_LIMIT, Link, RequestError};
 use presence::Connection;
 use protocol::{
     VERSION,
@@ -29,8 +29,12 @@ use crate::{
 
 /// How long a backup may take.
 const BACKUP_LIMIT: Duration = Duration::from_secs(3600);
+/// How long the backup service may be busy with something else, or not be heard, before it begins with ours.
+const BUSY_LIMIT: Duration = Duration::from_secs(900);
 /// How long the backup service may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// What to do about a backup that cannot be made.
+const WITHOUT_BACKUP: &str = "or set DEPLOY_BACKUP=off to deploy without";
 /// Commands to bring one service where it should be; more do not help.
 const MOVES_MAX: u32 = 30;
 /// How long it may take until any service answers on NATS.
@@ -111,41 +115,89 @@ impl Hands {
             info!("no backup before this deploy: DEPLOY_BACKUP=off");
             return Ok(Found::Done);
         }
-        let bus = self.bus().ok_or("NATS does not answer, so that nothing can be saved before")?;
-        let ask = |order| BackupRequest { v: VERSION, by: "deployer".to_owned(), order };
-        let advice = "or set DEPLOY_BACKUP=off to deploy without";
-        let answer = bus.command("backup", &ask(BackupOrder::Create), ANSWER_LIMIT).await;
-        let job = match answer.map(|answer| answer.reply) {
-            Ok(BackupReply::Accepted { job }) => job,
-            Ok(BackupReply::Refused { reason }) => {
-                return Err(format!("backup refused: {reason}; mend it, {advice}"));
-            }
-            Ok(_) => return Err(format!("backup answered what was not asked; {advice}")),
-            Err(error) => return Err(format!("{}; start the service backup, {advice}", words(error))),
-        };
+        let job = self.begin_backup().await?;
         let began = Instant::now();
         loop {
-            let answer = bus.command("backup", &ask(BackupOrder::Status), ANSWER_LIMIT).await;
-            let status = match answer.map(|answer| answer.reply) {
-                Ok(BackupReply::Status(status)) => status.job,
-                // It may be busy, or start again.
-                Ok(_) | Err(_) => None,
-            };
-            if let Some(status) = status.filter(|status| status.id == job) {
+            if let Some(status) = self.backup_job().await.filter(|status| status.id == job) {
                 match status.end {
                     Some(end) if end.good => return Ok(Found::Done),
-                    Some(end) => return Err(format!("nothing was saved: {}; mend it, {advice}", end.words)),
+                    Some(end) => {
+                        return Err(format!("nothing was saved: {}; mend it, {WITHOUT_BACKUP}", end.words));
+                    }
                     None => self.desk.note(&status.step),
                 }
             }
             if began.elapsed() > BACKUP_LIMIT {
                 return Err(format!(
-                    "the backup took more than {} min; {advice}",
+                    "the backup took more than {} min; {WITHOUT_BACKUP}",
                     BACKUP_LIMIT.as_secs() / 60
                 ));
             }
             sleep(self.pace.look).await;
         }
+    }
+
+    /// Has a backup begin, after what the service is busy with now; its name.
+    async fn begin_backup(&self) -> Result<String, String> {
+        let began = Instant::now();
+        // What it was busy with may end before it is asked for that.
+        let mut refused = false;
+        loop {
+            let waits = match self.ask_backup(BackupOrder::Create).await {
+                Some(Ok(BackupReply::Accepted { job })) => return Ok(job),
+                Some(Ok(BackupReply::Refused { reason })) if refused => {
+                    return Err(format!("backup refused: {reason}; mend it, {WITHOUT_BACKUP}"));
+                }
+                Some(Ok(BackupReply::Refused { reason })) => {
+                    refused = !self.backup_was_busy(began).await;
+                    reason
+                }
+                Some(Ok(_)) => return Err(format!("backup answered what was not asked; {WITHOUT_BACKUP}")),
+                Some(Err(error @ (RequestError::TimedOut { .. } | RequestError::NotSent { .. }))) => {
+                    words(error)
+                }
+                Some(Err(error)) => {
+                    return Err(format!("{}; start the service backup, {WITHOUT_BACKUP}", words(error)));
+                }
+                None => "NATS does not answer".to_owned(),
+            };
+            if began.elapsed() > BUSY_LIMIT {
+                let minutes = BUSY_LIMIT.as_secs() / 60;
+                return Err(format!(
+                    "no backup began within {minutes} min: {waits}; mend it, {WITHOUT_BACKUP}"
+                ));
+            }
+            self.desk.note(&waits);
+            sleep(self.pace.look).await;
+        }
+    }
+
+    /// Waits as long as the backup service does something else; whether it did.
+    async fn backup_was_busy(&self, began: Instant) -> bool {
+        let mut was_busy = false;
+        while began.elapsed() <= BUSY_LIMIT
+            && let Some(job) = self.backup_job().await.filter(|job| job.end.is_none())
+        {
+            was_busy = true;
+            self.desk.note(&format!("{} goes on first", job.verb));
+            sleep(self.pace.look).await;
+        }
+        was_busy
+    }
+
+    /// What the backup service does, or did last; `None` also when it does not answer: it may be busy, or start again.
+    async fn backup_job(&self) -> Option<protocol::control::Job> {
+        match self.ask_backup(BackupOrder::Status).await {
+            Some(Ok(BackupReply::Status(status))) => status.job,
+            _ => None,
+        }
+    }
+
+    /// `None` while NATS is away.
+    async fn ask_backup(&self, order: BackupOrder) -> Option<Result<BackupReply, RequestError>> {
+        let request = BackupRequest { v: VERSION, by: "deployer".to_owned(), order };
+        let answer = self.bus()?.command("backup", &request, ANSWER_LIMIT).await;
+        Some(answer.map(|answer| answer.reply))
     }
 
     async fn preflight(&self, job: &Job, book: &Book) -> Result<Found, String> {

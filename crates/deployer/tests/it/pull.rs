@@ -2,7 +2,14 @@
 
 use std::fs;
 
-use protocol::control::{AuditResult, DeployOrder, DeployReply, DeployState};
+use deployer::Config;
+use protocol::{
+    VERSION,
+    control::{
+        AuditResult, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus, DeployOrder,
+        DeployReply, DeployState, Job, JobEnd,
+    },
+};
 use testkit::eventually;
 
 use crate::world::{SOON, World, compose, image};
@@ -111,11 +118,61 @@ async fn nothing_begins_without_a_backup_that_was_made() {
     world.runs(1);
 }
 
+/// A drill at the wrong moment, or one answer that came late, was the end of a deploy that nobody asked for again.
+#[tokio::test]
+async fn a_backup_that_is_busy_with_something_else_is_waited_for() {
+    let world = World::start().await;
+    world.release(1);
+    let mut orders = world.bus.obey::<BackupRequest>("backup").await.unwrap();
+    world.bus.round_trip().await;
+    let job = |verb: &str, ended: bool| {
+        let end = ended.then(|| JobEnd { at_ms: 2, good: true, words: String::new() });
+        let (id, verb, by, step) = (format!("{verb}-1"), verb.to_owned(), String::new(), String::new());
+        let job = Some(Job { id, verb, by, step, done: 1, total: None, began_ms: 1, end });
+        BackupReply::Status(Box::new(BackupStatus { job, ..BackupStatus::default() }))
+    };
+    let answers = [
+        (BackupOrder::Create, None),
+        (BackupOrder::Create, Some(BackupReply::Refused { reason: "drill is running".to_owned() })),
+        (BackupOrder::Status, Some(job("drill", false))),
+        (BackupOrder::Status, Some(job("drill", true))),
+        (BackupOrder::Create, Some(BackupReply::Accepted { job: "create-1".to_owned() })),
+        (BackupOrder::Status, Some(job("create", false))),
+        (BackupOrder::Status, Some(job("create", true))),
+    ];
+    let backup = async {
+        for (expected, reply) in answers {
+            let ordered = orders.next().await.unwrap();
+            assert_eq!(ordered.order.order, expected);
+            if let Some(reply) = reply {
+                ordered.answer(&BackupAnswer { v: VERSION, reply }).await.unwrap();
+            }
+        }
+    };
+    let _running = world.run(Config { backup: true, ..world.config() });
+    let (end, ()) = tokio::join!(world.deploy(), backup);
+    assert!(end.good, "{}", end.words);
+    world.runs(1);
+    let refuse = async {
+        for _ in 0..3 {
+            let ordered = orders.next().await.unwrap();
+            let reply = match ordered.order.order {
+                BackupOrder::Status => BackupReply::Status(Box::default()),
+                _ => BackupReply::Refused { reason: "backups are off".to_owned() },
+            };
+            ordered.answer(&BackupAnswer { v: VERSION, reply }).await.unwrap();
+        }
+    };
+    world.release(2);
+    let (end, ()) = tokio::join!(world.deploy(), refuse);
+    assert!(end.words.starts_with("backup: backup refused: backups are off; mend it, or"), "{}", end.words);
+}
+
 #[tokio::test]
 async fn nothing_begins_that_could_not_end_well() {
     let world = World::start().await;
     let _running = world.run(world.config());
-    let refused = |end: protocol::control::JobEnd, words: &str| {
+    let refused = |end: JobEnd, words: &str| {
         assert!(!end.good && end.words.contains(words), "{}", end.words);
     };
     refused(world.deploy().await, "release.json cannot be read");
