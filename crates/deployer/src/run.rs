@@ -11,7 +11,7 @@ use protocol::{
 };
 use service::{Component, Context, clock::unix_ms};
 use tokio::{sync::watch, time::sleep};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     config::{Config, SourceConfig},
@@ -187,7 +187,7 @@ async fn serve(
 async fn obey(bus: &Bus, desk: &Desk) -> anyhow::Result<()> {
     let mut orders = bus.obey::<DeployRequest>(COMMANDED_AS).await?;
     while let Some(ordered) = orders.next().await {
-        let reply = take(desk, &ordered.order);
+        let Some(reply) = take(desk, &ordered.order) else { continue };
         if let Err(error) = ordered.answer(&DeployAnswer { v: VERSION, reply }).await {
             warn!(%error, "an order was not answered");
         }
@@ -195,10 +195,11 @@ async fn obey(bus: &Bus, desk: &Desk) -> anyhow::Result<()> {
     anyhow::bail!("the connection to NATS was closed")
 }
 
-fn take(desk: &Desk, request: &DeployRequest) -> DeployReply {
+/// `None` for what cannot be written down: who hears nothing asks again, and who is refused does not.
+fn take(desk: &Desk, request: &DeployRequest) -> Option<DeployReply> {
     let want = match &request.order {
-        DeployOrder::Status => return DeployReply::Status(Box::new(desk.status())),
-        DeployOrder::History => return DeployReply::History { deploys: history(desk) },
+        DeployOrder::Status => return Some(DeployReply::Status(Box::new(desk.status()))),
+        DeployOrder::History => return Some(DeployReply::History { deploys: history(desk) }),
         DeployOrder::Request { commit, force } => {
             Want::Newest { force: *force, commit: commit.as_deref().map(|commit| cut(commit, 64)) }
         }
@@ -207,9 +208,12 @@ fn take(desk: &Desk, request: &DeployRequest) -> DeployReply {
         }
     };
     match desk.change(|book| book.accept(cut(&request.by, WORDS_MAX), want, unix_ms())) {
-        Ok(Ok(job)) => DeployReply::Accepted { job },
-        Ok(Err(reason)) => DeployReply::Refused { reason },
-        Err(error) => DeployReply::Refused { reason: service::chain(&error) },
+        Ok(Ok(job)) => Some(DeployReply::Accepted { job }),
+        Ok(Err(reason)) => Some(DeployReply::Refused { reason }),
+        Err(error) => {
+            error!(by = request.by, error = service::chain(&error), "an order is not answered");
+            None
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Signed releases: good ones, bad ones, and those that are none.
 
-use std::fs;
+use std::{fs, time::Duration};
 
+use bus::RequestError;
 use deployer::Config;
 use protocol::{
     VERSION,
     control::{
         AuditResult, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus, DeployOrder,
-        DeployReply, DeployState, Job, JobEnd,
+        DeployReply, DeployRequest, DeployState, Job, JobEnd,
     },
 };
 use testkit::eventually;
@@ -168,6 +169,22 @@ async fn a_backup_that_is_busy_with_something_else_is_waited_for() {
     assert!(end.words.starts_with("backup: backup refused: backups are off; mend it, or"), "{}", end.words);
 }
 
+/// A full disk was the end of a push, which is told again only when nobody answers.
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_answered() {
+    let world = World::start().await;
+    let _running = world.run(world.config());
+    world.status().await;
+    let in_the_way = world.path("data/deployer.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let order = DeployOrder::Request { commit: None, force: false };
+    let request = DeployRequest { v: VERSION, by: "hook:site".to_owned(), order };
+    let answer = world.bus.command("deploy", &request, Duration::from_secs(1)).await;
+    assert!(matches!(answer, Err(RequestError::TimedOut { .. })), "{answer:?}");
+    fs::remove_dir(&in_the_way).unwrap();
+    world.deploy().await;
+}
+
 #[tokio::test]
 async fn nothing_begins_that_could_not_end_well() {
     let world = World::start().await;
@@ -309,7 +326,7 @@ async fn an_engine_that_fails_on_the_way_back_is_said_loudly() {
     world.release(1);
     world.put(&format!("fake/unready/{}", image(1)), "");
     let mut config = world.config();
-    config.pace.limit = std::time::Duration::from_millis(400);
+    config.pace.limit = Duration::from_millis(400);
     // The way forth does not come so far as to end anything.
     world.put("fake/fail", "stop --");
     let _running = world.run(config);
