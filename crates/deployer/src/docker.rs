@@ -372,9 +372,11 @@ async fn merged(compose: Child) -> Result<Value, DockerError> {
     serde_json::from_str(&output.text).map_err(|error| DockerError::Answer("docker compose config", error))
 }
 
-/// Whether the engine says that there is no such thing.
+/// Whether the engine says that there is no such thing. One that is away is reached by no such file or host.
 fn is_missing(error: &ChildError) -> bool {
-    matches!(error, ChildError::Failed { complaint, .. } if complaint.to_lowercase().contains("no such "))
+    let ChildError::Failed { complaint, .. } = error else { return false };
+    let complaint = complaint.to_lowercase();
+    ["no such container", "no such image", "no such object"].iter().any(|words| complaint.contains(words))
 }
 
 #[derive(Deserialize)]
@@ -434,6 +436,35 @@ impl RawContainer {
             health: health.unwrap_or_default(),
             restarts: self.restart_count,
             instance,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+
+    use super::*;
+
+    /// An engine that was away looked like one without containers, and a succession was given up.
+    #[test]
+    fn what_an_engine_does_not_have_is_told_from_an_engine_that_is_away() {
+        let is_missing = |complaint: &str| {
+            let (shown, complaint) = ("docker inspect".to_owned(), complaint.to_owned());
+            is_missing(&ChildError::Failed { shown, status: ExitStatus::from_raw(256), complaint })
+        };
+        for missing in [
+            "Error: No such container: vigie-deployer-successor",
+            "Error response from daemon: No such image: vigie:local",
+            "error: no such object: vigie:local",
+        ] {
+            assert!(is_missing(missing), "{missing}");
+        }
+        for away in [
+            "dial unix /var/run/docker.sock: connect: no such file or directory",
+            "dial tcp: lookup engine.example.org: no such host",
+        ] {
+            assert!(!is_missing(away), "{away}");
         }
     }
 }
