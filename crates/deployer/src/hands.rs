@@ -373,7 +373,9 @@ impl Hands {
 /// A service as it stands. `None` for one that somebody stopped, which stays stopped.
 fn crew_of(service: &crate::stack::Service, containers: &[Container]) -> Option<Crew> {
     let ours: Vec<&Container> = containers.iter().filter(|it| it.service == service.name).collect();
-    let running = ours.iter().filter(|it| it.state == "running" || it.state == "restarting").count();
+    // `starting` is a unit whose service is not there yet.
+    let is_on = |it: &&&Container| matches!(it.state.as_str(), "running" | "restarting" | "starting");
+    let running = ours.iter().filter(is_on).count();
     if running == 0 && !ours.is_empty() {
         return None;
     }

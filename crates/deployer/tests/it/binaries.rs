@@ -309,6 +309,19 @@ async fn units_that_were_given_up_on_are_left_alone_and_in_nobodys_way() {
     assert!(!log.contains(&format!("-- {given_up}.service\n")), "{given_up} was touched");
 }
 
+/// A service that was just being started stayed as it was, in a deploy that was rolled out.
+#[tokio::test]
+async fn a_unit_that_is_just_starting_is_replaced_too() {
+    let machine = Machine::start().await;
+    fs::create_dir(machine.world.path("fake/starting")).unwrap();
+    machine.world.put("fake/starting/vigie-healthcheck", "");
+    machine.good("1.1.0");
+    let _running = machine.world.run(machine.config());
+    let end = machine.world.deploy().await;
+    assert!(end.good, "{}", end.words);
+    machine.runs("1.1.0");
+}
+
 #[tokio::test]
 async fn no_archive_is_used_but_the_one_that_was_signed_for() {
     let machine = Machine::start().await;

@@ -25,6 +25,7 @@ show() {
     { read -r release invocation began <"$FAKE/units/$unit"; } 2>/dev/null || { printf 'Id=%s.service\nActiveState=inactive\n\n' "$unit"; continue; }
     state=active sub=running restarts=0
     if [ -e "$FAKE/bad/$release" ] && [ "$unit" != vigie-provision ]; then state=activating sub=auto-restart restarts=2; fi
+    if [ -e "$FAKE/starting/$unit" ]; then state=activating sub=start; fi
     name=${unit#vigie-}
     case $name in *@*) name=${name%@*}-${name#*@} ;; esac
     printf 'Id=%s.service\nActiveState=%s\nSubState=%s\nInvocationID=%s\nNRestarts=%s\nExecMainStartTimestamp=@%s\n' \
@@ -46,7 +47,7 @@ case $said in
   "show --property=Version") echo Version=252 ;;
   "show --timestamp=unix --property=Id,"*) show "$@" ;;
   "start -- vigie-"*.service) name=${said#start -- }; start "${name%.service}" ;;
-  "stop -- vigie-"*.service) name=${said#stop -- }; rm -f "$FAKE/units/${name%.service}" ;;
+  "stop -- vigie-"*.service) name=${said#stop -- }; rm -f "$FAKE/starting/${name%.service}" "$FAKE/units/${name%.service}" ;;
   "reset-failed -- vigie-"*.service) echo "Failed to reset failed state: Unit ${said##* } not loaded." >&2; exit 1 ;;
   *) echo "$said: not allowed" >&2; exit 125 ;;
 esac
