@@ -20,6 +20,8 @@ use crate::release::is_commit;
 
 /// How long a fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
+/// How long it may take to throw away what nothing leads to any more.
+const TIDY_LIMIT: Duration = Duration::from_secs(600);
 /// How long anything else may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Where the fetched ref is kept.
@@ -182,16 +184,31 @@ impl Git {
         Ok(folder)
     }
 
-    /// Removes the folders of versions that are not kept. What cannot be removed is tried again the next time, and so is
-    /// all of it while one of them is being made. It goes on elsewhere, and none is made meanwhile: thousands of files
-    /// take an SD card longer than a service may be silent.
+    /// Removes the folders of versions that are not kept, and what was fetched for them. What cannot be removed is tried
+    /// again the next time, and so is all of it while one of them is being made. It goes on elsewhere, and none is made
+    /// meanwhile: thousands of files take an SD card longer than a service may be silent.
     pub fn prune(&self, kept: &[String]) {
         let Ok(busy) = self.busy.clone().try_lock_owned() else { return };
-        let (versions, kept) = (self.versions(), kept.to_vec());
-        spawn_blocking(move || {
-            remove_all_but(&kept, &versions);
+        let (git, kept) = (self.clone(), kept.to_vec());
+        tokio::spawn(async move {
+            let versions = git.versions();
+            // What is left of it is removed the next time.
+            let _ = spawn_blocking(move || remove_all_but(&kept, &versions)).await;
+            if let Err(error) = git.tidy().await {
+                tracing::warn!(%error, "what was fetched long ago is still here");
+            }
             drop(busy);
         });
+    }
+
+    /// Nothing does so by itself: each fetch leaves a pack of its own.
+    async fn tidy(&self) -> Result<(), ChildError> {
+        if !self.repository().join("HEAD").is_file() {
+            return Ok(());
+        }
+        // Whatever another container noted there: nobody else works in it while we are busy.
+        let tidy = ["gc", "--prune=now", "--quiet", "--force"];
+        self.git(TIDY_LIMIT).args(tidy).text().await.map(drop)
     }
 
     fn repository(&self) -> PathBuf {
@@ -327,9 +344,7 @@ pub fn plain_path(text: &str) -> Result<PathBuf, String> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn old_versions_go_elsewhere_and_none_is_made_meanwhile() {
-        let folder = tempfile::tempdir().unwrap();
+    fn git(folder: &Path, environment: Environment) -> Git {
         let remote = Remote {
             url: "https://git.example.org/you/vigie.git".to_owned(),
             reference: "refs/heads/main".to_owned(),
@@ -337,8 +352,13 @@ mod tests {
             ssh_key: None,
             known_hosts: None,
         };
-        let place = folder.path().to_owned();
-        let git = Git { folder: place, remote, environment: Vec::new(), busy: Arc::default() };
+        Git { folder: folder.to_owned(), remote, environment, busy: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn old_versions_go_elsewhere_and_none_is_made_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = git(folder.path(), Vec::new());
         for name in ["old", "new"] {
             fs::create_dir_all(git.versions().join(name).join("deploy")).unwrap();
         }
@@ -347,6 +367,23 @@ mod tests {
         // Whoever makes one waits as this does.
         drop(git.busy.lock().await);
         assert!(kept.is_dir() && !git.versions().join("old").exists());
+    }
+
+    #[tokio::test]
+    async fn what_nothing_leads_to_any_more_is_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = git(folder.path(), child::environment(&["PATH"], &[]));
+        let repository = git.repository();
+        let init = git.plain(LIMIT).args(["init", "--quiet", "--bare", "--template=", "--"]).arg(&repository);
+        init.text().await.unwrap();
+        let line = "of a version that is gone".to_owned();
+        let hash = git.git(LIMIT).args(["hash-object", "-w", "--stdin"]).input(line.into());
+        let object = hash.text().await.unwrap().text.trim().to_owned();
+        let is_there = async || git.git(LIMIT).args(["cat-file", "-e", &object]).text().await.is_ok();
+        assert!(is_there().await);
+        git.prune(&[]);
+        drop(git.busy.lock().await);
+        assert!(!is_there().await);
     }
 
     #[test]
