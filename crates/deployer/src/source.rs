@@ -9,7 +9,10 @@ use std::{
 
 use minisign_verify::PublicKey;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::sleep,
+};
 
 use crate::{
     archive::ARCHIVE_MAX,
@@ -29,6 +32,8 @@ use crate::{
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// How long an archive may take to come here.
 const ARCHIVE_LIMIT: Duration = Duration::from_secs(1800);
+/// So many looks (5 s) later a release that was just being published is there with its signature.
+const PUBLISHED_AFTER: u32 = 5;
 
 /// Where new versions come from.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub enum Source {
         folder: PathBuf,
         /// For the web.
         client: reqwest::Client,
+        /// Before what looks forged is read once more.
+        pause: Duration,
     },
     /// Programs of a signed release, for machines without Docker.
     Binaries {
@@ -52,6 +59,8 @@ pub enum Source {
         key: Arc<PublicKey>,
         /// For the web.
         client: reqwest::Client,
+        /// Before what looks forged is read once more.
+        pause: Duration,
     },
     /// A build of what was pushed, with the compose file that was pushed.
     Build(Git),
@@ -99,17 +108,18 @@ impl Source {
     /// # Errors
     /// When there is no client for the web.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let pause = config.pace.look * PUBLISHED_AFTER;
         Ok(match &config.source {
             SourceConfig::Pull { release, key } => {
                 let key = key.clone().ok_or_else(|| anyhow::anyhow!("DEPLOY_RELEASE_KEY is not set"))?;
                 let client = reqwest::Client::builder().timeout(FETCH_LIMIT).build()?;
                 let (release, folder) = (release.clone(), config.folder.clone());
-                Self::Pull { release, key: Arc::new(key), folder, client }
+                Self::Pull { release, key: Arc::new(key), folder, client, pause }
             }
             SourceConfig::Binaries { release, key, .. } => {
                 let key = key.clone().ok_or_else(|| anyhow::anyhow!("DEPLOY_RELEASE_KEY is not set"))?;
                 let client = reqwest::Client::builder().timeout(FETCH_LIMIT).build()?;
-                Self::Binaries { release: release.clone(), key: Arc::new(key), client }
+                Self::Binaries { release: release.clone(), key: Arc::new(key), client, pause }
             }
             SourceConfig::Build(remote) => Self::Build(Git {
                 folder: std::path::absolute(&config.data)?,
@@ -132,18 +142,16 @@ impl Source {
         last: Option<&Release>,
     ) -> Result<Release, SourceError> {
         match self {
-            Self::Pull { release, key, folder, client } => {
-                let text = read(release, client).await?;
-                let signature = read(&beside(release), client).await?;
+            Self::Pull { release, key, folder, client, pause } => {
                 let last = last.map(|last| last.name.as_str());
                 let folder = folder.to_string_lossy();
-                Ok(manifest::read(key, &text, &signature, platform, last, &folder)?)
+                let check = |text: &str, sign: &str| manifest::read(key, text, sign, platform, last, &folder);
+                signed(release, client, *pause, check).await
             }
-            Self::Binaries { release, key, client } => {
-                let text = read(release, client).await?;
-                let signature = read(&beside(release), client).await?;
+            Self::Binaries { release, key, client, pause } => {
                 let last = last.map(|last| last.name.as_str());
-                Ok(manifest::read_binaries(key, &text, &signature, platform, last)?)
+                let check = |text: &str, sign: &str| manifest::read_binaries(key, text, sign, platform, last);
+                signed(release, client, *pause, check).await
             }
             Self::Build(git) => {
                 let (commit, folder) = git.newest(heard).await?;
@@ -293,6 +301,25 @@ fn usable(config: &Value, allowed: &Allowed, release: &Release) -> Result<stack:
     if unseen.is_empty() { Ok(stack) } else { Err(refused(unseen.join("\n"))) }
 }
 
+/// Reads a release and its signature, which are two files: between them another one may have been published.
+async fn signed(
+    place: &Place,
+    client: &reqwest::Client,
+    pause: Duration,
+    mut check: impl FnMut(&str, &str) -> Result<Release, ManifestError> + Send,
+) -> Result<Release, SourceError> {
+    let mut again = true;
+    loop {
+        let text = read(place, client).await?;
+        let signature = read(&beside(place), client).await?;
+        match check(&text, &signature) {
+            Err(ManifestError::Signature) if again => sleep(pause).await,
+            checked => return Ok(checked?),
+        }
+        again = false;
+    }
+}
+
 /// The signature lies beside what it signs.
 fn beside(place: &Place) -> Place {
     match place {
@@ -398,4 +425,46 @@ async fn read_web(
         }
     }
     Ok(String::from_utf8(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_release_that_is_being_published_is_read_once_more() {
+        service::install_crypto();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("release.json");
+        let signature = folder.path().join("release.json.minisig");
+        fs::write(&path, "new").unwrap();
+        let release = Release {
+            name: "1.2.3".to_owned(),
+            source: String::new(),
+            commit: None,
+            pull: String::new(),
+            image: String::new(),
+            operations: None,
+            folder: String::new(),
+        };
+        for published in [true, false] {
+            fs::write(&signature, "old").unwrap();
+            let mut looks = 0;
+            let check = |text: &str, sign: &str| {
+                looks += 1;
+                if text == sign {
+                    return Ok(release.clone());
+                }
+                if published {
+                    fs::write(&signature, "new").unwrap();
+                }
+                Err(ManifestError::Signature)
+            };
+            let client = reqwest::Client::new();
+            let found = signed(&Place::File(path.clone()), &client, Duration::from_millis(1), check).await;
+            assert_eq!((found.is_ok(), looks), (published, 2));
+        }
+    }
 }
