@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stack::DEPLOYER;
 
@@ -83,8 +83,19 @@ const PUBLISHING: &[&str] =
 /// More trouble than anybody reads at once.
 const SHOWN_MAX: usize = 20;
 
+/// What a service may say of its address in a network.
+const ADDRESSES: &[&str] = &["ipv4_address", "ipv6_address", "link_local_ips", "mac_address"];
+
 /// Files and folders of this machine, by the service that has them.
-pub type Given = BTreeMap<String, BTreeSet<PathBuf>>;
+type Paths = BTreeMap<String, BTreeSet<PathBuf>>;
+
+/// What the operator's own compose file gives, and no other may by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    paths: Paths,
+    /// Subnets and fixed addresses, by whose they are.
+    addresses: BTreeMap<String, Value>,
+}
 
 /// What is allowed here besides.
 #[derive(Clone, Debug, Default)]
@@ -99,8 +110,7 @@ pub struct Allowed {
     pub env_file: PathBuf,
     /// Other files and folders that may be mounted, or hold secrets. They need not be seen from here.
     pub binds: Vec<PathBuf>,
-    /// Which of these each service has by the operator's own compose file, and so may have by this one. `None` where
-    /// this is that file.
+    /// What there is by the operator's own compose file, and so may be by this one. `None` where this is that file.
     pub given: Option<Given>,
     /// Names of other services.
     pub services: Vec<String>,
@@ -129,13 +139,19 @@ pub fn check(config: &Value, allowed: &Allowed) -> Vec<String> {
             key => found.add(format!("{key}: is not known here")),
         }
     }
+    found.addresses(config, allowed);
     found.0.truncate(SHOWN_MAX);
     found.0
 }
 
-/// What each service of a compose file is given: mounts, and the files of secrets.
+/// What a compose file gives.
 #[must_use]
 pub fn given(config: &Value) -> Given {
+    Given { paths: paths(config), addresses: addresses(config) }
+}
+
+/// What each service is given: mounts, and the files of secrets.
+fn paths(config: &Value) -> Paths {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let of = |service: &Value| {
         let binds = list(&service["volumes"]).into_iter().map(|mount| mount["source"].clone());
@@ -149,9 +165,32 @@ pub fn given(config: &Value) -> Given {
     object(&config["services"]).map(|(name, service)| (name.clone(), of(service))).collect()
 }
 
+/// The subnets of networks, and the fixed addresses of services in them: what is asked for there on this machine is not
+/// reached any more.
+fn addresses(config: &Value) -> BTreeMap<String, Value> {
+    let is_said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|all| !all.is_empty());
+    let mut found = BTreeMap::new();
+    for (name, network) in object(&config["networks"]) {
+        let subnets = &network["ipam"]["config"];
+        if is_said(subnets) {
+            found.insert(format!("networks: {name}"), subnets.clone());
+        }
+    }
+    for (service, settings) in object(&config["services"]) {
+        for (name, network) in object(&settings["networks"]) {
+            let fixed = ADDRESSES.iter().filter(|key| is_said(&network[**key]));
+            let fixed: Vec<Value> = fixed.map(|key| json!([key, network[*key]])).collect();
+            if !fixed.is_empty() {
+                found.insert(format!("{service}: networks: {name}"), fixed.into());
+            }
+        }
+    }
+    found
+}
+
 /// What these services would be given of files that Docker does not see. Others keep what they were given.
 pub fn unseen<'a>(config: &Value, services: impl Iterator<Item = &'a str>, allowed: &Allowed) -> Vec<String> {
-    let (Some(folder), given) = (&allowed.unseen, given(config)) else { return Vec::new() };
+    let (Some(folder), given) = (&allowed.unseen, paths(config)) else { return Vec::new() };
     let of = |name: &str| {
         let paths = given.get(name).into_iter().flatten().filter(|path| path.starts_with(folder));
         let words = |path: &PathBuf| {
@@ -213,14 +252,26 @@ impl Found {
     /// What the operator gave to one service is not another's for the asking.
     fn taken(&mut self, config: &Value, allowed: &Allowed) {
         let Some(before) = &allowed.given else { return };
-        for (name, paths) in given(config) {
-            let had = before.get(&name);
+        for (name, paths) in paths(config) {
+            let had = before.paths.get(&name);
             for path in paths.into_iter().filter(|path| is_named(path, allowed)) {
                 if had.is_none_or(|had| !had.contains(&path)) {
                     let home = allowed.home.display();
                     let path = path.display();
                     self.add(format!("{name}: {path} is not given to it by the compose file in {home}"));
                 }
+            }
+        }
+    }
+
+    fn addresses(&mut self, config: &Value, allowed: &Allowed) {
+        let Some(before) = &allowed.given else { return };
+        for (whose, said) in addresses(config) {
+            if before.addresses.get(&whose) != Some(&said) {
+                let home = allowed.home.display();
+                self.add(format!(
+                    "{whose}: expected no fixed addresses but those of the compose file in {home}"
+                ));
             }
         }
     }

@@ -279,9 +279,9 @@ pub fn is_own(allowed: &Allowed, release: &Release) -> bool {
     allowed.home == Path::new(&release.folder)
 }
 
-/// What its services may have of the operator's files, when its compose file is not the operator's.
+/// What may be in its compose file because it is in the operator's, when it is not that one.
 async fn given(docker: &Docker, allowed: &Allowed, release: &Release) -> Result<Allowed, DockerError> {
-    if allowed.binds.is_empty() || is_own(allowed, release) {
+    if is_own(allowed, release) {
         return Ok(allowed.clone());
     }
     let own = docker.config(&allowed.home.to_string_lossy()).await?;

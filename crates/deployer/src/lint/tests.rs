@@ -223,6 +223,33 @@ fn what_the_operator_gave_to_one_service_is_not_given_to_another() {
     assert_eq!(check(&deeper, &allowed).len(), 1);
 }
 
+/// What is asked for at an address of this machine's network would not be reached any more.
+#[test]
+fn addresses_are_the_operators_to_give() {
+    let config = |subnets: Value, service: Value| {
+        json!({
+            "services": { "command-worker": { "networks": { "bus": service, "out": null } } },
+            "networks": { "bus": { "ipam": { "config": subnets } } },
+        })
+    };
+    let own = config(json!([{ "subnet": "10.7.0.0/16" }]), json!({ "ipv4_address": "10.7.0.9" }));
+    let plain = config(json!([]), json!({ "aliases": ["worker"] }));
+    let world = World::new();
+    assert_eq!(world.check(&own), [""; 0], "it is the operator's own");
+    let with = |own: &Value| Allowed { given: Some(given(own)), ..world.allowed() };
+    for pushed in [&own, &plain] {
+        assert_eq!(check(pushed, &with(&own)), [""; 0]);
+    }
+    let words = |whose: &str| {
+        format!("{whose}: expected no fixed addresses but those of the compose file in /srv/vigie")
+    };
+    let both = [words("command-worker: networks: bus"), words("networks: bus")];
+    assert_eq!(check(&own, &with(&plain)), both);
+    let other =
+        config(json!([{ "subnet": "192.168.1.0/24" }]), json!({ "mac_address": "02:00:00:00:00:01" }));
+    assert_eq!(check(&other, &with(&own)), both);
+}
+
 /// Needs no engine, only the program.
 #[test]
 fn the_compose_file_that_is_shipped_may_be_used() {
