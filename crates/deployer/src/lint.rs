@@ -104,7 +104,7 @@ pub struct Allowed {
     pub project: String,
     /// The folder of the compose file. What lies in it may be mounted, but not the folder itself.
     pub folder: PathBuf,
-    /// The configured folder, which the deployer itself is given, and `backup` to save the settings in it.
+    /// The configured folder, which the deployer itself is given, and `backup` where the operator has it save the settings.
     pub home: PathBuf,
     /// The file with settings and secrets, which nobody else is.
     pub env_file: PathBuf,
@@ -399,7 +399,12 @@ fn mount(service: &str, mount: &Value, allowed: &Allowed) -> Option<String> {
             if service == DEPLOYER && (is_socket(source) || source == allowed.home) {
                 return None;
             }
-            if service == BACKUP && read_only && source == allowed.home {
+            let is_given = |given: &Given| given.paths.get(service).is_some_and(|had| had.contains(source));
+            if service == BACKUP
+                && read_only
+                && source == allowed.home
+                && allowed.given.as_ref().is_none_or(is_given)
+            {
                 return None;
             }
             place(source, read_only, allowed)

@@ -328,6 +328,14 @@ fn the_settings_are_for_who_saves_them_and_nobody_changes_them() {
     for (service, read_only) in [("backup", false), ("command-worker", true), ("healthcheck", true)] {
         assert_eq!(mount(service, read_only).len(), 1, "{service}");
     }
+    // Whoever pushes does not decide that they are saved.
+    let volume = json!({ "type": "bind", "source": "/srv/vigie", "target": "/x", "read_only": true });
+    let pushed = json!({ "services": { "backup": { "volumes": [volume] } } });
+    let none = json!({ "services": { "backup": { "volumes": [] } } });
+    for (own, wrong) in [(&pushed, 0), (&none, 1)] {
+        let allowed = Allowed { given: Some(given(own)), ..World::new().allowed() };
+        assert_eq!(check(&pushed, &allowed).len(), wrong);
+    }
 }
 
 #[test]
