@@ -75,8 +75,6 @@ pub struct Image {
     pub id: String,
     /// `linux/arm64`
     pub platform: String,
-    /// In bytes.
-    pub size: u64,
 }
 
 impl Docker {
@@ -296,11 +294,10 @@ impl Docker {
         };
         let raw: Vec<RawImage> = serde_json::from_str(&text)
             .map_err(|error| DockerError::Answer("docker image inspect", error))?;
-        Ok(raw.into_iter().next().map(|image| Image {
-            platform: format!("{}/{}", image.os, image.architecture),
-            id: image.id,
-            size: image.size,
-        }))
+        Ok(raw
+            .into_iter()
+            .next()
+            .map(|image| Image { platform: format!("{}/{}", image.os, image.architecture), id: image.id }))
     }
 
     /// Gives an image another name, which may have been another's.
@@ -385,8 +382,6 @@ struct RawImage {
     id: String,
     architecture: String,
     os: String,
-    #[serde(default)]
-    size: u64,
 }
 
 #[derive(Deserialize)]

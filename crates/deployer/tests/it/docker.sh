@@ -111,7 +111,7 @@ case $said in
   "image inspect -- "*)
     file=$(image_file "$4")
     [ -e "$file" ] || { echo "Error: No such image: $4" >&2; exit 1; }
-    printf '[{"Id":"%s","Os":"linux","Architecture":"%s","Size":9}]\n' "$(cat "$file")" "$(cat "$FAKE/architecture")" ;;
+    printf '[{"Id":"%s","Os":"linux","Architecture":"%s"}]\n' "$(cat "$file")" "$(cat "$FAKE/architecture")" ;;
   "image ls --format {{.Tag}} vigie-kept") (cd "$FAKE/images" && ls) | sed -n 's/^vigie-kept://p' ;;
   "image rm -- vigie-kept:"*) rm "$(image_file "$4")" ;;
   "pull --quiet -- "*) name_image "$4" "sha256:$(echo "${4#*@sha256:}" | tr 0-9a-f a-f0-9)" ;;
