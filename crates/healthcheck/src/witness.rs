@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::{
     config::{Address, Config},
     rules::Pace,
-    tell::{Board, Client, Failure},
+    tell::{Again, Board, Client, Failure},
     view::{Condition, Verdict, Views},
     words::duration,
 };
@@ -112,7 +112,7 @@ impl Witness {
             }
             last = self.client.send(self.client.post(url.clone()).body(said.clone())).await;
             match &last {
-                Err(failure) if !failure.for_good => {
+                Err(failure) if failure.again == Again::Soon => {
                     debug!(reason = failure.reason, "the witness was not told");
                 }
                 _ => return last,
@@ -130,7 +130,7 @@ impl Witness {
             Err(failure) => {
                 self.failures += 1;
                 warn!(reason = failure.reason, failures = self.failures, "the witness was not told");
-                if self.failures >= FAILURES_MAX || failure.for_good {
+                if self.failures >= FAILURES_MAX || failure.again != Again::Soon {
                     self.board.set_witness(Condition::Trouble(failure.reason));
                 }
             }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Board, Failure,
+    Again, Board, Failure,
     discord::Discord,
     email::Email,
     note::Note,
@@ -87,7 +87,10 @@ struct Next {
 }
 
 impl Next {
-    fn failed(&mut self, pace: Pace) {
+    fn failed(&mut self, again: Again, pace: Pace) {
+        if again == Again::Late {
+            self.pause = PAUSES.end;
+        }
         self.at = Instant::now() + pace.of(self.pause);
         self.pause = (self.pause * 2).min(PAUSES.end);
     }
@@ -141,10 +144,10 @@ impl Channel {
                         self.board.set_channel(self.name, Condition::Fine);
                     }
                 }
-                Err(Failure { reason, for_good }) => {
+                Err(Failure { reason, again }) => {
                     self.failed.inc();
                     self.board.set_channel(self.name, Condition::Trouble(reason.clone()));
-                    if for_good {
+                    if again == Again::Never {
                         error!(
                             channel = self.name,
                             reason, "given up until the next start: mend its setting"
@@ -152,8 +155,8 @@ impl Channel {
                         return shutdown.cancelled().await;
                     }
                     let next = if is_test { &mut test } else { &mut tell };
-                    let pause_s = next.pause.as_secs();
-                    next.failed(self.pace);
+                    next.failed(again, self.pace);
+                    let pause_s = next.at.saturating_duration_since(Instant::now()).as_secs();
                     warn!(channel = self.name, reason, pause_s, is_test, "people were not told");
                 }
             }

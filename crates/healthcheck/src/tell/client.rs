@@ -16,14 +16,25 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 pub struct Failure {
     /// For a person.
     pub reason: String,
-    /// Trying again would not help: the address is gone, or not ours.
-    pub for_good: bool,
+    /// When it is worth trying again.
+    pub again: Again,
+}
+
+/// When it is worth trying again what failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Soon: it may pass by itself.
+    Soon,
+    /// Now and then: it was refused, until somebody mends the other side.
+    Late,
+    /// Not before the next start: whoever was asked wants it so.
+    Never,
 }
 
 impl Failure {
     /// One that may pass.
     pub fn passing(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), for_good: false }
+        Self { reason: reason.into(), again: Again::Soon }
     }
 }
 
@@ -76,12 +87,12 @@ impl Client {
         let said: String = said.chars().take(SHOWN_CHARACTERS).collect();
         let colon = if said.trim().is_empty() { "" } else { ": " };
         let reason = format!("{status}{colon}{}", crate::words::harmless(said.trim()));
-        Err(Failure { reason, for_good: is_for_good(status) })
+        Err(Failure { reason, again: if is_refusal(status) { Again::Late } else { Again::Soon } })
     }
 }
 
-/// Discord asks not to try a webhook again that it does not know; the others are alike.
-fn is_for_good(status: StatusCode) -> bool {
+/// The address is gone, or not ours; a proxy before it that is being set up says so as well.
+fn is_refusal(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE

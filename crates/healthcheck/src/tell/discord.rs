@@ -13,7 +13,7 @@ use service::clock::{unix_ms, unix_us};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Client, Failure, note::Note};
+use super::{Again, Client, Failure, note::Note};
 
 /// How long an action lives. After that the webhook is used; the bot must not say the same later.
 const LIFE: Duration = Duration::from_secs(15);
@@ -82,10 +82,13 @@ impl Discord {
         let sent = self.client.send(request).await;
         sent.map_err(|why| {
             let failure = of_way("webhook", why);
-            if failure.for_good && self.bot.is_some() {
-                return Failure::passing(self.refused.get_or_init(|| failure.reason));
+            match failure.again {
+                Again::Soon => failure,
+                _ if self.bot.is_some() => Failure::passing(self.refused.get_or_init(|| failure.reason)),
+                // Discord asks not to try one again that it does not know
+                // (<https://discord.com/developers/docs/topics/rate-limits>).
+                _ => Failure { again: Again::Never, ..failure },
             }
-            failure
         })
     }
 }

@@ -10,10 +10,13 @@ use lettre::{
 use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
-use super::{Failure, note::Note};
+use super::{Again, Failure, note::Note};
 
 /// How long one answer of the server may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// The account or its password are wrong (RFC 4954, section 6).
+const WRONG_PASSWORD: u16 = 535;
 
 /// By whom, from whom and to whom e-mail goes.
 #[derive(Clone, Debug)]
@@ -80,7 +83,13 @@ impl Email {
     }
 }
 
-/// A refusal for good is one of the account, or of every recipient; trying it again and again would lock the account.
+/// Logging in again and again with a password that is wrong would lock the account. Any other refusal may be mended by
+/// whoever runs the server.
 fn failure(error: &smtp::Error) -> Failure {
-    Failure { reason: service::chain(error), for_good: error.is_permanent() }
+    let again = match error.status() {
+        Some(code) if u16::from(code) == WRONG_PASSWORD => Again::Never,
+        _ if error.is_permanent() => Again::Late,
+        _ => Again::Soon,
+    };
+    Failure { reason: service::chain(error), again }
 }

@@ -16,7 +16,7 @@ use service::Context;
 
 pub use board::Board;
 use channel::{Channel, Way};
-pub use client::{Client, Failure};
+pub use client::{Again, Client, Failure};
 use discord::{Bot, Discord};
 pub use email::Addresses;
 use email::Email;

@@ -6,6 +6,7 @@ mod ages;
 mod discord;
 mod email;
 mod machine;
+mod mailbox;
 mod news;
 mod people;
 mod program;

@@ -1,5 +1,6 @@
 //! Telling people: together, once, until it is over, and with a way that fails.
 
+use healthcheck::Pace;
 use serde_json::Value;
 
 use crate::{receiver::Receiver, world::World};
@@ -72,8 +73,27 @@ async fn a_receiver_that_fails_is_tried_again_and_told_of_elsewhere() {
     watching.stop().await;
 }
 
+/// It was once given up until the next start: a reverse proxy that is set up anew answers so for a while.
 #[tokio::test]
-async fn an_address_that_is_gone_is_not_tried_again() {
+async fn an_address_that_refuses_is_tried_again_now_and_then() {
+    let world = World::start().await;
+    let _services = world.services().await;
+    let (door, phone) = (Receiver::start().await, Receiver::start().await);
+    door.answer(404);
+    let mut config = world.config();
+    // Ten minutes are ten seconds.
+    config.pace = Pace(60);
+    config.webhook = door.address("/hook");
+    config.ntfy = phone.address("/my-topic");
+    let watching = world.watch(config);
+    phone.gets(|one| one.body.contains("webhook: people cannot be told")).await;
+    door.answer(204);
+    phone.gets(|one| one.body.contains("webhook: people cannot be told – over")).await;
+    watching.stop().await;
+}
+
+#[tokio::test]
+async fn a_webhook_of_discord_that_is_gone_is_not_tried_again() {
     let world = World::start().await;
     let _services = world.services().await;
     let (gone, phone) = (Receiver::start().await, Receiver::start().await);
