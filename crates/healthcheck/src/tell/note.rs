@@ -40,6 +40,14 @@ pub struct Note {
     pub at_ms: u64,
 }
 
+/// What a line is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Wrong,
+    News,
+    Over,
+}
+
 impl Note {
     /// The difference between what is wrong now and what was told, and what happened since. In a quiet time, only
     /// what is critical. `own` is the key of an alert that the reader cannot be told: that they cannot be told.
@@ -132,32 +140,46 @@ impl Note {
         }
     }
 
-    /// A line for each thing, and more for what has a log.
+    /// A line for each thing, and more for what has a log. What is critical comes first: all else may be cut.
     pub fn lines(&self) -> Vec<String> {
-        let wrong = self.wrong.iter().map(|alert| {
+        let line = |alert: &Alert| {
             let sign = if alert.level == Level::Critical { '🔴' } else { '🟠' };
             shortened(&harmless(&format!("{sign} {} – {}", alert.title(), alert.text)))
-        });
+        };
+        let (critical, others): (Vec<&Alert>, Vec<&Alert>) =
+            self.wrong.iter().partition(|alert| alert.level == Level::Critical);
         let over = self.over.values().map(|told| {
             let lasted = Duration::from_millis(self.at_ms.saturating_sub(told.since_ms));
             shortened(&harmless(&format!("🟢 {} – over after {}", told.title, duration(lasted))))
         });
-        // What happened once is not seen anywhere else, so it is what is left out last.
-        let news = self.news.iter().map(|news| news.told(NEWS_MAX));
-        let mut lines: Vec<String> = news.chain(wrong).chain(over).collect();
+        // What happened once is not seen anywhere else, so that it is left out after what lasts.
+        let all: Vec<(Kind, String)> = critical
+            .into_iter()
+            .map(|alert| (Kind::Wrong, line(alert)))
+            .chain(self.news.iter().map(|news| (Kind::News, news.told(NEWS_MAX))))
+            .chain(others.into_iter().map(|alert| (Kind::Wrong, line(alert))))
+            .chain(over.map(|line| (Kind::Over, line)))
+            .collect();
         let mut left = TEXT_MAX;
-        let fits = |line: &&String| {
+        let fits = |(_, line): &&(Kind, String)| {
             let needed = line.chars().count() + 1;
             let fits = needed <= left;
             left = left.saturating_sub(needed);
             fits
         };
-        let shown = lines.iter().take(LINES_MAX).take_while(fits).count();
-        let more = (lines.len() - shown) as u64 + self.dropped;
-        lines.truncate(shown);
+        let shown = all.iter().take(LINES_MAX).take_while(fits).count();
+        let (shown, cut) = all.split_at(shown);
+        let mut lines: Vec<String> = shown.iter().map(|(_, line)| line.clone()).collect();
+        let more = cut.len() as u64 + self.dropped;
         if more > 0 {
-            let hint = if self.news.is_empty() { "" } else { "; `vigie audit` has all that was done" };
-            lines.push(format!("… and {more} more{hint}"));
+            let has = |kind| cut.iter().any(|(cut, _)| *cut == kind);
+            let wrong = if has(Kind::Wrong) { "; `/health/detailed` has all that is wrong" } else { "" };
+            let done = if has(Kind::News) || self.dropped > 0 {
+                "; `vigie audit` has all that was done"
+            } else {
+                ""
+            };
+            lines.push(format!("… and {more} more{wrong}{done}"));
         }
         if self.still > 0 && !self.wrong.is_empty() {
             lines.push(format!("({} more known already)", self.still));
@@ -291,7 +313,7 @@ mod tests {
             (0..100).map(|n| alert("silent", &format!("{n}{}", "x".repeat(500)), Level::Critical)).collect();
         let text = note(&alerts, &Channel::default(), 0).lines().join("\n");
         assert!(text.chars().count() < 1800, "Discord takes 2000");
-        assert!(text.ends_with("… and 85 more"), "{text}");
+        assert!(text.ends_with("… and 85 more; `/health/detailed` has all that is wrong"), "{text}");
     }
 
     #[test]
@@ -328,6 +350,20 @@ mod tests {
         assert_eq!(in_the_morning.title(), "Vigie: updated");
     }
 
+    /// They were cut, and counted as told, when news with a long log came at the same time.
+    #[test]
+    fn what_is_critical_is_told_before_news() {
+        let mut kept = Channel::default();
+        let text = format!("the log\n{}", "so and so, and so on\n".repeat(90));
+        let long: Vec<News> =
+            (0..5).map(|n| News { text: text.clone(), ..news(n, Level::Warning, "failed") }).collect();
+        kept.waiting.add(&long, 1);
+        let lines = note(&[alert("nats", "", Level::Critical)], &kept, 2).lines();
+        assert_eq!(lines[0], "🔴 NATS cannot be reached – so and so");
+        assert!(lines[1].starts_with("🟠 failed – the log"), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "… and 3 more; `vigie audit` has all that was done");
+    }
+
     #[test]
     fn a_flood_of_what_happened_stays_short_and_is_counted() {
         let mut kept = Channel::default();
@@ -338,7 +374,9 @@ mod tests {
         let note = note(&[alert("disk", "", Level::Warning)], &kept, 2);
         let text = note.lines().join("\n");
         assert!(text.chars().count() + note.title().len() < 1950, "Discord takes 2000");
-        assert!(text.ends_with("… and 29 more; `vigie audit` has all that was done"), "{text}");
+        let more =
+            "… and 29 more; `/health/detailed` has all that is wrong; `vigie audit` has all that was done";
+        assert!(text.ends_with(more), "{text}");
         note.note_down(&mut kept);
         assert_eq!(kept.waiting, crate::news::Waiting::default());
     }
