@@ -85,7 +85,8 @@ impl News {
             ("deployer", "request" | "rollback", AuditResult::Refused) => {
                 (Level::Warning, format!("{object} was not rolled out"), format!("{words}\n{asked}"))
             }
-            ("deployer", "self-update", AuditResult::Failed) => {
+            // Refused: its settings or the engine do not let it, so that it never will be.
+            ("deployer", "self-update", AuditResult::Failed | AuditResult::Refused) => {
                 (Level::Warning, format!("the deployer is not that of {object}"), format!("{words}\n{asked}"))
             }
             ("deployer", "check", AuditResult::Done) => {
@@ -228,6 +229,10 @@ mod tests {
         assert_eq!(told("rollback", AuditResult::Failed, Some(&lost)).0, Level::Critical);
         assert_eq!(told("request", AuditResult::Failed, None).0, Level::Critical, "nobody knows");
         assert_eq!(told("request", AuditResult::Refused, None).0, Level::Warning);
+        for result in [AuditResult::Failed, AuditResult::Refused] {
+            assert_eq!(told("self-update", result, None).1, "the deployer is not that of 1.3.0");
+        }
+        assert_eq!(News::of(7, &entry("self-update", AuditResult::Done, ""), None), None);
         assert_eq!(News::of(7, &entry("request", AuditResult::Begun, ""), None), None);
         assert_eq!(News::of(7, &entry("create", AuditResult::Failed, ""), None), None, "a rule tells it");
     }
