@@ -21,6 +21,8 @@ const INSTANCES_MAX: usize = 256;
 const SERVICES_MAX: usize = 64;
 /// Fresh starts within this time count.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
+/// And those that nobody ordered within this one.
+const FAILURES_WITHIN: Duration = Duration::from_secs(3600);
 /// More fresh starts need not be told apart.
 const RESTARTS_MAX: usize = 64;
 /// No more than this of the time between two looks is silence: when more has passed, it was this service that
@@ -48,6 +50,7 @@ struct Known {
     silent: Duration,
     instances: BTreeMap<String, Instance>,
     restarts: VecDeque<Instant>,
+    failures: VecDeque<Instant>,
 }
 
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct ServiceView {
     pub lost: Vec<Lost>,
     /// How often one of them came back with a fresh start, in the last 10 min.
     pub restarts: usize,
+    /// How often of those nobody had ordered it, as far as is known, in the last hour.
+    pub failures: usize,
 }
 
 /// An instance of a service.
@@ -105,7 +110,10 @@ pub enum News {
     /// A service that was never seen.
     Service,
     /// An instance that has started afresh since its last answer.
-    Restart,
+    Restart {
+        /// As another version, so that somebody wanted it.
+        updated: bool,
+    },
 }
 
 impl Services {
@@ -133,12 +141,9 @@ impl Services {
         self.requests +=
             grown(before.as_deref(), &stats, &["commands_total", "interactions_total"], "command-worker");
         self.errors += grown(before.as_deref(), &stats, &["errors_total"], "");
-        if before.is_some_and(|before| stats.uptime_s < before.uptime_s) {
-            news = News::Restart;
-            known.restarts.push_back(now);
-            if known.restarts.len() > RESTARTS_MAX {
-                known.restarts.pop_front();
-            }
+        if let Some(before) = before.filter(|before| stats.uptime_s < before.uptime_s) {
+            news = News::Restart { updated: stats.build != before.build };
+            note(&mut known.restarts, now);
         }
         if known.instances.len() < INSTANCES_MAX || known.instances.contains_key(&stats.instance) {
             let (name, silent) = (stats.instance.clone(), Duration::ZERO);
@@ -146,6 +151,13 @@ impl Services {
             known.instances.insert(name, Instance { stats, took, heard: true, missed: 0, silent, unready });
         }
         news
+    }
+
+    /// Notes that a service started afresh since it failed: nobody has ordered it.
+    pub fn failed(&mut self, service: &str, now: Instant) {
+        if let Some(known) = self.known.get_mut(service) {
+            note(&mut known.failures, now);
+        }
     }
 
     /// Notes who did not answer since the last call, which was `since` ago. While they cannot be asked nobody is
@@ -171,6 +183,7 @@ impl Services {
             }
             known.instances.retain(|_, instance| instance.missed < REMEMBERED);
             known.restarts.retain(|at| now.saturating_duration_since(*at) < RESTARTS_WITHIN);
+            known.failures.retain(|at| now.saturating_duration_since(*at) < FAILURES_WITHIN);
         }
         let over = |known: &Known| !known.expected && known.silent >= FORGOTTEN_AFTER;
         let forgotten =
@@ -201,6 +214,7 @@ impl Services {
                     .map(|(name, one)| Lost { instance: name.clone(), silent: one.silent })
                     .collect(),
                 restarts: known.restarts.len(),
+                failures: known.failures.len(),
             }
         };
         self.known.iter().map(of).collect()
@@ -243,6 +257,13 @@ impl ServiceView {
         let numbers = self.instances.iter().filter_map(|instance| instance.stats.metrics.get(name));
         numbers.copied().reduce(|a, b| a + b)
     }
+}
+
+fn note(times: &mut VecDeque<Instant>, now: Instant) {
+    if times.len() == RESTARTS_MAX {
+        times.pop_front();
+    }
+    times.push_back(now);
 }
 
 /// By how much counters have grown since the last answer of this instance; a smaller number is one of a fresh
@@ -323,12 +344,30 @@ mod tests {
         let mut services = Services::default();
         assert_eq!(services.heard(heard("command-worker", "a", 100, 7.0), now), News::Service);
         assert_eq!(services.heard(heard("command-worker", "a", 105, 9.0), now), News::None);
-        assert_eq!(services.heard(heard("command-worker", "a", 2, 3.0), now), News::Restart);
+        assert_eq!(
+            services.heard(heard("command-worker", "a", 2, 3.0), now),
+            News::Restart { updated: false }
+        );
         assert_eq!(services.heard(heard("command-worker", "b", 1, 1.0), now), News::None);
         assert_eq!((services.requests, services.errors), (13.0, 2.0));
         assert_eq!(one(&services, "command-worker").restarts, 1);
         services.look(true, LOOK, Pace(1), now + RESTARTS_WITHIN);
         assert_eq!(one(&services, "command-worker").restarts, 0);
+    }
+
+    #[test]
+    fn a_failure_is_a_fresh_start_of_the_same_version_and_counts_for_an_hour() {
+        let now = Instant::now();
+        let mut services = Services::default();
+        services.heard(heard("command-worker", "a", 100, 0.0), now);
+        let mut updated = heard("command-worker", "a", 1, 0.0);
+        updated.stats.build = "0.2.0 (def)".to_owned();
+        assert_eq!(services.heard(updated, now), News::Restart { updated: true });
+        services.failed("command-worker", now);
+        services.look(true, LOOK, Pace(1), now + RESTARTS_WITHIN);
+        assert_eq!(one(&services, "command-worker").failures, 1);
+        services.look(true, LOOK, Pace(1), now + FAILURES_WITHIN);
+        assert_eq!(one(&services, "command-worker").failures, 0);
     }
 
     #[test]

@@ -31,6 +31,8 @@ use crate::{
 
 /// The first look comes this long after the start: by then all who are well have answered.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// What is told to start again has ended, and is there again, within this time.
+const TOLD_FOR_MS: u64 = 2 * 60 * 1000;
 /// The stream of dead letters.
 const DEAD: &str = "DEAD";
 
@@ -145,11 +147,22 @@ impl Watch {
         match self.services.heard(heard, Instant::now()) {
             News::None => {}
             News::Service => info!(service, instance, "seen for the first time"),
-            News::Restart => {
-                warn!(service, instance, "started afresh");
+            News::Restart { updated } => {
+                let ordered = updated || self.was_told(&service);
+                warn!(service, instance, ordered, "started afresh");
                 self.averages.failed(Instant::now(), 1);
+                if !ordered {
+                    self.services.failed(&service, Instant::now());
+                }
             }
         }
+    }
+
+    /// Whether this watch itself has told a service to start again, just now.
+    fn was_told(&self, service: &str) -> bool {
+        let told = self.store.get().restarts;
+        let last = told.get(service).and_then(|times| times.last());
+        last.is_some_and(|at_ms| unix_ms().saturating_sub(*at_ms) < TOLD_FOR_MS)
     }
 
     async fn look(&mut self) {

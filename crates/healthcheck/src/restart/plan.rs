@@ -209,6 +209,7 @@ mod tests {
             instances: if silent_s == 0 { vec![instance(name, unready_s)] } else { Vec::new() },
             lost: if silent_s == 0 { Vec::new() } else { vec![lost] },
             restarts: 0,
+            failures: 0,
         }
     }
 

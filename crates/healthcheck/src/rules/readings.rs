@@ -16,7 +16,7 @@ use crate::{
 const WORK: [&str; 4] = ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "ACTIONS_TWITCH"];
 
 /// What nobody can tell of a service before it has answered.
-const OF_SERVICES: [&str; 6] = ["silent", "unready", "shards", "channels", "restarts", "latency"];
+const OF_SERVICES: [&str; 7] = ["silent", "unready", "shards", "channels", "restarts", "failures", "latency"];
 /// A certificate that ends sooner is to be looked after, and one that ends so soon at once.
 const ENDS_SOON: [Duration; 2] = [Duration::from_secs(14 * 86400), Duration::from_secs(3 * 86400)];
 
@@ -126,6 +126,8 @@ impl Readings {
         }
         let text = format!("{} fresh starts within 10 min; its log says why", service.restarts);
         self.add("restarts", name, service.restarts as f64, text);
+        let text = format!("it ended by itself {} times within an hour; its log says why", service.failures);
+        self.add("failures", name, service.failures as f64, text);
         if let Some(took) = service.latency() {
             self.add("latency", name, took.as_secs_f64(), format!("{} to answer", duration(took)));
         }

@@ -44,7 +44,7 @@ impl Rule {
 }
 
 /// Every rule. Times are in seconds: how long before it is told, how long before it is over.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     is_so("nats", "NATS cannot be reached", true, 10, 5),
     is_so("streams", "streams are missing in NATS", true, 30, 5).seen_by_nats(),
     // In seconds of silence, so that the time is in the value.
@@ -65,6 +65,19 @@ pub const RULES: [Rule; 22] = [
     is_so("channels", "channels that the bot is not let into", false, 60, 10).seen_by_nats(),
     // Fresh starts within 10 min.
     above("restarts", "starts again and again", (3.0, 6.0), 0.5, (0, 0)).seen_by_nats(),
+    // Of the last hour: a background task that fails ends its service, which starts afresh. Once may be somebody who
+    // started it again by hand.
+    Rule {
+        bounds: Bounds {
+            warning: Some(2.0),
+            critical: None,
+            clear: 0.5,
+            hold: Duration::ZERO,
+            calm: Duration::ZERO,
+        },
+        ..is_so("failures", "background tasks fail", false, 0, 0)
+    }
+    .seen_by_nats(),
     // In MB, of all services together.
     above("memory", "memory of the bot", (500.0, 800.0), 0.9, (60, 60)).seen_by_nats(),
     // In seconds.

@@ -141,7 +141,29 @@ async fn one_that_starts_again_and_again_is_told_of() {
         })
         .await;
     }
-    assert_eq!(watching.is("degraded").await, "degraded: command-worker: starts again and again\n");
+    let line = watching.is("degraded").await;
+    assert!(line.contains("command-worker: starts again and again"), "{line}");
+    assert!(line.contains("command-worker: background tasks fail"), "{line}");
+    watching.stop().await;
+}
+
+/// What fails every twenty minutes never started three times in ten.
+#[tokio::test]
+async fn a_service_that_failed_twice_in_an_hour_is_told_of_and_one_that_was_updated_is_not() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let watching = world.watch(world.config());
+    watching.is("healthy").await;
+    for n in 1..=2_u64 {
+        services[0].change(|stats| (stats.uptime_s, stats.build) = (10 - n, format!("0.{n}.0 (abc1234567)")));
+        services[2].change(|stats| stats.uptime_s = 10 - n);
+        eventually(SOON, || async {
+            let failures = watching.json()["task_failures_1h"].as_u64();
+            if failures == Some(2 * n) { Ok(()) } else { Err(failures) }
+        })
+        .await;
+    }
+    assert_eq!(watching.is("degraded").await, "degraded: command-worker: background tasks fail\n");
     watching.stop().await;
 }
 
