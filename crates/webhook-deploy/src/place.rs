@@ -2,10 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,7 @@ use protocol::{
     control::{Audit, AuditResult},
 };
 use service::{Gauge, clock::unix_ms};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -32,8 +29,8 @@ use crate::{
 
 /// Deliveries of a hook that are given to the deployer.
 const DELIVERIES: Rate = Rate { burst: 30, every: Duration::from_secs(2) };
-/// What nobody was there to hear is told again so often, for so long: some forges deliver once only, and a deployer
-/// that updates itself is away for a moment.
+/// What nobody was there to hear is told again so often, for so long after the newest delivery: some forges deliver once
+/// only, and a deployer that updates itself is away for a moment.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
 const TELL_LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -45,9 +42,12 @@ pub struct Place {
     seen: Mutex<Seen>,
     deliveries: Mutex<Bucket>,
     desk: Desk,
-    /// Whether something is to be told again.
-    owing: AtomicBool,
+    owed: Mutex<Owed>,
 }
+
+/// Until when something is to be told again, if anything is.
+#[derive(Debug, Default)]
+struct Owed(Option<Instant>);
 
 /// A delivery that passed every check.
 #[derive(Debug)]
@@ -77,13 +77,29 @@ pub struct Means {
     pub shutdown: CancellationToken,
 }
 
+impl Owed {
+    /// A delivery is owed from now on; whether it is the only one.
+    fn add(&mut self, now: Instant) -> bool {
+        self.0.replace(now + TELL_LIMIT).is_none()
+    }
+
+    /// Whether the newest has been told for long enough: then nothing is owed any more.
+    fn give_up(&mut self, now: Instant) -> bool {
+        let is_over = self.0.is_none_or(|until| until <= now);
+        if is_over {
+            self.0 = None;
+        }
+        is_over
+    }
+}
+
 impl Place {
     /// With nothing to remember.
     #[must_use]
     pub fn new(hook: Hook) -> Self {
         let desk = Desk::new(format!("hook:{}", hook.id));
         let deliveries = Mutex::new(Bucket::new(DELIVERIES, Instant::now()));
-        Self { hook, seen: Mutex::default(), deliveries, desk, owing: AtomicBool::new(false) }
+        Self { hook, seen: Mutex::default(), deliveries, desk, owed: Mutex::default() }
     }
 
     /// Takes a delivery, once.
@@ -114,7 +130,7 @@ impl Place {
             lock(&self.seen).forget(&delivery.verified.mark);
         }
         self.note(&delivery, &told, &means);
-        if told.may_come_later() && !self.owing.swap(true, Ordering::Relaxed) {
+        if told.may_come_later() && lock(&self.owed).add(Instant::now()) {
             let work = means.work.clone();
             work.spawn(self.tell_later(delivery, means));
         }
@@ -127,18 +143,23 @@ impl Place {
             loop {
                 sleep(TELL_AGAIN).await;
                 match self.desk.tell_again(&means.bus).await {
-                    Some((_, told)) if told.may_come_later() => {}
-                    ended => return ended,
+                    Some((_, told)) if told.may_come_later() => {
+                        if lock(&self.owed).give_up(Instant::now()) {
+                            return None;
+                        }
+                    }
+                    ended => {
+                        *lock(&self.owed) = Owed::default();
+                        return Some(ended);
+                    }
                 }
             }
         };
-        let ended = means.shutdown.run_until_cancelled(timeout(TELL_LIMIT, telling)).await;
-        self.owing.store(false, Ordering::Relaxed);
-        match ended {
-            Some(Ok(Some((commit, told)))) => self.note(&Delivery { commit, ..delivery }, &told, &means),
+        match means.shutdown.run_until_cancelled(telling).await {
+            Some(Some(Some((commit, told)))) => self.note(&Delivery { commit, ..delivery }, &told, &means),
             // Another delivery was heard meanwhile.
-            Some(Ok(None)) => {}
-            Some(Err(_)) => {
+            Some(Some(None)) => {}
+            Some(None) => {
                 warn!(hook = self.hook.id, "nobody was there to hear of what is new; it is given up");
             }
             None => warn!(hook = self.hook.id, "nobody has heard of what is new, and this service ends"),
@@ -180,4 +201,21 @@ impl Place {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What came after nine minutes was given up a minute later, with the first of them.
+    #[test]
+    fn the_newest_is_told_again_for_as_long_as_the_first() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut owed = Owed::default();
+        assert!(owed.add(at(0)) && !owed.add(at(590)), "one goes on telling of all");
+        assert!(!owed.give_up(at(600)) && !owed.give_up(at(1189)));
+        assert!(owed.give_up(at(1190)));
+        assert!(owed.add(at(1200)), "the next one begins anew");
+    }
 }
