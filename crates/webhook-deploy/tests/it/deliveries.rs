@@ -1,7 +1,7 @@
 //! What a forge delivers, and what becomes of it.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -11,12 +11,14 @@ use protocol::control::{AuditResult, DeployReply};
 use testkit::eventually;
 
 use crate::world::{
-    COMMIT, Deployer, GITEA_SECRET, GITLAB_SECRET, SECRET, SIGNING_KEY, SOON, World, fresh_commit, github,
-    hex, push, request,
+    COMMIT, Deployer, GITEA_SECRET, GITLAB_SECRET, Reply, SECRET, SIGNING_KEY, SOON, Serving, World,
+    fresh_commit, github, hex, push, request,
 };
 
 /// What the CI of a fork runs at the end of a release.
 const DEPLOY: &str = "../../deploy/ci/deploy.sh";
+/// Deliveries in the form that the forges document.
+const FORMS: &str = "tests/deliveries";
 /// Deliveries as forges sent them; a clone does not have them.
 const DELIVERIES: &str = "../../../shared/data/webhooks";
 
@@ -103,6 +105,27 @@ fn v1(signed: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_delivery_in_the_form_of_each_forge_is_understood() {
+    let world = World::start().await;
+    let (serving, deployer) = (world.serve().await, world.deployer().await);
+    for (name, hook, secret, status) in [
+        ("github-ping", "github", SECRET, 200),
+        ("github-push", "github", SECRET, 202),
+        ("github-push-tag", "github", SECRET, 200),
+        ("github-push-deleted", "github", SECRET, 200),
+        ("github-release", "github", SECRET, 200),
+        ("gitea-push", "gitea", GITEA_SECRET, 202),
+        ("gitlab-push", "gitlab", GITLAB_SECRET, 202),
+    ] {
+        let replied = deliver(&serving, &read(FORMS, name).unwrap(), hook, secret).await;
+        assert_eq!(replied.status, status, "{name}: {}", replied.body);
+    }
+    let by = |hook: &str| (format!("hook:{hook}"), Some(COMMIT.to_owned()));
+    assert_eq!(deployer.heard(), ["github", "gitea", "gitlab"].map(by));
+    serving.stop().await;
+}
+
+#[tokio::test]
 async fn real_deliveries_are_understood() {
     let world = World::start().await;
     let hooks = crate::world::HOOKS
@@ -112,7 +135,6 @@ async fn real_deliveries_are_understood() {
         .replace("forge = \"gitlab\"\nrepository = \"ines/vigie\"\nbranch = \"main\"", GITLAB);
     fs::write(world.folder.path().join("hooks.toml"), hooks).unwrap();
     let (serving, deployer) = (world.serve().await, world.deployer().await);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(DELIVERIES);
     let mut heard = 0;
     for (name, hook, secret, status, reaches) in [
         ("github-ping-0", "github", SECRET, 200, false),
@@ -121,32 +143,39 @@ async fn real_deliveries_are_understood() {
         ("gitea-push", "gitea", GITEA_SECRET, 202, true),
         ("gitlab-push", "gitlab", GITLAB_SECRET, 202, true),
     ] {
-        let Ok(text) = fs::read_to_string(folder.join(format!("{name}.json"))) else {
-            eprintln!("SKIPPED: {name} is not here");
+        let Ok(delivery) = read(DELIVERIES, name) else {
+            testkit::skipped(&format!("the delivery {name} is not here"));
             continue;
         };
-        let delivery: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let body = delivery["raw_body"].as_str().unwrap();
-        let signature = hex(secret.as_bytes(), body.as_bytes());
-        let prefixed = format!("sha256={signature}");
-        let headers = delivery["headers"].as_object().unwrap().iter().map(|(name, value)| {
-            // Its own secret is too short for us; so it is signed anew.
-            let value = match name.as_str() {
-                "X-Hub-Signature-256" => &prefixed,
-                "X-Gitea-Signature" => &signature,
-                "X-Gitlab-Token" => secret,
-                _ => value.as_str().unwrap(),
-            };
-            (name.as_str(), value)
-        });
-        let headers: Vec<(&str, &str)> = headers.collect();
-        let replied =
-            serving.send(&request("POST", &format!("/hooks/{hook}"), &headers, body.as_bytes())).await;
+        let replied = deliver(&serving, &delivery, hook, secret).await;
         assert_eq!(replied.status, status, "{name}: {}", replied.body);
         heard += usize::from(reaches);
     }
     assert_eq!(deployer.heard().len(), heard);
     serving.stop().await;
+}
+
+fn read(folder: &str, name: &str) -> io::Result<serde_json::Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    Ok(serde_json::from_str(&fs::read_to_string(folder.join(format!("{name}.json")))?)?)
+}
+
+/// Delivers it as it is, but for its secret, which is too short for us.
+async fn deliver(serving: &Serving, delivery: &serde_json::Value, hook: &str, secret: &str) -> Reply {
+    let body = delivery["raw_body"].as_str().unwrap();
+    let signature = hex(secret.as_bytes(), body.as_bytes());
+    let prefixed = format!("sha256={signature}");
+    let headers = delivery["headers"].as_object().unwrap().iter().map(|(name, value)| {
+        let value = match name.as_str() {
+            "X-Hub-Signature-256" => &prefixed,
+            "X-Gitea-Signature" => &signature,
+            "X-Gitlab-Token" => secret,
+            _ => value.as_str().unwrap(),
+        };
+        (name.as_str(), value)
+    });
+    let headers: Vec<(&str, &str)> = headers.collect();
+    serving.send(&request("POST", &format!("/hooks/{hook}"), &headers, body.as_bytes())).await
 }
 
 const GITEA: &str = "forge = \"gitea\"\nrepository = \"gitea/webhooks\"\nbranch = \"develop\"";
@@ -157,7 +186,7 @@ async fn the_last_step_of_a_release_is_heard() {
     let needs = ["bash", "curl", "jq", "python3"];
     let has = |program: &&str| Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
     if !needs.iter().all(has) {
-        eprintln!("SKIPPED: not all of {needs:?} are here");
+        testkit::skipped(&format!("not all of {needs:?} are here"));
         return;
     }
     let world = World::start().await;
