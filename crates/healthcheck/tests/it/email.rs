@@ -1,8 +1,21 @@
 //! E-mail, to a real SMTP receiver.
 
-use healthcheck::{Addresses, Pace};
+use std::{path::Path, sync::Arc};
 
-use crate::{mailbox::Mailbox, receiver::Receiver, world::World};
+use healthcheck::{Addresses, Pace};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use testkit::{Nats, eventually};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+};
+
+use crate::{
+    mailbox::Mailbox,
+    program::Program,
+    receiver::Receiver,
+    world::{SOON, World},
+};
 
 fn addresses(mailbox: &Mailbox, account: &str, to: &[&str]) -> Option<Addresses> {
     Some(Addresses {
@@ -86,4 +99,57 @@ async fn a_wrong_password_is_not_tried_again_which_would_lock_the_account() {
     phone.gets(|one| one.body.contains("command-worker: does not answer")).await;
     assert_eq!(mailbox.count("AUTH"), 1, "{:?}", mailbox.lines());
     watching.stop().await;
+}
+
+/// Writes the certificate of an authority there; what a server of its shows.
+fn authority(path: &Path) -> TlsAcceptor {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(path, issuer.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate.der().clone()], key).unwrap()))
+}
+
+/// As providers want it: TLS from the first byte, and a login, which nobody else may read.
+#[tokio::test]
+async fn the_password_is_told_over_tls_to_a_server_that_the_machine_trusts() {
+    service::install_crypto();
+    let nats = Nats::start().await;
+    nats.bus("test").await.drain().await;
+    let folder = tempfile::tempdir().unwrap();
+    let [ours, others] = ["ours.pem", "others.pem"].map(|name| folder.path().join(name));
+    let mailbox = Mailbox::start_with(Some(authority(&ours))).await;
+    authority(&others);
+    let (url, server) = (nats.url(), format!("smtps://bot:secret@localhost:{}", mailbox.port));
+    let start = |trusted: &Path| {
+        let data = folder.path().join(trusted.file_stem().unwrap());
+        Program::start(&[
+            ("NATS_URL", &url),
+            ("HEALTHCHECK_SERVICES", "healthcheck"),
+            ("HEALTHCHECK_DATA", data.to_str().unwrap()),
+            ("SSL_CERT_FILE", trusted.to_str().unwrap()),
+            ("ALERT_EMAIL", "ines@example.org"),
+            ("ALERT_EMAIL_FROM", "bot@example.org"),
+            ("ALERT_SMTP_URL", &server),
+        ])
+    };
+    let distrusting = start(&others);
+    eventually(2 * SOON, || async {
+        match distrusting.get("/status").await {
+            Ok((_, body)) if body.contains("email: people cannot be told") => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    let lines = mailbox.lines();
+    assert!(lines.iter().all(|line| line.starts_with("no TLS")), "nothing is said to a stranger: {lines:?}");
+    drop(distrusting);
+    let _trusting = start(&ours);
+    mailbox.is_told("AUTH PLAIN", 1).await;
+    mailbox.is_told("NOOP", 1).await;
 }

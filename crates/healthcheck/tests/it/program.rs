@@ -10,13 +10,14 @@ use testkit::{Nats, eventually, free_port};
 
 use crate::world::SOON;
 
-struct Program {
+/// The service in a process of its own.
+pub struct Program {
     child: Child,
     url: String,
 }
 
 impl Program {
-    fn start(variables: &[(&str, &str)]) -> Self {
+    pub fn start(variables: &[(&str, &str)]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let child = Command::new(env!("CARGO_BIN_EXE_healthcheck"))
             .env_clear()
@@ -30,7 +31,7 @@ impl Program {
         Self { child, url: format!("http://{address}") }
     }
 
-    async fn get(&self, path: &str) -> Result<(u16, String), String> {
+    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
         Ok((status, answer.text().await.map_err(|error| error.to_string())?))
