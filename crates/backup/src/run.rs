@@ -294,7 +294,7 @@ impl Work {
         self.numbers.show(&self.store.get());
         if task == Task::Create {
             let tries = self.retry.map_or(0, |(_, tries)| tries);
-            self.retry = (!good && by == SCHEDULE && tries < RETRIES).then_some((RETRY_TICKS, tries + 1));
+            self.retry = (!good && tries < RETRIES).then_some((RETRY_TICKS, tries + 1));
         }
         if good {
             info!(job = task.verb(), words, "done");

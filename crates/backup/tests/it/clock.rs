@@ -1,9 +1,12 @@
 //! The clock: what is due, what was missed, and jumps.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use backup::Timetable;
-use protocol::control::BackupOrder;
+use protocol::control::{BackupOrder, Job};
 use testkit::eventually;
 
 use crate::world::{SOON, World};
@@ -12,11 +15,16 @@ const HOUR: u64 = 3_600_000;
 /// 2026-11-22T00:00:00Z
 const START: u64 = 1_795_305_600_000;
 
-/// One clock for each test, which each run in their own process or share it: so, one test.
+/// One clock for each test, which each run in their own process or share it.
 static NOW: AtomicU64 = AtomicU64::new(START);
+static NIGHT: AtomicU64 = AtomicU64::new(START);
 
 fn now() -> u64 {
     NOW.load(Ordering::Relaxed)
+}
+
+fn night() -> u64 {
+    NIGHT.load(Ordering::Relaxed)
 }
 
 async fn backups(world: &World, count: usize) {
@@ -93,5 +101,30 @@ async fn backups_and_drills_are_made_when_they_are_due_whatever_the_clock_does()
         if listed[0].id.ends_with("-2") { Ok(()) } else { Err(listed) }
     })
     .await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_and_fails_takes_no_try_away_from_what_was_due() {
+    let world = World::start().await;
+    let mut config = world.config(false);
+    config.clock = night;
+    config.schedule = Timetable::read("30 3 * * *").unwrap();
+    config.tick = Duration::from_millis(100);
+    let service = world.serve(config).await;
+    world.good(BackupOrder::Create).await;
+    // Its disk is not there.
+    std::fs::rename(world.path("bot"), world.path("elsewhere")).unwrap();
+    NIGHT.store(START + 4 * HOUR, Ordering::Relaxed);
+    eventually(SOON, || async {
+        let job = world.status().await.job;
+        let failed = |job: &Job| job.by == "schedule" && job.end.as_ref().is_some_and(|end| !end.good);
+        if job.as_ref().is_some_and(failed) { Ok(()) } else { Err(job) }
+    })
+    .await;
+    let end = world.does(BackupOrder::Create).await;
+    assert!(!end.good, "{}", end.words);
+    std::fs::rename(world.path("elsewhere"), world.path("bot")).unwrap();
+    backups(&world, 2).await;
     service.stop().await;
 }
