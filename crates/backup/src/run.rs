@@ -33,8 +33,8 @@ use crate::{
 
 /// How long the audit trail is waited for: what was done is told anyway.
 const NOTE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a list is waited for: who asks waits 5 s.
-const LOOK_LIMIT: Duration = Duration::from_secs(4);
+/// How long a list is waited for: who asks in chat waits 3 s, others longer.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a backup that was due and failed is tried again,
 const RETRIES: u32 = 3;
 /// after so many looks at the clock: a quarter of an hour.
