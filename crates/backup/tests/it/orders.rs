@@ -1,7 +1,7 @@
 //! What is asked over NATS, and what is told.
 
 use bus::User;
-use protocol::control::{AuditResult, BackupOrder};
+use protocol::control::{AuditResult, BackupOrder, BackupStatus};
 use testkit::Nats;
 
 use crate::{
@@ -77,6 +77,9 @@ async fn without_a_place_for_backups_it_is_off_and_says_so() {
     let service = world.serve(config).await;
     let refused = world.order(BackupOrder::Create).await.unwrap_err();
     assert!(refused.contains("BACKUP_REPOSITORY"), "{refused}");
+    let refused = world.order(BackupOrder::List).await.unwrap_err();
+    assert!(refused.contains("backups are off"), "no list is not an empty one: {refused}");
+    assert_eq!(world.status().await, BackupStatus::default(), "there is nothing to watch");
     assert!(service.context.health.readiness().ready);
     service.stop().await;
 }
