@@ -174,7 +174,9 @@ impl Jobs {
             };
             return Ok(format!("{words}{aside}"));
         };
-        let proof = restore::to_new_place(&self.stores, &backup, Path::new(into), &self.progress).await?;
+        let proof =
+            restore::to_new_place(&self.config, &self.stores, &backup, Path::new(into), &self.progress)
+                .await?;
         Ok(format!("{}, into {into}", found(&backup, &proof, millis(began))))
     }
 

@@ -9,7 +9,7 @@ mod swap;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -45,6 +45,7 @@ const DUMP: &str = "postgres.dump";
 /// # Errors
 /// [`Trouble`]; then nothing is there.
 pub async fn to_new_place(
+    config: &Config,
     stores: &Stores,
     backup: &Known,
     into: &Path,
@@ -52,15 +53,24 @@ pub async fn to_new_place(
 ) -> Result<Proof, Trouble> {
     let expected =
         || Trouble::Found(format!("expected an empty folder to restore into, not {}", into.display()));
-    let plain = into.is_absolute() && !into.components().any(|part| part == std::path::Component::ParentDir);
+    let plain = into.is_absolute() && !into.components().any(|part| part == Component::ParentDir);
     let (Some(above), Some(name)) = (into.parent().filter(|_| plain), into.file_name()) else {
         return Err(Trouble::Found("expected the whole path of an empty folder, without ..".to_owned()));
     };
+    let ours = |part: Component<'_>| part.as_os_str().to_string_lossy().starts_with(files::OURS);
+    if into.components().any(ours) || is_below(into, &config.data) {
+        return Err(Trouble::Found(format!(
+            "expected a folder outside of BACKUP_DATA and of {}… folders, where the service clears up, not {}",
+            files::OURS,
+            into.display()
+        )));
+    }
     let there = into.try_exists().during("looking at the folder to restore into")?;
     if there && !fs::read_dir(into).is_ok_and(|mut below| below.next().is_none()) {
         return Err(expected());
     }
-    let part = above.join(format!("{}{}", files::OURS, name.to_string_lossy()));
+    // No name that is used beside what is exchanged in place.
+    let part = above.join(format!("{}restored-{}", files::OURS, name.to_string_lossy()));
     let restored = restored(stores, backup, &part, 0, progress).await;
     let moved = match restored {
         Ok(proof) if !there || fs::remove_dir(into).is_ok() => {
@@ -76,6 +86,12 @@ pub async fn to_new_place(
         room::give_back(&part).await;
     }
     moved
+}
+
+/// Whether a path, of which not all has to be there, leads into a folder, whatever links are on the way.
+fn is_below(path: &Path, folder: &Path) -> bool {
+    let there = path.ancestors().find_map(|above| fs::canonicalize(above).ok());
+    matches!((there, fs::canonicalize(folder)), (Some(there), Ok(folder)) if there.starts_with(&folder))
 }
 
 /// Restores into a scratch folder of ours and proves it; `spare` is what must be left on its disk, in bytes.

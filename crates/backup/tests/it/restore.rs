@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     time::Duration,
 };
 
@@ -139,9 +140,19 @@ async fn a_new_place_is_empty_and_a_backup_that_is_not_there_is_told() {
     assert!(!end.good && end.words.contains("there is no backup yet"), "{}", end.words);
     world.good(BackupOrder::Create).await;
     let full = world.path("gitea");
+    fs::create_dir(full.join(".vigie-before")).unwrap();
+    fs::write(full.join(".vigie-before/only.git"), "the only copy").unwrap();
+    symlink(world.path("data"), world.path("link")).unwrap();
     let end = world.does(restore("latest", Some(&full))).await;
     assert!(!end.good && end.words.contains("expected an empty folder"), "{}", end.words);
     assert!(full.join("repositories/one.git").exists());
+    for into in ["data", "data/stage/look", "link/look", "gitea/.vigie-before/look"] {
+        let end = world.does(restore("latest", Some(&world.path(into)))).await;
+        assert!(!end.good && end.words.contains("where the service clears up"), "{into}: {}", end.words);
+    }
+    // What a restore in place put aside has such a name.
+    world.good(restore("latest", Some(&full.join("before")))).await;
+    assert!(full.join("before/manifest.json").exists() && full.join(".vigie-before/only.git").exists());
     for into in ["relative", "/tmp/../etc/vigie-test"] {
         let end = world.does(restore("latest", Some(std::path::Path::new(into)))).await;
         assert!(!end.good && end.words.contains("the whole path"), "{}", end.words);
