@@ -160,6 +160,12 @@ async fn exchange(
     let chosen = chosen(bus, &proof, scratch).await?;
     for name in &chosen {
         if bus.stream_now(name).await.during("looking at streams")?.is_some() {
+            if !bus.can_be_saved(name).await.during("looking at streams")? {
+                return Err(Trouble::Found(format!(
+                    "the stream {name} is in memory and cannot be put aside: set NATS_STORAGE=file, start all of it \
+                     again, and restore then"
+                )));
+            }
             streams::save_one(bus, name, &before.join(name)).await?;
         }
     }

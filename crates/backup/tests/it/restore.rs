@@ -133,6 +133,33 @@ async fn nothing_is_exchanged_under_a_bot_that_runs() {
 }
 
 #[tokio::test]
+async fn streams_in_memory_cannot_be_put_aside_and_nothing_is_touched() {
+    let world = World::start().await;
+    let service = world.serve(world.config(false)).await;
+    world.set("saved").await;
+    world.good(BackupOrder::Create).await;
+    // As `NATS_STORAGE=memory` makes it anew.
+    world.bus.remove_stream("DEAD").await.unwrap();
+    let url = world.nats.url();
+    let mut nats = std::net::TcpStream::connect(url.trim_start_matches("nats://")).unwrap();
+    let made = r#"{"name":"DEAD","subjects":["dead.*"],"storage":"memory","max_bytes":1048576}"#;
+    let subject = "$JS.API.STREAM.CREATE.DEAD";
+    write!(nats, "CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n{made}\r\n", made.len()).unwrap();
+    testkit::eventually(SOON, || async {
+        let there = world.bus.stream_now("DEAD").await.unwrap();
+        if there.is_some() { Ok(()) } else { Err("it is not there") }
+    })
+    .await;
+    world.people(2);
+    world.set("later").await;
+    let end = world.does(restore("latest", None)).await;
+    assert!(!end.good && end.words.contains("set NATS_STORAGE=file"), "{}", end.words);
+    assert!(world.count() == 5 && world.has("later").await, "nothing was touched");
+    world.is_tidy();
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_place_is_empty_and_a_backup_that_is_not_there_is_told() {
     let world = World::start().await;
     let service = world.serve(world.config(false)).await;
