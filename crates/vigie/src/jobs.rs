@@ -225,10 +225,14 @@ impl<O: Order> Service<O> {
     /// The job once it is over; `None` when it still goes on after the longest time.
     async fn over(&self, id: &str, progress: &mut Progress) -> anyhow::Result<Option<Job>> {
         let (begun, mut heard, mut seen) = (Instant::now(), Instant::now(), false);
+        // What was over when it was asked first, and says nothing of ours.
+        let mut stale: Option<String> = None;
         while begun.elapsed() < JOB_LIMIT {
             let job = match self.ask(&self.status).await.map(|answer| (self.read)(&answer)) {
                 Ok(Reply::Job(job)) => {
                     heard = Instant::now();
+                    let ended = job.as_ref().filter(|job| job.end.is_some());
+                    stale.get_or_insert_with(|| ended.map(|job| job.id.clone()).unwrap_or_default());
                     job
                 }
                 Ok(_) => bail!("{} answers something that was not asked", self.program),
@@ -252,6 +256,12 @@ impl<O: Order> Service<O> {
                 }
                 Some(other) if seen => bail!(
                     "{id} is over, and {} has begun since, so that its end was missed; {}",
+                    other.id,
+                    self.how_to_ask()
+                ),
+                // What waits for another begins as soon as that one is over.
+                Some(other) if other.end.is_some() && stale.as_ref() != Some(&other.id) => bail!(
+                    "{id} is not there any more: {} is over, and was done instead of it or after it; {}",
                     other.id,
                     self.how_to_ask()
                 ),

@@ -269,6 +269,47 @@ async fn a_deploy_is_asked_for_watched_and_gone_back_from() {
 }
 
 #[tokio::test]
+async fn what_was_asked_for_and_took_no_place_is_not_waited_for() {
+    let (folder, nats) = (Folder::new(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let mut orders = bus.obey::<DeployRequest>("deploy").await.unwrap();
+    bus.round_trip().await;
+    let job = |number: u32, over: bool| Job {
+        id: format!("deploy-{number}"),
+        verb: "request".to_owned(),
+        by: "cli".to_owned(),
+        step: "build".to_owned(),
+        done: 0,
+        total: None,
+        began_ms: 1_000,
+        end: over.then(|| JobEnd { at_ms: 13_000, good: true, words: "4 services".to_owned() }),
+    };
+    // The second is what was asked for: at first in vain, then behind what was over long before.
+    let mut told =
+        [job(1, false), job(1, true), job(1, true), job(1, true), job(2, false), job(2, true)].into_iter();
+    tokio::spawn(async move {
+        while let Some(ordered) = orders.next().await {
+            let reply = match ordered.order.order {
+                DeployOrder::Status => DeployReply::Status(Into::into(DeployStatus {
+                    job: told.next(),
+                    ..DeployStatus::default()
+                })),
+                _ => DeployReply::Accepted { job: "deploy-2".to_owned() },
+            };
+            ordered.answer(&DeployAnswer { v: VERSION, reply }).await.unwrap();
+        }
+    });
+    let (code, _, err) = run(&folder, &nats, &["deploy", "now"]).await;
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains("deploy-2 is not there any more: deploy-1 is over") && err.contains("deploy status"),
+        "{err}"
+    );
+    let (code, out, err) = run(&folder, &nats, &["deploy", "now"]).await;
+    assert_eq!((code, &*out), (Some(0), "✓ request: 4 services (deploy-2, 12 s)\n"), "{err}");
+}
+
+#[tokio::test]
 async fn a_job_that_goes_on_without_an_end_is_left_to_itself_by_ctrl_c() {
     let (folder, nats, world) = (Folder::new(), Nats::start().await, Shared::default());
     let bus = nats.bus("test").await;
