@@ -97,8 +97,12 @@ impl Desk {
     pub async fn new(store: Arc<Store>, now_ms: u64) -> Self {
         let ended = |kept: &mut Kept| {
             if let Some(job) = kept.job.as_mut().filter(|job| job.end.is_none()) {
-                let words =
-                    format!("the service ended during the step {:?}; nothing half is left of it", job.step);
+                // One that exchanged something has left a journal, by which it is gone back from at once.
+                let left = match job.verb.as_str() {
+                    "restore" | "go-back" => "it was done as a whole or not at all",
+                    _ => "nothing half is left of it",
+                };
+                let words = format!("the service ended during the step {:?}; {left}", job.step);
                 job.end = Some(JobEnd { at_ms: now_ms, good: false, words });
             }
         };
@@ -175,5 +179,9 @@ mod tests {
         assert!(
             desk.running().is_none() && !end.good && end.at_ms == 9 && end.words.contains("nothing half")
         );
+        desk.begin(&Task::Restore { backup: "latest".to_owned(), into: None }, "cli", 10).await;
+        let desk = Desk::new(Arc::new(Store::open(folder.path())), 11).await;
+        let words = desk.job().unwrap().end.unwrap().words;
+        assert!(words.ends_with("\"begin\"; it was done as a whole or not at all"), "{words}");
     }
 }

@@ -1,10 +1,14 @@
 //! The steps of each job. What a job needs room for is below the data folder, and is gone when it is over.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use presence::Connection;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use tracing::{debug, warn};
 
 use crate::{
@@ -23,6 +27,11 @@ use crate::{
 
 /// Folders of ours below the data folder that hold nothing of worth when no job runs.
 const SCRATCH: [&str; 4] = ["stage", "drill", "restore", "scratch"];
+
+/// How long NATS is waited for at the start, to ask who runs: without it nobody does anything that counts.
+const NATS_LIMIT: Duration = Duration::from_secs(5);
+/// After a power cut all that starts by itself has run no longer than this; a bot that has was started by somebody.
+const TOGETHER: Duration = Duration::from_secs(120);
 
 /// What cannot be read when it fails.
 const JOURNAL: &str = "reading restore.json in BACKUP_DATA";
@@ -59,7 +68,10 @@ impl Jobs {
             Task::Verify => self.verify().await,
             Task::Drill => self.drill().await,
             Task::Restore { backup, into } => self.restore(&backup, into.as_deref()).await,
-            Task::GoBack => self.go_back().await,
+            Task::GoBack => {
+                self.not_under_a_bot().await?;
+                self.go_back().await
+            }
         }
     }
 
@@ -188,18 +200,34 @@ impl Jobs {
         }
         let first = "first going back from a restore that did not come to its end";
         let bus = self.connection.borrow().clone().map_err(Trouble::Found).during(first)?;
-        // At the start nobody has the files open yet; here they may.
-        restore::stopped(&bus).await.during(first)?;
+        // Whoever runs has the files open, for however short a time.
+        restore::stopped(&bus, Duration::ZERO).await.during(first)?;
         let words = self.go_back().await.during(first)?;
         warn!(words, "went back first");
         Ok(())
+    }
+
+    /// At the start of this service alone a bot may run as ever, with what would be exchanged under it. One that starts
+    /// together with it, as after a power cut, is not waited for: it would never end.
+    async fn not_under_a_bot(&self) -> Result<(), Trouble> {
+        self.progress.step("waiting for NATS");
+        let mut connection = self.connection.clone();
+        let connected = match timeout(NATS_LIMIT, connection.wait_for(Result::is_ok)).await {
+            Ok(Ok(connected)) => connected.clone(),
+            Ok(Err(_)) | Err(_) => return Ok(()),
+        };
+        let bus = connected.map_err(Trouble::Found)?;
+        restore::stopped(&bus, TOGETHER).await.during(
+            "a restore did not come to its end, and going back from it waits until the bot is stopped: stop it, start \
+             backup again, and then the bot",
+        )
     }
 
     async fn go_back(&self) -> Result<String, Trouble> {
         let Some(mut journal) = Journal::read(&self.config.data).during(JOURNAL)? else {
             return Ok("there is nothing to go back from".to_owned());
         };
-        // Files need no NATS, and whoever starts next needs them.
+        // Files need no NATS: whoever starts after this service finds them where they were.
         journal.back().await.during("putting files back where they were")?;
         self.progress.step("waiting for NATS");
         let mut connection = self.connection.clone();

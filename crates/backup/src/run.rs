@@ -292,7 +292,8 @@ impl Work {
         self.desk.end(end).await;
         self.numbers.ended(good);
         self.numbers.show(&self.store.get());
-        if task == Task::Create {
+        // What fails on behalf of a person takes no try away from what was due.
+        if task == Task::Create && (good || by == SCHEDULE) {
             let tries = self.retry.map_or(0, |(_, tries)| tries);
             self.retry = (!good && tries < RETRIES).then_some((RETRY_TICKS, tries + 1));
         }
@@ -310,6 +311,7 @@ impl Work {
             good_ms: kept.backups.last().map(|newest| newest.at_ms),
             drill: kept.drill,
             next_ms: self.create.next(),
+            unfinished: Journal::unfinished(&self.config.data),
         }
     }
 

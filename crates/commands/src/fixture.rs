@@ -97,7 +97,7 @@ impl Facts for World {
             job: None,
             good_ms: Some(now_ms - 3_600_000),
             drill: Some(JobEnd { at_ms: now_ms - 86_400_000, good: true, words: String::new() }),
-            next_ms: None,
+            ..BackupStatus::default()
         };
         let list = vec![backup("2026-11-22T03-00", None), backup("2026-11-21T03-00", Some(now_ms))];
         Box::pin(std::future::ready(Ok(Backups { status, list })))

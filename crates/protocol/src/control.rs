@@ -184,6 +184,9 @@ pub struct BackupStatus {
     /// When the next one is due, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_ms: Option<u64>,
+    /// The backup whose restore in place is neither done nor undone, also while one runs: nobody may use what it exchanges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
 }
 
 /// `control.deploy.<verb>`

@@ -191,6 +191,16 @@ fn render(status: &BackupStatus, now_ms: u64, paint: Paint) -> String {
         None => format!("{} none is due by itself\n", paint.faint("·")),
     };
     text += &jobs::now(status.job.as_ref(), now_ms, paint);
+    if let Some(backup) =
+        status.unfinished.as_ref().filter(|_| status.job.as_ref().is_none_or(|job| job.end.is_some()))
+    {
+        text += &format!(
+            "{} the restore of {} is neither done nor undone: keep the bot stopped, mend what is wrong, and \
+             `vigie restart backup`, which goes back\n",
+            paint.bad("✗"),
+            paint::harmless(backup)
+        );
+    }
     text
 }
 
@@ -240,6 +250,7 @@ mod tests {
             good_ms: Some(1_700_000_000_000),
             drill: Some(end),
             next_ms: Some(1_700_086_400_000),
+            ..BackupStatus::default()
         };
         let text = render(&status, 1_700_003_600_000, Paint::plain())
             + "---\n"

@@ -52,6 +52,14 @@ impl Journal {
         }
     }
 
+    /// Which backup it is about, with a reason where that cannot be read; `None` when there is none.
+    pub fn unfinished(data: &Path) -> Option<String> {
+        match Self::read(data) {
+            Ok(journal) => journal.map(|journal| journal.backup),
+            Err(error) => Some(format!("? ({FILE}: {error})")),
+        }
+    }
+
     /// Writes it down.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! Brings a backup back: to a new place, or in the place of what is there.
 //!
 //! In place, nothing is touched before the whole backup is there and proved. What is there is put aside, not
-//! removed; a step that fails, or a death at any point, is followed by going back to it, by this process or by the
-//! next one.
+//! removed; a step that fails, or a death at any point, is followed by trying to go back to it, by this process, by the
+//! next one, and before the next job that needs it. Until that worked there is a [`Journal`], which everybody who asks
+//! how backups stand is told of.
 
 mod journal;
 mod swap;
@@ -125,7 +126,7 @@ pub async fn in_place(
     backup: &Known,
     progress: &Progress,
 ) -> Result<Proof, Trouble> {
-    stopped(bus).await?;
+    stopped(bus, Duration::ZERO).await?;
     let scratch = config.data.join("restore");
     let outcome = exchange(config, bus, stores, backup, &scratch, progress).await;
     room::give_back(&scratch).await;
@@ -170,7 +171,7 @@ async fn exchange(
         }
     }
     // Nobody may have come back meanwhile.
-    stopped(bus).await?;
+    stopped(bus, Duration::ZERO).await?;
     journal.write().await.during("writing down what is about to be done")?;
     let done = replace(config, bus, &proof, &mut journal, &chosen, database, scratch, progress).await;
     if let Err(error) = done {
@@ -335,13 +336,14 @@ async fn chosen(bus: &Bus, proof: &Proof, scratch: &Path) -> Result<Vec<String>,
     Ok(chosen)
 }
 
-/// Makes sure that nobody writes to what is about to be exchanged.
+/// Makes sure that nobody who has run for longer than `since` writes to what is about to be exchanged.
 ///
 /// # Errors
 /// With who still does.
-pub async fn stopped(bus: &Bus) -> Result<(), Trouble> {
-    let mut running: Vec<String> = bus.stats(SILENCE).await.into_iter().map(|one| one.service).collect();
-    running.retain(|service| STOPPED.contains(&service.as_str()));
+pub async fn stopped(bus: &Bus, since: Duration) -> Result<(), Trouble> {
+    let mut running = bus.stats(SILENCE).await;
+    running.retain(|one| STOPPED.contains(&one.service.as_str()) && one.uptime_s >= since.as_secs());
+    let mut running: Vec<String> = running.into_iter().map(|one| one.service).collect();
     running.dedup();
     if running.is_empty() {
         return Ok(());

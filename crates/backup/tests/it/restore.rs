@@ -189,26 +189,75 @@ async fn a_new_place_is_empty_and_a_backup_that_is_not_there_is_told() {
     service.stop().await;
 }
 
+/// As after a restore that failed and could not be undone.
+fn half(world: &World) {
+    fs::create_dir_all(world.path("gitea/.vigie-incoming")).unwrap();
+    fs::create_dir_all(world.path("gitea/.vigie-before/repositories")).unwrap();
+    fs::write(world.path("gitea/.vigie-before/repositories/only.git"), "the only copy").unwrap();
+    fs::write(world.path("gitea/half"), "half").unwrap();
+    let place =
+        format!(r#"{{"folder":{:?},"names":null,"phase":"in"}}"#, world.path("gitea").display().to_string());
+    let journal =
+        format!(r#"{{"backup":"20261122T033000Z","places":[{place}],"database":false,"streams":[]}}"#);
+    fs::write(world.path("data/restore.json"), journal).unwrap();
+}
+
+/// Waits until the worker that was announced is not there any more.
+async fn gone(world: &World) {
+    testkit::eventually(SOON, || async {
+        let left = world.bus.stats(Duration::from_millis(300)).await;
+        if left.iter().any(|one| one.service == "command-worker") { Err(left) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_goes_back_unless_a_bot_runs_since_long_on_what_is_half() {
+    let world = World::start().await;
+    let service = world.serve(world.config(false)).await;
+    world.good(BackupOrder::Create).await;
+    assert_eq!(world.status().await.unfinished, None);
+    service.stop().await;
+    half(&world);
+    let gone_back = || async {
+        testkit::eventually(SOON, || async {
+            let status = world.status().await;
+            let end = status.job.clone().filter(|job| job.verb == "go-back").and_then(|job| job.end);
+            end.ok_or(status)
+        })
+        .await
+    };
+    // It was started by hand, on what is half.
+    let long = || ServiceStats { uptime_s: 3600, ..stats("command-worker") };
+    let running = world.bus.announce("command-worker", long).await.unwrap();
+    world.bus.round_trip().await;
+    let service = world.serve(world.config(false)).await;
+    let end = gone_back().await;
+    assert!(!end.good && end.words.contains("stop it, start backup again"), "{}", end.words);
+    assert_eq!(world.status().await.unfinished.as_deref(), Some("20261122T033000Z"));
+    assert!(world.path("gitea/half").exists());
+    service.stop().await;
+    drop(running);
+    gone(&world).await;
+    // All starts together, as after a power cut.
+    let _running = world.bus.announce("command-worker", || stats("command-worker")).await.unwrap();
+    world.bus.round_trip().await;
+    let service = world.serve(world.config(false)).await;
+    let end = gone_back().await;
+    assert!(end.good, "{}", end.words);
+    assert_eq!(world.status().await.unfinished, None);
+    assert_eq!(fs::read_to_string(world.path("gitea/repositories/only.git")).unwrap(), "the only copy");
+    assert!(!world.path("gitea/half").exists());
+    world.is_tidy();
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn what_an_unfinished_restore_put_aside_is_back_before_anything_is_saved_or_exchanged() {
     let world = World::start().await;
     let service = world.serve(world.config(false)).await;
     world.good(BackupOrder::Create).await;
-    // As after a restore that failed and could not be undone, while the service went on.
-    let fail = || {
-        fs::create_dir_all(world.path("gitea/.vigie-incoming")).unwrap();
-        fs::create_dir_all(world.path("gitea/.vigie-before/repositories")).unwrap();
-        fs::write(world.path("gitea/.vigie-before/repositories/only.git"), "the only copy").unwrap();
-        fs::write(world.path("gitea/half"), "half").unwrap();
-        let place = format!(
-            r#"{{"folder":{:?},"names":null,"phase":"in"}}"#,
-            world.path("gitea").display().to_string()
-        );
-        let journal =
-            format!(r#"{{"backup":"20261122T033000Z","places":[{place}],"database":false,"streams":[]}}"#);
-        fs::write(world.path("data/restore.json"), journal).unwrap();
-    };
-    fail();
+    half(&world);
     let running = world.bus.announce("command-worker", || stats("command-worker")).await.unwrap();
     world.bus.round_trip().await;
     for order in [BackupOrder::Create, restore("latest", None)] {
@@ -217,18 +266,14 @@ async fn what_an_unfinished_restore_put_aside_is_back_before_anything_is_saved_o
         assert!(world.path("gitea/.vigie-before/repositories/only.git").exists());
     }
     drop(running);
-    testkit::eventually(SOON, || async {
-        let left = world.bus.stats(Duration::from_millis(300)).await;
-        if left.iter().any(|one| one.service == "command-worker") { Err(left) } else { Ok(()) }
-    })
-    .await;
+    gone(&world).await;
     world.good(BackupOrder::Create).await;
     assert_eq!(fs::read_to_string(world.path("gitea/repositories/only.git")).unwrap(), "the only copy");
     assert!(!world.path("gitea/half").exists());
     world.is_tidy();
     // And a restore begins from there: what it puts aside is what was.
     fs::remove_dir_all(world.path("gitea/repositories")).unwrap();
-    fail();
+    half(&world);
     world.good(restore("latest", None)).await;
     assert!(world.path("gitea/.vigie-before/repositories/only.git").exists());
     assert!(!world.path("gitea/half").exists() && !world.path("gitea/.vigie-before/half").exists());
