@@ -14,7 +14,8 @@ use crate::{
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, and well; 1 something is wrong, or was not done;
-64 settings or arguments cannot be used; 75 a job still goes on.
+64 settings or arguments cannot be used; 69 restored, and not all is ready
+again; 74 half restored; 75 a job still goes on.
 With --json what is printed is for programs, and its fields stay.";
 
 /// Run and watch a Vigie: a bot for communities on Discord and Twitch.

@@ -51,6 +51,18 @@ pub(crate) struct Waiting {
     pub json: bool,
 }
 
+impl Waiting {
+    /// Shows a job that is over.
+    ///
+    /// # Errors
+    /// When standard output does not take it.
+    pub(crate) fn show_end(self, job: &Job) -> anyhow::Result<()> {
+        let paint = Paint::stdout();
+        cli::say(&if self.json { serde_json::to_string(job)? + "\n" } else { end_of(job, paint) })?;
+        Ok(())
+    }
+}
+
 /// How what is answered at once is to be shown.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ViewOptions {
@@ -161,11 +173,9 @@ impl<O: Order> Service<O> {
             })?;
             return Ok(ExitCode::SUCCESS);
         }
-        Ok(match self.watch(&id, waiting).await? {
-            Some(true) => ExitCode::SUCCESS,
-            Some(false) => ExitCode::FAILURE,
-            None => still_going_on(),
-        })
+        let Some(job) = self.watch(&id).await? else { return Ok(still_going_on()) };
+        waiting.show_end(&job)?;
+        Ok(if is_good(&job) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Has a job begin; its name.
@@ -179,47 +189,22 @@ impl<O: Order> Service<O> {
         }
     }
 
-    /// Waits for the end of a job and shows it; whether it ended well. `None` when it still goes on, and nobody waits for it
-    /// any more.
+    /// Waits for the end of a job. `None` when it still goes on, and nobody waits for it any more.
     ///
     /// # Errors
-    /// When nothing is heard of it for long.
-    pub(crate) async fn watch(&self, id: &str, waiting: Waiting) -> anyhow::Result<Option<bool>> {
+    /// When nothing is heard of it for long, or another job took its place.
+    pub(crate) async fn watch(&self, id: &str) -> anyhow::Result<Option<Job>> {
         let mut progress = Progress::new();
         let over = tokio::select! {
             over = self.over(id, &mut progress) => over,
             stopped = signal::ctrl_c() => stopped.map(|()| None).map_err(Into::into),
         };
         progress.clear();
-        let Some(job) = over? else {
+        let over = over?;
+        if over.is_none() {
             cli::complain(&format!("{id} goes on; {}", self.how_to_ask()));
-            return Ok(None);
-        };
-        let good = job.end.as_ref().is_some_and(|end| end.good);
-        cli::say(&if waiting.json {
-            serde_json::to_string(&job)? + "\n"
-        } else {
-            end_of(&job, Paint::stdout())
-        })?;
-        Ok(Some(good))
-    }
-
-    /// Waits until no job runs; whether the last one ended well.
-    ///
-    /// # Errors
-    /// When nobody answers for long.
-    pub(crate) async fn idle(&self) -> anyhow::Result<bool> {
-        let mut heard = Instant::now();
-        loop {
-            match self.ask(&self.status).await.map(|answer| (self.read)(&answer)) {
-                Ok(Reply::Job(Some(Job { end: Some(end), .. }))) => return Ok(end.good),
-                Ok(Reply::Job(None)) => return Ok(false),
-                Ok(_) => heard = Instant::now(),
-                Err(reason) if heard.elapsed() >= SILENCE_LIMIT => return Err(reason),
-                Err(_) => {}
-            }
-            sleep(ASK_EVERY).await;
         }
+        Ok(over)
     }
 
     /// The job once it is over; `None` when it still goes on after the longest time.
@@ -276,6 +261,11 @@ impl<O: Order> Service<O> {
     fn how_to_ask(&self) -> String {
         format!("`vigie {} status` tells how it is", self.name)
     }
+}
+
+/// Whether it is over, and ended well.
+pub(crate) fn is_good(job: &Job) -> bool {
+    job.end.as_ref().is_some_and(|end| end.good)
 }
 
 /// What is said where a service has not been set up, which other programs of ours look for.

@@ -21,7 +21,8 @@
 //! | `vigie completions` | what a shell needs to complete commands |
 //!
 //! It imports no service: it starts their binaries, which lie beside its own, and talks to them over
-//! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used, 75 it still goes on.
+//! NATS. Exit codes: 0 done, 1 something is wrong, 64 settings or arguments cannot be used, 69 and 74 of a
+//! restore, 75 it still goes on.
 
 mod accounts;
 mod ask;

@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fmt, fs,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
 };
@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::{
+    io::{AsyncRead, AsyncReadExt},
     process::Command,
     signal::unix::{SignalKind, signal},
 };
@@ -128,7 +129,8 @@ impl Compose {
     /// `stop` or `start` of these services and no others, as they are: here no name means its stand-in of the demo.
     pub(super) async fn exactly(&self, verb: &str, services: &[String]) -> anyhow::Result<()> {
         let mut command = compose([verb]);
-        command.args(services);
+        // Neither Ctrl-C nor a terminal that is closed stops it half-way.
+        command.args(services).process_group(0);
         program::tell(command, true).await
     }
 
@@ -219,9 +221,7 @@ pub(crate) async fn hand_over(which: &Which) -> anyhow::Result<Option<ExitCode>>
 ///
 /// # Errors
 /// When Docker cannot be run.
-pub(crate) async fn inside<S: AsRef<OsStr>>(
-    arguments: impl IntoIterator<Item = S>,
-) -> anyhow::Result<Option<u8>> {
+async fn inside<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Option<u8>> {
     let mut command = compose(["run", "--rm", "--no-deps"]);
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         command.arg("--no-TTY");
@@ -232,6 +232,28 @@ pub(crate) async fn inside<S: AsRef<OsStr>>(
     let _interrupt = signal(SignalKind::interrupt())?;
     let status = command.status().await.context("docker cannot be run")?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()))
+}
+
+/// The same for what comes to its end whatever is pressed here, also when the terminal is closed.
+///
+/// # Errors
+/// When Docker cannot be run.
+pub(crate) async fn inside_to_the_end(arguments: Vec<&str>) -> anyhow::Result<Option<u8>> {
+    let mut command = compose(["run", "--rm", "--no-deps", "--no-TTY", TOOLS, "vigie"]);
+    command.args(arguments).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("docker cannot be run")?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (status, (), ()) = tokio::join!(child.wait(), pass_on(out, io::stdout()), pass_on(err, io::stderr()));
+    Ok(status.context("docker cannot be run")?.code().and_then(|code| u8::try_from(code).ok()))
+}
+
+/// Reads to the end, also where nobody takes what is read.
+async fn pass_on(from: Option<impl AsyncRead + Unpin>, mut to: impl Write) {
+    let Some(mut from) = from else { return };
+    let mut buffer = vec![0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let _ = to.write_all(&buffer[..count]).and_then(|()| to.flush());
+    }
 }
 
 /// What runs Vigie is not known inside.

@@ -7,7 +7,7 @@ pub(crate) mod program;
 mod systemd;
 mod up;
 
-pub(crate) use compose::{hand_over, inside};
+pub(crate) use compose::{hand_over, inside_to_the_end};
 pub(crate) use lines::{LogLine, Logs, Wanted, is_called};
 pub(crate) use up::{Hold, Shape};
 

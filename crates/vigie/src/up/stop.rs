@@ -1,4 +1,4 @@
-//! When `vigie up` is to stop: a signal, or the end of its standard input.
+//! When `vigie up` is to stop: a signal, or the end of its standard input. A restore in place hears the same signals.
 
 use std::io::{self, Read};
 

@@ -90,7 +90,8 @@ pub fn nats_server() -> PathBuf {
     std::env::var_os("NATS_SERVER").map_or_else(fetched, PathBuf::from)
 }
 
-fn follow(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+/// The lines of a stream, as they come.
+pub fn follow(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {

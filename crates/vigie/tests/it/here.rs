@@ -4,14 +4,15 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::PermissionsExt,
-    process::{Output, Stdio},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::{Command, Output, Stdio},
+    sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::folder::{Folder, runs, signal, wait_until_gone};
+use crate::folder::{Folder, follow, runs, signal, wait_until_gone};
 
 /// A machine where nothing but these programs is on the path.
 struct Machine {
@@ -67,7 +68,7 @@ const DOCKER: &str = r#"
 "compose stop"*) sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
 "compose logs"*) printf 'nats-1         | hello\ndemo-twitch-1  | you\n' ;;
 "compose start"*) cp up ps ;;
-"compose run"*) echo inside; exit "$(cat code 2>/dev/null || echo 3)" ;;
+"compose run"*) echo inside; while [ -e busy ]; do sleep 0.05; done; exit "$(cat code 2>/dev/null || echo 3)" ;;
 *) echo "docker: unknown $*" >&2; exit 1 ;;
 "#;
 
@@ -172,6 +173,11 @@ fn a_restore_in_place_stops_the_bot_before_and_starts_it_after_whatever_came_of_
         assert!(out.starts_with("inside\n") && out.contains("✓ demo-twitch     Up 2 minutes"), "{out}");
         assert!(err.starts_with("stopping demo-twitch, twitch-gateway of Docker Compose in /"), "{err}");
     }
+    machine.file("code", "74");
+    let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
+    assert_eq!((code, machine.told()), (Some(74), vec![stop.to_owned(), inside.to_owned()]), "{err}");
+    assert!(err.contains("must not run on what is half") && err.contains("`vigie restart backup`"), "{err}");
+    machine.file("ps", &up);
     machine.file("code", "75");
     let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
     assert_eq!((code, machine.told()), (Some(75), vec![stop.to_owned(), inside.to_owned()]), "{err}");
@@ -196,6 +202,35 @@ fn a_bot_that_cannot_be_stopped_is_not_restored_under() {
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("vigie: nothing was restored: `docker compose stop"), "{err}");
     assert_eq!(machine.told(), ["docker compose stop demo-twitch", "docker compose start demo-twitch"]);
+}
+
+#[test]
+fn what_is_restored_in_a_container_is_waited_for_whatever_is_pressed() {
+    let machine = Machine::with(&[("docker", DOCKER)]);
+    machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+    machine.file("up", UP);
+    machine.file("ps", UP);
+    machine.file("code", "0");
+    machine.file("busy", "");
+    let mut command = machine.folder.vigie(&["backup", "restore", "9f3c1a", "--yes"]);
+    command.env("PATH", machine.folder.path().join("programs")).process_group(0);
+    let mut restore = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (out, err) = (follow(restore.stdout.take().unwrap()), follow(restore.stderr.take().unwrap()));
+    let wait = |lines: &Receiver<String>, text: &str| {
+        while !lines.recv_timeout(Duration::from_secs(30)).unwrap().contains(text) {}
+    };
+    wait(&out, "inside");
+    // As a terminal does, to all that is in front of it.
+    let group = format!("-{}", restore.id());
+    for name in ["-INT", "-HUP", "-TERM"] {
+        assert!(Command::new("kill").args([name, "--", &group]).status().unwrap().success());
+        wait(&err, "it goes on; the bot is started again when it is over");
+    }
+    drop((out, err));
+    fs::remove_file(machine.folder.path().join("busy")).unwrap();
+    assert_eq!(restore.wait().unwrap().code(), Some(0));
+    let told = machine.told();
+    assert!(told[1].contains("compose run") && told[2] == "docker compose start demo-twitch", "{told:?}");
 }
 
 const SYSTEMCTL: &str = r"

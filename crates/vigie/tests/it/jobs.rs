@@ -20,13 +20,20 @@ use protocol::{
 use serde_json::Value;
 use testkit::Nats;
 
-use crate::{folder::Folder, terminal::Terminal};
+use crate::{
+    folder::{Folder, follow, signal},
+    terminal::Terminal,
+};
 
 /// A job that goes one step with each question for it.
 #[derive(Default)]
 struct World {
     job: Option<Job>,
     orders: Vec<String>,
+    /// Its jobs have no end.
+    stuck: bool,
+    /// Its restores fail, and cannot be undone.
+    unfinished: Option<String>,
 }
 
 impl World {
@@ -47,7 +54,7 @@ impl World {
     }
 
     fn step(&mut self, good: bool, words: &str) -> Option<Job> {
-        if let Some(job) = self.job.as_mut().filter(|job| job.end.is_none()) {
+        if let Some(job) = self.job.as_mut().filter(|job| job.end.is_none() && !self.stuck) {
             job.done += 1;
             if job.done == 3 {
                 job.end = Some(JobEnd { at_ms: 13_000, good, words: words.to_owned() });
@@ -91,7 +98,11 @@ async fn backup(bus: &Bus, world: Shared) {
                         let verify = world.job.as_ref().is_some_and(|job| job.verb == "verify");
                         let words = if verify { "one file is torn" } else { "12 MiB in 1 part" };
                         BackupReply::Status(Into::into(BackupStatus {
-                            job: world.step(!verify, words),
+                            job: {
+                                let good = !verify && world.unfinished.is_none();
+                                world.step(good, words)
+                            },
+                            unfinished: world.unfinished.clone(),
                             good_ms: Some(1_700_000_000_000),
                             ..BackupStatus::default()
                         }))
@@ -209,6 +220,74 @@ async fn nothing_is_replaced_unasked() {
     assert_eq!(code, Some(0), "{out}{err}");
     let orders = world.lock().unwrap().orders.clone();
     assert_eq!(orders[1], r#"{"verb":"restore","backup":"9f3c1a","into":"/srv/new"}"#);
+}
+
+#[tokio::test]
+async fn what_is_half_restored_is_told_by_a_code_of_its_own() {
+    let (folder, nats, world) = (Folder::new(), Nats::start().await, Shared::default());
+    let bus = nats.bus("test").await;
+    backup(&bus, world.clone()).await;
+    world.lock().unwrap().unfinished = Some("9f3c1a".to_owned());
+    let (code, _, err) = run(&folder, &nats, &["backup", "restore", "--yes", "--no-stop"]).await;
+    assert_eq!(code, Some(74), "{err}");
+    assert!(err.contains("keep the bot stopped until `vigie backup status` says that it went back"), "{err}");
+    let (_, out, _) = run(&folder, &nats, &["backup", "status"]).await;
+    assert!(out.contains("✗ the restore of 9f3c1a is neither done nor undone"), "{out}");
+    world.lock().unwrap().unfinished = None;
+    let (code, _, err) = run(&folder, &nats, &["backup", "restore", "--yes", "--no-stop"]).await;
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[tokio::test]
+async fn no_signal_starts_the_bot_in_the_midst_of_a_restore_or_on_what_is_half() {
+    let (folder, world) = (Folder::new(), Shared::default());
+    let mut up = folder.up(&[], &[]);
+    let url = up.wait_for("nats", "ready")["url"].as_str().unwrap().to_owned();
+    up.ready();
+    let bus = Bus::connect(bus::Options { url, name: "test".to_owned() }).await.unwrap();
+    backup(&bus, world.clone()).await;
+    let held = || {
+        let file = fs::File::open(folder.data().join("vigie.hold")).unwrap();
+        matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    };
+    for (half, expected) in [(None, 0), (Some("9f3c1a".to_owned()), 1)] {
+        *world.lock().unwrap() = World { stuck: true, ..World::default() };
+        let mut command = folder.vigie(&["backup", "restore", "9f3c1a", "--yes"]);
+        let mut restore = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Nobody reads what it says there, as behind a terminal that was closed.
+        drop(restore.stdout.take());
+        let lines = follow(restore.stderr.take().unwrap());
+        let lines = &lines;
+        let says = |text: &'static str| {
+            testkit::eventually(Duration::from_secs(30), move || async move {
+                lines.try_iter().find(|line| line.contains(text)).ok_or(text)
+            })
+        };
+        says("restore: database").await;
+        for name in ["INT", "INT", "TERM", "HUP"] {
+            signal(restore.id(), name);
+            says("it still goes on; the bot is started again when it is over").await;
+            assert!(held(), "after {name}");
+        }
+        if half.is_some() {
+            world.lock().unwrap().unfinished = half;
+            world.lock().unwrap().stuck = false;
+            says("the bot is started again when it has").await;
+            signal(restore.id(), "INT");
+            says("the bot is started again when it has").await;
+            assert!(held());
+            // It has gone back.
+            world.lock().unwrap().unfinished = None;
+        }
+        world.lock().unwrap().stuck = false;
+        let status = testkit::eventually(Duration::from_secs(60), || {
+            let ended = restore.try_wait().unwrap();
+            async move { ended.ok_or("it goes on") }
+        })
+        .await;
+        assert_eq!(status.code(), Some(expected));
+        assert!(!folder.data().join("vigie.hold").exists());
+    }
 }
 
 #[tokio::test]
