@@ -31,7 +31,6 @@ make() { # make SERVICE COUNT: so many in all, which run
     mv "$FAKE/new" "$FAKE/containers/$(printf '%012d%052d' "$number" 0)"
   done
 }
-field() { sed -n "s/^$1 //p" "$FAKE/containers/$2"; }
 end() { for id; do [ -e "$FAKE/containers/$id" ] || { echo "No such container: $id" >&2; exit 1; }; rm "$FAKE/containers/$id"; rm -f "$FAKE/stopped/$id"; done; }
 
 compose() {
@@ -79,19 +78,20 @@ helper() { # helper STATE: as the engine tells of it
     "$(sed -n 's/^image //p' "$FAKE/helper")" "$1"
 }
 
+# Without another process: it is asked very often.
 containers() {
   shift 2
   separator='['
   for id; do
-    [ -e "$FAKE/containers/$id" ] || { echo "Error: No such container: $id" >&2; exit 1; }
-    image=$(field image "$id")
+    { read -r _ service; read -r _ image; read -r _ folder; } 2>/dev/null <"$FAKE/containers/$id" ||
+      { echo "Error: No such container: $id" >&2; exit 1; }
     health=healthy
-    [ ! -e "$FAKE/bad/$image" ] || [ "$(field service "$id")" = provision ] || health=unhealthy
+    [ ! -e "$FAKE/bad/$image" ] || [ "$service" = provision ] || health=unhealthy
     state=running
     [ ! -e "$FAKE/stopped/$id" ] || state=exited
     printf '%s{"Id":"%s","Created":"%s","Image":"%s","RestartCount":0,"State":{"Status":"%s","Health":{"Status":"%s"}},
       "Config":{"Labels":{"com.docker.compose.service":"%s","com.docker.compose.project.working_dir":"%s"}}}' \
-      "$separator" "$id" "$id" "$image" "$state" "$health" "$(field service "$id")" "$(field folder "$id")"
+      "$separator" "$id" "$id" "$image" "$state" "$health" "$service" "$folder"
     separator=,
   done
   echo ']'
