@@ -141,7 +141,7 @@ async fn a_backup_that_is_busy_with_something_else_is_waited_for() {
         (BackupOrder::Status, Some(job("create", false))),
         (BackupOrder::Status, Some(job("create", true))),
     ];
-    let backup = async {
+    let backup = tokio::spawn(async move {
         for (expected, reply) in answers {
             let ordered = orders.next().await.unwrap();
             assert_eq!(ordered.order.order, expected);
@@ -149,23 +149,22 @@ async fn a_backup_that_is_busy_with_something_else_is_waited_for() {
                 ordered.answer(&BackupAnswer { v: VERSION, reply }).await.unwrap();
             }
         }
-    };
-    let _running = world.run(Config { backup: true, ..world.config() });
-    let (end, ()) = tokio::join!(world.deploy(), backup);
-    assert!(end.good, "{}", end.words);
-    world.runs(1);
-    let refuse = async {
-        for _ in 0..3 {
-            let ordered = orders.next().await.unwrap();
+        // It is off from here on.
+        while let Some(ordered) = orders.next().await {
             let reply = match ordered.order.order {
                 BackupOrder::Status => BackupReply::Status(Box::default()),
                 _ => BackupReply::Refused { reason: "backups are off".to_owned() },
             };
             ordered.answer(&BackupAnswer { v: VERSION, reply }).await.unwrap();
         }
-    };
+    });
+    let _running = world.run(Config { backup: true, ..world.config() });
+    let end = world.deploy().await;
+    assert!(end.good, "{}", end.words);
+    world.runs(1);
     world.release(2);
-    let (end, ()) = tokio::join!(world.deploy(), refuse);
+    let end = world.deploy().await;
+    backup.abort();
     assert!(end.words.starts_with("backup: backup refused: backups are off; mend it, or"), "{}", end.words);
 }
 
