@@ -141,7 +141,12 @@ all_run() { # all_run RELEASE: it is what is started, and what runs
 chat() {
   local lost=0 asked=0
   while [ ! -e /stop ]; do
-    for platform in discord twitch; do asked=$((asked + 1)); answers $platform >/dev/null || lost=$((lost + 1)); done
+    for platform in discord twitch; do
+      asked=$((asked + 1))
+      answers $platform >/dev/null || { lost=$((lost + 1)); date "+%T $platform" >>/lost.when; }
+    done
+    # One person is answered !ping every 3 s, and Twitch lets 20 messages in 30 s through.
+    sleep 4
   done
   echo "$lost of $asked lost" >/lost
 }
@@ -162,7 +167,7 @@ look "a person goes back" vigie deploy rollback --yes
 look "to what was installed" all_run "$first"
 touch /stop
 wait $chatting
-look "nothing was lost meanwhile" grep '^0 of ' /lost
+look "nothing was lost meanwhile: $(cat /lost)" grep '^0 of ' /lost
 deployer=(setpriv --reuid vigie-deployer --regid vigie-deployer --init-groups)
 refused() { ! "${deployer[@]}" "$@"; }
 look "the deployer may start what it replaces" "${deployer[@]}" systemctl --no-ask-password start vigie-healthcheck
