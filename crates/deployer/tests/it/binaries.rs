@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use testkit::eventually;
 use tokio::task::JoinHandle;
 
-use crate::world::{PACE, SOON, World, at_each};
+use crate::world::{IN_VAIN, PACE, SOON, World, at_each};
 
 const PROGRAMS: [&str; 7] = [
     "vigie",
@@ -280,7 +280,7 @@ async fn units_that_run_are_not_enough() {
     let machine = Machine::start().await;
     machine.good("1.1.0");
     machine.world.put("fake/unready/1.1.0", "");
-    let _running = machine.world.run(machine.config());
+    let _running = machine.world.run(Config { pace: IN_VAIN, ..machine.config() });
     let end = machine.world.deploy().await;
     assert!(end.words.contains("not ready: the token is refused"), "{}", end.words);
     machine.runs("installed-0");
@@ -407,14 +407,15 @@ async fn dies_at(word: &str, when: &str, good: bool) {
     let machine = Machine::start().await;
     machine.good("1.1.0");
     machine.world.put(&format!("fake/hang-{when}"), word);
-    let running = machine.world.run(machine.config());
+    let config = Config { pace: if good { PACE } else { IN_VAIN }, ..machine.config() };
+    let running = machine.world.run(config.clone());
     let id = machine.world.request().await;
     eventually(SOON, || async { fs::read(machine.world.path("fake/hung")).map_err(|_| (word, when)) }).await;
     drop(running);
     if !good {
         machine.world.put("fake/unready/1.1.0", "");
     }
-    let _running = machine.world.run(machine.config());
+    let _running = machine.world.run(config);
     let end = machine.world.end(&id).await;
     assert_eq!(end.good, good, "{when} {word}: {}", end.words);
     machine.runs(if good { "1.1.0" } else { "installed-0" });

@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use deployer::Config;
 use protocol::control::DeployState;
 use testkit::eventually;
 
-use crate::world::{SOON, World, at_each, image};
+use crate::world::{IN_VAIN, PACE, SOON, World, at_each, image};
 
 /// Every kind of command that a deploy gives, in a word that no other has.
 const COMMANDS: [&str; 8] = [
@@ -26,11 +27,12 @@ async fn dies_at(word: &str, when: &str, good: bool) {
         world.put(&format!("fake/unready/{}", image(1)), "");
     }
     world.put(&format!("fake/hang-{when}"), word);
-    let running = world.run(world.config());
+    let config = Config { pace: if good { PACE } else { IN_VAIN }, ..world.config() };
+    let running = world.run(config.clone());
     let id = world.request().await;
     eventually(SOON, || async { fs::read(world.path("fake/hung")).map_err(|_| (word, when)) }).await;
     drop(running);
-    let _running = world.run(world.config());
+    let _running = world.run(config);
     let end = world.end(&id).await;
     assert_eq!(end.good, good, "{when} {word}: {}", end.words);
     world.runs(u8::from(good));

@@ -13,7 +13,7 @@ use protocol::{
 };
 use testkit::eventually;
 
-use crate::world::{SOON, World, compose, image};
+use crate::world::{IN_VAIN, SOON, World, compose, image};
 
 #[tokio::test]
 async fn a_good_release_rolls_out_by_itself_in_order_and_is_told() {
@@ -91,7 +91,7 @@ async fn containers_that_run_are_not_enough() {
     let world = World::start().await;
     world.release(1);
     world.put(&format!("fake/unready/{}", image(1)), "");
-    let _running = world.run(world.config());
+    let _running = world.run(Config { pace: IN_VAIN, ..world.config() });
     let end = world.deploy().await;
     assert!(end.words.contains("not ready: discord: the token is refused"), "{}", end.words);
     assert_eq!(world.history().await[0].state, DeployState::RolledBackTo);

@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes.
 pub const SOON: Duration = Duration::from_secs(60);
+/// The same where nothing gets well.
+pub const IN_VAIN: Pace = Pace { limit: Duration::from_secs(4), ..PACE };
 /// What makes the number of a release that of its second image.
 pub const OPERATIONS: u8 = 0x80;
-/// Half a second to be well, a moment to stay so.
+/// What a busy machine takes to be well, and a moment to stay so.
 pub const PACE: Pace = Pace {
-    limit: Duration::from_secs(4),
+    limit: Duration::from_secs(20),
     watch: Duration::from_millis(100),
     canary: Duration::from_millis(50),
     look: Duration::from_millis(50),
