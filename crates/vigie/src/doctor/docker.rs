@@ -6,10 +6,12 @@ use super::Finding;
 use crate::here::program;
 
 /// The oldest engine that `compose.yaml` was tried with.
-const ENGINE: (u32, u32) = (20, 10);
+const ENGINE: [u32; 3] = [20, 10, 0];
 /// The oldest Compose that knows all of `compose.yaml` and of `roll.sh`: it came with `include` (2.20) and
 /// `COMPOSE_ENV_FILES` (2.23), and gives an included file its settings since 2.24.7.
-const COMPOSE: (u32, u32) = (2, 24);
+const COMPOSE: [u32; 3] = [2, 24, 7];
+/// Ignores `--env-file` (<https://github.com/docker/compose/issues/11906>).
+const DEAF_COMPOSE: [u32; 3] = [2, 27, 1];
 const UPDATE: &str = "update Docker: https://docs.docker.com/engine/install, or deploy/pi/prepare.sh";
 
 /// What Compose starts from.
@@ -85,6 +87,7 @@ fn of_compose(told: Result<String, String>) -> Finding {
     let seen = format!("Compose {}", told.trim_start_matches('v'));
     match parse(&told) {
         Some(found) if found < COMPOSE => too_old(&seen, COMPOSE),
+        Some(DEAF_COMPOSE) => Finding::warn("docker", format!("{seen} does not hear --env-file"), UPDATE),
         Some(_) => Finding::good("docker", seen),
         None => Finding::note("docker", format!("{seen}: a version that cannot be compared")),
     }
@@ -98,14 +101,15 @@ fn of_image(engine: &str, image: &str) -> Option<Finding> {
     })
 }
 
-fn too_old(seen: &str, least: (u32, u32)) -> Finding {
-    Finding::bad("docker", format!("{seen} is too old; {}.{} or newer is needed", least.0, least.1), UPDATE)
+fn too_old(seen: &str, least: [u32; 3]) -> Finding {
+    let least = least.map(|part| part.to_string()).join(".");
+    Finding::bad("docker", format!("{seen} is too old; {least} or newer is needed"), UPDATE)
 }
 
 /// `28.5.2`, `v2.26.1-4`, `20.10.24+dfsg1`.
-fn parse(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+fn parse(version: &str) -> Option<[u32; 3]> {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']).map(str::parse);
+    Some([parts.next()?.ok()?, parts.next()?.ok()?, parts.next().and_then(Result::ok).unwrap_or(0)])
 }
 
 #[cfg(test)]
@@ -122,7 +126,9 @@ mod tests {
         let compose = |told: &str| of_compose(Ok(told.to_owned()));
         assert_eq!(compose("2.26.1-4").verdict, Verdict::Good);
         assert_eq!(compose("v2.23.3").verdict, Verdict::Bad);
-        assert!(compose("1.29.2").seen.contains("2.24 or newer is needed"));
+        assert_eq!((compose("2.24.6").verdict, compose("2.24.7").verdict), (Verdict::Bad, Verdict::Good));
+        assert_eq!((compose("2.27.1").verdict, compose("2.27.2").verdict), (Verdict::Warn, Verdict::Good));
+        assert!(compose("1.29.2").seen.contains("2.24.7 or newer is needed"));
         assert_eq!(of_compose(Err(String::new())).verdict, Verdict::Bad);
     }
 
