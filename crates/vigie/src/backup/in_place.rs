@@ -133,14 +133,25 @@ async fn under(found: &Supervisor, bot: &[String], options: &RestoreOptions) -> 
     // From here on no signal, and no terminal that is closed, leaves the bot stopped or has it start in the midst.
     let mut signals = Stopper::new(false)?;
     cli::complain(&format!("stopping {} of {found}", bot.join(", ")));
-    let paused = tokio::select! {
-        paused = found.pause(bot) => paused.map_err(|reason| reason.context("nothing was restored")),
-        () = signals.asked_again() => Err(anyhow::anyhow!("interrupted: nothing was restored")),
+    let mut interrupted = false;
+    let paused = {
+        // To its end: what goes on stopping the bot while it is started again leaves it stopped.
+        let mut pause = pin!(found.pause(bot));
+        loop {
+            tokio::select! {
+                paused = &mut pause => break paused,
+                () = signals.asked_again() => {
+                    interrupted = true;
+                    cli::complain("nothing will be restored; what is stopped is started again");
+                }
+            }
+        }
     };
     let mut asked = Asked::now();
     let (hold, end) = match paused {
+        Ok(hold) if interrupted => (hold, Err(anyhow::anyhow!("interrupted: nothing was restored"))),
         Ok(hold) => (hold, job(Some(found), options, &mut asked).await),
-        Err(reason) => (None, Err(reason)),
+        Err(reason) => (None, Err(reason.context("nothing was restored"))),
     };
     let end = match end {
         Ok(end @ (End::Half | End::Unknown)) if found.way() == Way::Up => {

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
@@ -46,6 +46,15 @@ impl Machine {
         said(&command.output().unwrap())
     }
 
+    /// A restore in place that goes on; in a group of its own, as a shell starts it.
+    fn restores(&self) -> (Child, Receiver<String>, Receiver<String>) {
+        let mut command = self.folder.vigie(&["backup", "restore", "9f3c1a", "--yes"]);
+        command.env("PATH", self.folder.path().join("programs")).process_group(0);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) = (follow(child.stdout.take().unwrap()), follow(child.stderr.take().unwrap()));
+        (child, out, err)
+    }
+
     /// What programs were told, but for what only asks.
     fn told(&self) -> Vec<String> {
         let told = fs::read_to_string(self.folder.path().join("told")).unwrap();
@@ -54,6 +63,12 @@ impl Machine {
         let told = told.lines().filter(|line| !asks.iter().any(|word| line.contains(word)));
         told.map(str::to_owned).collect()
     }
+}
+
+/// As a terminal does: to all that is in front of it.
+fn signal_all(leader: &Child, name: &str) {
+    let group = format!("-{}", leader.id());
+    assert!(Command::new("kill").args([name, "--", &group]).status().unwrap().success());
 }
 
 fn said(output: &Output) -> (Option<i32>, String, String) {
@@ -65,7 +80,7 @@ const DOCKER: &str = r#"
 "compose ps"*) if [ -e broken ]; then echo 'permission denied' >&2; exit 1; fi; cat ps 2>/dev/null || true ;;
 "compose config --services") printf 'keys\nnats\ndiscord-gateway\n' ;;
 "compose up"*) cp up ps ;;
-"compose stop"*) sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
+"compose stop"*) while [ -e slow ]; do sleep 0.05; done; sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
 "compose logs"*) printf 'nats-1         | hello\ndemo-twitch-1  | you\n' ;;
 "compose start"*) cp up ps ;;
 "compose run"*) echo inside; while [ -e busy ]; do sleep 0.05; done; exit "$(cat code 2>/dev/null || echo 3)" ;;
@@ -212,18 +227,13 @@ fn what_is_restored_in_a_container_is_waited_for_whatever_is_pressed() {
     machine.file("ps", UP);
     machine.file("code", "0");
     machine.file("busy", "");
-    let mut command = machine.folder.vigie(&["backup", "restore", "9f3c1a", "--yes"]);
-    command.env("PATH", machine.folder.path().join("programs")).process_group(0);
-    let mut restore = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (out, err) = (follow(restore.stdout.take().unwrap()), follow(restore.stderr.take().unwrap()));
+    let (mut restore, out, err) = machine.restores();
     let wait = |lines: &Receiver<String>, text: &str| {
         while !lines.recv_timeout(Duration::from_secs(30)).unwrap().contains(text) {}
     };
     wait(&out, "inside");
-    // As a terminal does, to all that is in front of it.
-    let group = format!("-{}", restore.id());
     for name in ["-INT", "-HUP", "-TERM"] {
-        assert!(Command::new("kill").args([name, "--", &group]).status().unwrap().success());
+        signal_all(&restore, name);
         wait(&err, "it goes on; the bot is started again when it is over");
     }
     drop((out, err));
@@ -231,6 +241,17 @@ fn what_is_restored_in_a_container_is_waited_for_whatever_is_pressed() {
     assert_eq!(restore.wait().unwrap().code(), Some(0));
     let told = machine.told();
     assert!(told[1].contains("compose run") && told[2] == "docker compose start demo-twitch", "{told:?}");
+
+    // Before it has begun, it does not begin.
+    machine.file("slow", "");
+    let (mut restore, _out, err) = machine.restores();
+    wait(&err, "stopping demo-twitch");
+    signal_all(&restore, "-INT");
+    wait(&err, "nothing will be restored");
+    fs::remove_file(machine.folder.path().join("slow")).unwrap();
+    wait(&err, "interrupted: nothing was restored");
+    assert_eq!(restore.wait().unwrap().code(), Some(1));
+    assert_eq!(machine.told(), ["docker compose stop demo-twitch", "docker compose start demo-twitch"]);
 }
 
 const SYSTEMCTL: &str = r"
