@@ -148,7 +148,7 @@ async fn everything(options: &Options, folder: &std::path::Path, report: &mut Re
         match restore::missing() {
             None => report.first.extend(restore::run(folder, &image).await?),
             Some(reason) if whole => {
-                shell::complain(&format!("a machine that is gone is not tried: {reason}"))
+                shell::complain(&format!("a machine that is gone is not tried: {reason}"));
             }
             Some(reason) => anyhow::bail!("{reason}"),
         }
