@@ -168,8 +168,8 @@ async fn a_pi_in_trouble_is_told_all_of_it() {
             "card: the file system of mmcblk0p2 has counted 2 errors",
             "memory: limits of containers do not hold: the kernel's memory control is off",
             "power: too little voltage right now (get_throttled 0x50005)",
-            "docker: engine 19.03.8 is too old; 20.10 or newer is needed",
-            "docker: Compose 1.29.2 is too old; 2.24 or newer is needed",
+            "docker: engine 19.03.8 is too old; 20.10.0 or newer is needed",
+            "docker: Compose 1.29.2 is too old; 2.24.7 or newer is needed",
             "docker: the image is for amd64, this machine for arm64: its containers cannot start",
         ]
     );
