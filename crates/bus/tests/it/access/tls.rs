@@ -16,8 +16,8 @@ fn block(folder: &Path) -> String {
     let begin = conf.find("#tls {").unwrap();
     let end = begin + conf[begin..].find("#}").unwrap() + 2;
     let block = conf[begin..end].replace('#', "");
-    assert!(block.contains("/etc/nats/tls/cert.pem") && block.contains("/etc/nats/tls/key.pem"), "{block}");
-    block.replace("/etc/nats/tls", folder.to_str().unwrap())
+    assert!(block.contains("/run/secrets/nats_cert") && block.contains("/run/secrets/nats_key"), "{block}");
+    block.replace("/run/secrets", folder.to_str().unwrap())
 }
 
 /// Writes `<name>.pem`, the certificate of an authority, which signs what is returned.
@@ -49,8 +49,8 @@ async fn only_a_server_that_the_own_authority_vouches_for_is_believed() {
     let key_pair = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key_pair, &issuer).unwrap();
-    std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
-    std::fs::write(folder.path().join("key.pem"), key_pair.serialize_pem()).unwrap();
+    std::fs::write(folder.path().join("nats_cert"), certificate.pem()).unwrap();
+    std::fs::write(folder.path().join("nats_key"), key_pair.serialize_pem()).unwrap();
 
     let key = Nkey::generate().unwrap();
     let keys = BTreeMap::from([(User::Operator, key.clone())]);
