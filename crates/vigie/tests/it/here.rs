@@ -80,7 +80,7 @@ const DOCKER: &str = r#"
 "compose ps"*) if [ -e broken ]; then echo 'permission denied' >&2; exit 1; fi; cat ps 2>/dev/null || true ;;
 "compose config --services") printf 'keys\nnats\ndiscord-gateway\n' ;;
 "compose up"*) cp up ps ;;
-"compose stop"*) while [ -e slow ]; do sleep 0.05; done; sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
+"compose stop"*) echo ' Container demo-twitch-1  Stopping' >&2; while [ -e slow ]; do sleep 0.05; done; sed 's/"running"/"exited"/; s/Up 2 minutes (healthy)/Exited (0) 1 second ago/' up >ps ;;
 "compose logs"*) printf 'nats-1         | hello\ndemo-twitch-1  | you\n' ;;
 "compose start"*) cp up ps ;;
 "compose run"*) echo inside; while [ -e busy ]; do sleep 0.05; done; exit "$(cat code 2>/dev/null || echo 3)" ;;
@@ -245,7 +245,8 @@ fn what_is_restored_in_a_container_is_waited_for_whatever_is_pressed() {
     // Before it has begun, it does not begin.
     machine.file("slow", "");
     let (mut restore, _out, err) = machine.restores();
-    wait(&err, "stopping demo-twitch");
+    // Only then is it a process of its own; earlier it would get the signal as well.
+    wait(&err, "demo-twitch-1  Stopping");
     signal_all(&restore, "-INT");
     wait(&err, "nothing will be restored");
     fs::remove_file(machine.folder.path().join("slow")).unwrap();
