@@ -25,7 +25,7 @@ use crate::{
 /// How many frames are remembered.
 const LOG: usize = 4096;
 /// How long the server may take to read what was the last of a process.
-const READ_LIMIT: Duration = Duration::from_secs(5);
+const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// A proxy in front of a NATS server, for the connections of one process; ends when dropped.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 /// Longer than anything here takes.
-pub const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(30);
 /// Long enough for what must not happen to have happened.
 pub const A_WHILE: Duration = Duration::from_millis(700);
 

@@ -12,7 +12,7 @@ const KILLS: usize = 20;
 /// Two of the server's files of 8 MiB, and a part of a third one.
 const WAITING: usize = 100;
 const BYTES: usize = 200 * 1024;
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_killed_server_has_all_that_was_not_acknowledged_and_nothing_else() {

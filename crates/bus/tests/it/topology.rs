@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::message;
 
 /// Longer than anything here takes.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 /// All streams and buckets: work queues, dead letters, holds and the audit trail among them.
 const EVERYTHING: usize = Stream::ALL.len() + BucketName::ALL.len() + 3;
 

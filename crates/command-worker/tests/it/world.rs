@@ -15,7 +15,7 @@ use testkit::{Nats, eventually};
 use tokio::task::JoinHandle;
 
 /// Longer than anything takes but the redelivery after a lost worker.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// The trace that the gateway of the tests starts.
 pub const TRACE: &str = "00-1a2b3c4d5e6f70819293a4b5c6d7e8f9-1122334455667788-00";

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use twitch_gateway::{Config, Timing};
 
 /// More than anything here takes.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 /// The channel in which the bot is moderator.
 pub const DEMO: &str = "vigie_demo";
 /// The channel in which it is an ordinary viewer.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// How long a test waits for what must come.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// The bot's capabilities as most bots ask for them.
 pub const CAPS: &str = "CAP REQ :twitch.tv/tags twitch.tv/commands";
