@@ -13,8 +13,6 @@ use super::deploys::Deployed;
 pub struct Report {
     /// The engine and Compose.
     pub machine: String,
-    /// The image, unpacked.
-    pub image_bytes: u64,
     /// What somebody sees who tries it.
     pub first: Vec<(&'static str, String)>,
     /// What was done while people talked.
@@ -121,8 +119,6 @@ impl Report {
             return;
         }
         *text += "\n| what | measured |\n|---|---|\n";
-        let _ =
-            writeln!(text, "| the image with all binaries, unpacked | {} MB |", self.image_bytes / 1_000_000);
         for (what, measured) in &self.first {
             let _ = writeln!(text, "| {what} | {measured} |");
         }
