@@ -92,7 +92,7 @@ async fn one_alone_owns_everything_at_once_and_again_after_a_crash() {
     let started = Instant::now();
     let mut first = Member::join(&bus, "gateway", wants.clone()).await;
     assert_eq!(first.owning(&names(&wants)).await.living, 1);
-    assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(first.lease.holds("partition.3") && !first.lease.holds("partition.99"));
 
     let mut fewer = wants.clone();
@@ -106,7 +106,7 @@ async fn one_alone_owns_everything_at_once_and_again_after_a_crash() {
     let started = Instant::now();
     let mut again = Member::join(&bus, "gateway", wants.clone()).await;
     again.owning(&names(&wants)).await;
-    assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     again.lease.leave(LONG).await;
     assert!(again.held.borrow().fenced && !again.lease.holds("partition.3"));
 }
