@@ -17,6 +17,7 @@ use crate::{
     news::Waiting,
     restart,
     rules::{Alert, Level},
+    silences::Silences,
 };
 
 /// Its name in the data folder.
@@ -38,6 +39,8 @@ pub struct Kept {
     pub trail: Option<u64>,
     /// By channel.
     pub channels: BTreeMap<String, Channel>,
+    /// Of what nobody is told for a while.
+    pub silences: Silences,
     /// Which services were told to start again in the last hour.
     pub restarts: restart::Told,
 }

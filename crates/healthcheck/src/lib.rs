@@ -16,6 +16,7 @@
 //! | `rules` | what is wrong from which value on, for how long, and until when |
 //! | `restart` | tells what hangs to start again |
 //! | `trail`, `news` | what came to the audit trail, and what of it people should know |
+//! | `silences` | of what nobody is told for a while |
 //! | `kept` | what a restart must not forget, in a small file |
 //! | `pages` | `/health` and the others, and the lines of `/metrics` |
 //! | `tell` | Discord, webhooks, ntfy, e-mail |
@@ -25,7 +26,7 @@
 //!
 //! What it asks of NATS: it publishes `$SRV.STATS`, `$JS.API.STREAM.INFO.*` and `$JS.API.CONSUMER.LIST.*`, and to
 //! its own inbox, to see how long that takes. As every service it answers `$SRV.*` and `vigie.healthcheck.*`, and obeys
-//! `control.healthcheck.restart`. To what hangs it says `control.<service>.restart`, and notes it in
+//! `control.healthcheck.*`. To what hangs it says `control.<service>.restart`, and notes it in
 //! `audit.healthcheck`; it reads all of the audit trail. Of the service `backup` it asks `control.backup.status`, of the
 //! deployer, when a deploy has ended, `control.deploy.history`. With
 //! `ALERT_DISCORD_CHANNEL` it also publishes `action.discord.*.alerts` and listens to `outcome.discord.alerts`.
@@ -43,6 +44,7 @@ mod restart;
 mod rules;
 mod run;
 mod services;
+mod silences;
 mod tell;
 mod trail;
 mod view;

@@ -10,7 +10,7 @@ use crate::{
     backups,
     config::Config,
     kept::Store,
-    pages, restart,
+    pages, restart, silences,
     tell::{self, Board},
     trail,
     view::{View, Views},
@@ -39,6 +39,7 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     restart::start(&context, &config, &connection, &views, &store);
     tell::start(&context, &config, &connection, &views, &store, &board)?;
     trail::start(&context, &connection, &views, &store, &board);
+    silences::start(&context, &connection, &views, &store);
     witness::start(&context, &config, &views, &board)?;
     let backups = backups::start(&context, &config, &connection, &views);
     Watch::new(&context, config, connection, store, board, backups, report).run().await

@@ -15,6 +15,7 @@ use crate::{
     nats::NatsState,
     rules::{Alert, Level},
     services::ServiceView,
+    silences::Silences,
 };
 
 /// The last look; `None` before the first one.
@@ -76,6 +77,8 @@ pub struct View {
     pub found: Findings,
     /// What is wrong, the worst first.
     pub alerts: Vec<Alert>,
+    /// Of what nobody is told for a while.
+    pub silences: Silences,
     /// How long services took to answer, in milliseconds, in the last five minutes.
     pub latency_ms: Option<f64>,
     /// The memory of all services together, in MB, in the last five minutes.

@@ -234,6 +234,7 @@ impl Watch {
             uptime: self.context.started.elapsed(),
             found,
             alerts,
+            silences: self.store.get().silences,
             latency_ms: self.averages.latency_ms(),
             memory_mb: self.averages.memory_mb(),
             requests: self.services.requests,

@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{VERSION, wire::Versioned, wire::versioned};
 
+mod health;
+
+pub use health::{
+    Alert, AlertLevel, HealthAnswer, HealthOrder, HealthReply, HealthRequest, SILENCE_MAX_S, SILENCE_MIN_S,
+    Silence,
+};
+
 /// The longest text that anyone writes into a question, in characters. Longer ones are cut by who writes them.
 pub const WORDS_MAX: usize = 500;
 

@@ -10,7 +10,10 @@ use anyhow::{Context, bail};
 use protocol::{
     Action, Batch, Catalogue, Event, Interaction, InteractionResponse, Outcome, ServiceStats, VERSION,
     Versioned,
-    control::{Audit, BackupAnswer, BackupRequest, DeployAnswer, DeployRequest, Restart, Restarting},
+    control::{
+        Audit, BackupAnswer, BackupRequest, DeployAnswer, DeployRequest, HealthAnswer, HealthRequest,
+        Restart, Restarting,
+    },
 };
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
@@ -65,6 +68,8 @@ fn all() -> anyhow::Result<BTreeMap<String, String>> {
         entry::<DeployAnswer>(),
         entry::<DeployRequest>(),
         entry::<Event>(),
+        entry::<HealthAnswer>(),
+        entry::<HealthRequest>(),
         entry::<Interaction>(),
         entry::<InteractionResponse>(),
         entry::<Outcome>(),

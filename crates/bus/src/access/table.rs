@@ -108,10 +108,12 @@ fn dashboard() -> Vec<Grant> {
 }
 
 fn healthcheck() -> Vec<Grant> {
+    let user = User::Healthcheck;
     vec![
-        ops_service(User::Healthcheck),
-        restarted(User::Healthcheck, &[User::Operator]),
-        note(User::Healthcheck).of_app(),
+        ops_service(user),
+        restarted(user, &[User::Operator]),
+        serve(user, "be told of what to tell nobody", &["control.healthcheck.*"], None, &[User::Operator]),
+        note(user).of_app(),
         tell("ask the services for their numbers", &["$SRV.STATS"]).of_app(),
         measure().of_app(),
         measure_consumers().of_app(),
@@ -177,6 +179,10 @@ fn operator() -> Vec<Grant> {
         restart(APP_SERVICES).of_app(),
         restart(OPS_SERVICES),
         tell("command backups and deploys", &["control.backup.*", "control.deploy.*"]),
+        tell(
+            "silence alerts",
+            &["control.healthcheck.silence", "control.healthcheck.unsilence", "control.healthcheck.silences"],
+        ),
     ]
 }
 

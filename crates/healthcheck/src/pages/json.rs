@@ -22,6 +22,7 @@ struct Health<'a> {
     avg_memory_mb_5min: Option<f64>,
     total_errors: u64,
     task_failures_1h: u64,
+    silenced: BTreeMap<&'a str, String>,
     services: BTreeMap<&'a str, Service>,
 }
 
@@ -37,6 +38,8 @@ struct Service {
 /// One JSON object.
 pub fn health(view: Option<&View>, verdict: Verdict, uptime: Duration) -> String {
     let services = view.map(|view| view.found.services.as_slice()).unwrap_or_default();
+    // Not by whom and why: the page may be public.
+    let silences = view.into_iter().flat_map(|view| view.silences.values());
     let health = Health {
         status: verdict.as_str(),
         uptime_seconds: uptime.as_secs(),
@@ -47,6 +50,7 @@ pub fn health(view: Option<&View>, verdict: Verdict, uptime: Duration) -> String
         avg_memory_mb_5min: view.and_then(|view| view.memory_mb).map(tenths),
         total_errors: view.map_or(0, |view| whole(view.errors)),
         task_failures_1h: view.map_or(0, |view| view.failures),
+        silenced: silences.map(|silence| (silence.alert.as_str(), moment(silence.until_ms))).collect(),
         services: services.iter().map(|service| (service.name.as_str(), of(service))).collect(),
     };
     // A struct of numbers and words is always JSON.

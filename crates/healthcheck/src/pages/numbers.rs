@@ -29,6 +29,8 @@ pub fn lines(view: Option<&View>, stale_after: Duration) -> String {
     let count = |level| view.alerts.iter().filter(|alert| alert.level == level).count() as f64;
     let counts = [("warning", count(Level::Warning)), ("critical", count(Level::Critical))];
     lines.family("health_alerts", "gauge", "Things that are wrong now", "level", counts);
+    let help = "Things of which nobody is told for a while";
+    lines.gauge("health_silences", help, Some(view.silences.len() as f64));
     lines.0
 }
 

@@ -8,6 +8,7 @@ use crate::{
     certificates::Known,
     nats::NatsState,
     rules::Level,
+    silences::covers,
     view::{Condition, Verdict, View},
     words::{bytes, duration, harmless, moment},
 };
@@ -44,7 +45,8 @@ fn alerts(page: &mut String, view: &View) {
         let sign = if alert.level == Level::Critical { '✗' } else { '!' };
         let since = Duration::from_millis(view.at_ms.saturating_sub(alert.since_ms));
         // Writing into a String cannot fail, here and below.
-        let _ = writeln!(page, "{sign} {} (for {})", harmless(&alert.title()), duration(since));
+        let silent = if covers(&view.silences, alert, view.at_ms) { ", silenced" } else { "" };
+        let _ = writeln!(page, "{sign} {} (for {}{silent})", harmless(&alert.title()), duration(since));
         let _ = writeln!(page, "    {}", harmless(&alert.text));
     }
 }
@@ -207,6 +209,12 @@ fn people(page: &mut String, view: &View) {
             Condition::Fine => writeln!(page, "  ✓ {name}"),
             Condition::Trouble(reason) => writeln!(page, "  ✗ {name}: {}", harmless(reason)),
         };
+    }
+    for silence in view.silences.values() {
+        let colon = if silence.reason.is_empty() { "" } else { ": " };
+        let (alert, until) = (harmless(&silence.alert), moment(silence.until_ms));
+        let (by, reason) = (harmless(&silence.by), harmless(&silence.reason));
+        let _ = writeln!(page, "  · not of {alert} until {until}, says {by}{colon}{reason}");
     }
 }
 

@@ -232,6 +232,7 @@ mod tests {
                 uptime: SECOND,
                 found: Findings { services, ..Findings::default() },
                 alerts: Vec::new(),
+                silences: crate::silences::Silences::new(),
                 latency_ms: None,
                 memory_mb: None,
                 requests: 0.0,

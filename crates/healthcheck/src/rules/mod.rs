@@ -68,6 +68,11 @@ impl Alert {
         format!("{}/{}", self.rule, self.subject)
     }
 
+    /// How people and programs name it: `disk`, `silent/backup`.
+    pub fn name(&self) -> String {
+        if self.subject.is_empty() { self.rule.clone() } else { self.key() }
+    }
+
     /// What it is called, in a few words.
     pub fn title(&self) -> String {
         let what = rule(&self.rule).map_or(self.rule.as_str(), |rule| rule.what);

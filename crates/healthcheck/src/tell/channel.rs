@@ -18,6 +18,7 @@ use crate::{
     config::Quiet,
     kept::Store,
     rules::{Alert, Pace},
+    silences::covers,
     view::{Condition, Views},
 };
 
@@ -189,8 +190,11 @@ impl Channel {
         let alerts: &[Alert] = view.as_ref().map(|view| view.alerts.as_slice()).unwrap_or_default();
         let kept = self.store.get();
         let own = format!("channel/{}", self.name);
-        let kept = kept.channels.get(self.name).cloned().unwrap_or_default();
-        Note::new(alerts, &kept, self.quiet, &own, unix_ms())
+        let channel = kept.channels.get(self.name).cloned().unwrap_or_default();
+        let now = unix_ms();
+        // What gets worse is no part of it.
+        let is_silent = |alert: &Alert| covers(&kept.silences, alert, now);
+        Note::new(alerts, &channel, is_silent, self.quiet, &own, now)
     }
 
     async fn tell(&self, note: &Note) -> Result<(), Failure> {

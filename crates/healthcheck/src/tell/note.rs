@@ -50,8 +50,16 @@ enum Kind {
 
 impl Note {
     /// The difference between what is wrong now and what was told, and what happened since. In a quiet time, only
-    /// what is critical. `own` is the key of an alert that the reader cannot be told: that they cannot be told.
-    pub fn new(alerts: &[Alert], kept: &Channel, quiet: Option<Quiet>, own: &str, at_ms: u64) -> Self {
+    /// what is critical. Of what is silent only the end is told, to who was told of it. `own` is the key of an alert
+    /// that the reader cannot be told: that they cannot be told.
+    pub fn new(
+        alerts: &[Alert],
+        kept: &Channel,
+        is_silent: impl Fn(&Alert) -> bool,
+        quiet: Option<Quiet>,
+        own: &str,
+        at_ms: u64,
+    ) -> Self {
         let (least, is_quiet) = match quiet {
             Some(quiet) if quiet.holds(at_ms) => (Level::Critical, true),
             _ => (Level::Warning, false),
@@ -65,13 +73,13 @@ impl Note {
             }
         };
         let others = || alerts.iter().filter(|alert| alert.key() != own);
-        let wrong: Vec<Alert> =
-            others().filter(|alert| alert.level >= least).filter(is_new).cloned().collect();
+        let loud = others().filter(|alert| alert.level >= least && !is_silent(alert));
+        let wrong: Vec<Alert> = loud.filter(is_new).cloned().collect();
         let lasts = |key: &String| alerts.iter().any(|alert| alert.key() == *key);
         let over = told.iter().filter(|(key, told)| told.level >= least && !lasts(key));
         let over = over.map(|(key, told)| (key.clone(), told.clone())).collect();
-        let still =
-            others().filter(|alert| told.contains_key(&alert.key()) && !wrong.contains(alert)).count();
+        let is_known = |alert: &&Alert| told.contains_key(&alert.key()) || is_silent(alert);
+        let still = others().filter(|alert| !wrong.contains(alert)).filter(is_known).count();
         let news = kept.waiting.news.iter().filter(|news| news.is_new(at_ms));
         let mut news: Vec<News> =
             news.filter(|news| !is_quiet || news.level == Level::Critical).cloned().collect();
@@ -251,7 +259,7 @@ mod tests {
     }
 
     fn note(alerts: &[Alert], kept: &Channel, at_ms: u64) -> Note {
-        Note::new(alerts, kept, None, "channel/ntfy", at_ms)
+        Note::new(alerts, kept, |_| false, None, "channel/ntfy", at_ms)
     }
 
     fn news(number: u64, level: Level, title: &str) -> News {
@@ -300,11 +308,37 @@ mod tests {
         let quiet = Some(Quiet { from: 0, until: 60 });
         let alerts = [alert("nats", "", Level::Critical), alert("disk", "", Level::Warning)];
         let mut told = Channel::default();
-        let at_night = Note::new(&alerts, &told, quiet, "", 1000);
+        let at_night = Note::new(&alerts, &told, |_| false, quiet, "", 1000);
         assert_eq!(at_night.wrong, alerts[..1]);
         at_night.note_down(&mut told);
-        let in_the_morning = Note::new(&alerts, &told, quiet, "", 3_600_000);
+        let in_the_morning = Note::new(&alerts, &told, |_| false, quiet, "", 3_600_000);
         assert_eq!(in_the_morning.wrong, alerts[1..]);
+    }
+
+    #[test]
+    fn of_what_is_silent_only_the_end_is_told_to_those_who_know_of_it() {
+        let (disk, hot) = (alert("disk", "", Level::Warning), alert("temperature", "", Level::Warning));
+        let silent = |alerts: &[Alert], kept: &Channel, at_ms| {
+            Note::new(alerts, kept, |alert| alert.rule == "disk", None, "", at_ms)
+        };
+        let mut told = Channel::default();
+        note(std::slice::from_ref(&disk), &told, 1000).note_down(&mut told);
+        assert!(
+            silent(std::slice::from_ref(&disk), &told, 2 * DAY_MS).is_empty(),
+            "else it is told again after a day"
+        );
+        let over = silent(&[], &told, 2 * DAY_MS);
+        assert_eq!(over.title(), "Vigie: all is well again");
+        over.note_down(&mut told);
+        // It comes and goes meanwhile.
+        assert!(
+            silent(std::slice::from_ref(&disk), &told, 3 * DAY_MS).is_empty()
+                && silent(&[], &told, 3 * DAY_MS).is_empty()
+        );
+        let both = [disk, hot];
+        silent(&both, &told, 3 * DAY_MS).note_down(&mut told);
+        let over = silent(&both[..1], &told, 3 * DAY_MS);
+        assert_eq!(over.title(), "Vigie: 1 thing over, 1 still wrong", "all is not well");
     }
 
     #[test]
@@ -343,10 +377,10 @@ mod tests {
         let quiet = Some(Quiet { from: 0, until: 60 });
         let mut kept = Channel::default();
         kept.waiting.add(&[news(1, Level::Fine, "updated"), news(2, Level::Critical, "lost")], 1);
-        let at_night = Note::new(&[], &kept, quiet, "", 1000);
+        let at_night = Note::new(&[], &kept, |_| false, quiet, "", 1000);
         assert_eq!(at_night.title(), "Vigie: lost");
         at_night.note_down(&mut kept);
-        let in_the_morning = Note::new(&[], &kept, quiet, "", 3_600_000);
+        let in_the_morning = Note::new(&[], &kept, |_| false, quiet, "", 3_600_000);
         assert_eq!(in_the_morning.title(), "Vigie: updated");
     }
 

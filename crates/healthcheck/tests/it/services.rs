@@ -36,6 +36,7 @@ async fn a_bot_that_is_well() {
         "avg_memory_mb_5min",
         "total_errors",
         "task_failures_1h",
+        "silenced",
         "services",
     ];
     assert_eq!(fields(&json), promised.into());
