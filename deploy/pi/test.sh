@@ -4,6 +4,9 @@
 #
 #   sudo deploy/pi/test.sh [bookworm] [trixie]      both when none is named; about 12 minutes
 #
+# With IMAGES=FILE, what `docker save` wrote of the images of compose.yaml, the demo is started from a clone of this
+# repository on the prepared trixie, and has to chat.
+#
 # Needs root on Debian with debootstrap, systemd-container, gpg, dpkg-deb and a mirror that apt knows.
 # It touches nothing outside of one folder, which it removes; KEEP=1 leaves it. On Debian 12 Docker's
 # repository is a local one with empty packages, so that the network is not tested with it.
@@ -278,8 +281,11 @@ look "keys are not" soon as_captain
 look "fail2ban runs again" systemctl is-active fail2ban
 END
 }
-booted() {
-  content_look >"$tree/look.sh"
+# boot CONTENT SECONDS [OPTION]...: starts the system with a script that looks at it, and shows what it saw.
+boot() {
+  local content=$1 limit=$2
+  shift 2
+  "$content" >"$tree/look.sh"
   chmod 755 "$tree/look.sh"
   cat >"$tree/etc/systemd/system/look.service" <<END
 [Unit]
@@ -293,13 +299,46 @@ WantedBy=graphical.target
 END
   inside systemctl -q enable look
   rm -f "$tree/result"
-  timeout 240 systemd-nspawn -q --register=no --keep-unit --resolv-conf=off --private-network -D "$tree" -b \
+  timeout "$limit" systemd-nspawn -q --register=no --keep-unit --resolv-conf=off --private-network "$@" -D "$tree" -b \
     </dev/null >"$work/boot.log" 2>&1 || true
   [ -s "$tree/result" ] || { not_ok "the system starts"; tail -5 "$work/boot.log"; return 0; }
   local verdict what
   while read -r verdict what; do
     if [ "$verdict" = ok ]; then ok "booted: $what"; else not_ok "booted: $what (see look.log)"; fi
   done <"$tree/result"
+}
+
+# --- the demo ------------------------------------------------------------------------------------
+
+content_demo() {
+  cat <<'END'
+#!/bin/bash
+exec >/result 2>/look.log
+look() { local what=$1; shift; if "$@" >&2; then echo "ok $what"; else echo "FAIL $what"; fi; }
+answers() {
+  python3 -c 'import json, sys, urllib.request as u
+line = {"platform": sys.argv[1], "text": "!ping", "within_ms": 15000}
+asked = u.Request("http://127.0.0.1:7700/sandbox/ask", json.dumps(line).encode(), {"content-type": "application/json"})
+print(u.urlopen(asked, timeout=20).read())' "$1"
+}
+limited() { docker inspect -f '{{.HostConfig.LogConfig}}' "$(docker compose ps -q nats)" | grep -F max-size:; }
+set -x
+look "Docker runs" systemctl is-active docker
+docker load -q -i /images.tar >&2
+cd /home/captain/vigie && cp .env.example .env
+look "the demo starts" docker compose --profile demo up -d --wait
+look "it chats on Discord" answers discord
+look "it chats on Twitch" answers twitch
+look "its logs are limited" limited
+look "prepare.sh --check finds nothing to do" env "$@" /prepare.sh --check
+docker compose --profile demo logs >&2
+docker compose --profile demo down >&2
+END
+}
+demo() {
+  cp "$IMAGES" "$tree/images.tar"
+  git clone -q "$here/../.." "$tree/home/captain/vigie"
+  boot content_demo 400 --capability=all --system-call-filter='bpf @keyring'
 }
 
 for suite in "${suites[@]}"; do
@@ -310,7 +349,8 @@ for suite in "${suites[@]}"; do
   results
   again
   drift
-  booted
+  boot content_look 240
+  if [ -n "${IMAGES:-}" ] && [ "$suite" = trixie ]; then demo; fi
 done
 printf '\n%s passed, %s failed\n' "$passed" "$broken"
 ((broken == 0))
