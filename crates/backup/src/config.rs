@@ -13,6 +13,9 @@ use crate::schedule::Timetable;
 
 /// More folders than any bot has.
 const FOLDERS_MAX: usize = 16;
+/// What is said of a password in an address that ends the address.
+const NO_ADDRESS: &str = "in its name and password, write what is neither a letter nor a digit as % and two digits: @ is \
+                          %40, / is %2F, : is %3A, % is %25";
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(20);
 
@@ -268,8 +271,28 @@ fn local(repository: &str) -> Option<&str> {
 }
 
 fn repository(text: &str) -> Result<SecretString, String> {
-    let Some(path) = local(text) else { return Ok(text.to_owned().into()) };
+    let Some(path) = local(text) else {
+        return if is_address(text) { Ok(text.to_owned().into()) } else { Err(NO_ADDRESS.to_owned()) };
+    };
     Ok(absolute(path)?.display().to_string().into())
+}
+
+/// Whether the name and the password in it, if there are any, can be told from the rest of it. Programs show what they
+/// cannot read, and a password with it.
+fn is_address(text: &str) -> bool {
+    let Some((_, address)) = text.split_once("://") else { return true };
+    let authority = address.split('/').next().unwrap_or_default();
+    let Some((person, _)) = authority.rsplit_once('@') else {
+        // What looks like a port may be the beginning of a password with / in it.
+        let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+        return !address.contains('@') || port.bytes().all(|byte| byte.is_ascii_digit());
+    };
+    let mut parts = person.split('%');
+    let plain = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:".contains(&byte))
+    };
+    let coded = |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    parts.next().is_some_and(plain) && parts.all(|part| coded(part) && plain(part))
 }
 
 fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
@@ -387,8 +410,21 @@ mod tests {
         };
         let here = std::env::current_dir().unwrap().join("backups").display().to_string();
         assert_eq!((found("backups"), found("local:backups")), (here.clone(), here));
-        for elsewhere in ["sftp:me@example.org:/backups", "s3:s3.example.org/bucket", "/mnt/usb/vi:gie"] {
+        for elsewhere in [
+            "sftp:me@example.org:/backups",
+            "sftp://me@example.org:2222//backups/a@b",
+            "sftp://me@[::1]:22//backups",
+            "s3:s3.example.org/bucket",
+            "rest:https://me:hunt%40er2@example.org:8000/vi@gie/",
+            "/mnt/usb/vi:gie",
+        ] {
             assert_eq!(found(elsewhere), elsewhere);
+        }
+        for cut in ["hunt%er2", "hunt/er2", "hunt@er2", "hunt er2", "hunt\"er2", "hunter2%"] {
+            let address = format!("rest:https://me:{cut}@example.org/");
+            let (_, problems) = read(&[password, ("BACKUP_REPOSITORY", &address)]);
+            assert!(problems.len() == 1 && problems[0].contains("%40"), "{cut}: {problems:?}");
+            assert!(!problems[0].contains("hunt"), "{problems:?}");
         }
     }
 

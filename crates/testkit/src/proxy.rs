@@ -1,7 +1,13 @@
 //! A TCP proxy between a client and a server, that can cut, stall and resume what passes. What happens
 //! on the wire when a cable is pulled, a switch hangs, or a server closes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,6 +37,8 @@ enum Mode {
 pub struct Proxy {
     address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
+    /// So many bytes pass before it cuts.
+    left: Arc<AtomicI64>,
     connections: watch::Receiver<usize>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -45,8 +53,9 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound listener has an address");
         let mode = Arc::new(watch::Sender::new(Mode::Pass));
         let (count, connections) = watch::channel(0);
-        let task = tokio::spawn(accept(listener, target.into(), mode.clone(), count));
-        Self { address, mode, connections, task }
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let task = tokio::spawn(accept(listener, target.into(), mode.clone(), left.clone(), count));
+        Self { address, mode, left, connections, task }
     }
 
     /// Where to connect to.
@@ -60,6 +69,12 @@ impl Proxy {
         self.mode.send_replace(Mode::Cut);
     }
 
+    /// [Cuts](Self::cut) once so many bytes have passed, both ways together: in the midst of what is longer, however busy
+    /// the machine is.
+    pub fn cut_after(&self, bytes: u32) {
+        self.left.store(i64::from(bytes), Ordering::Relaxed);
+    }
+
     /// Keeps connections open but lets nothing through, until [`resume`](Self::resume). What was sent
     /// meanwhile then arrives, late.
     pub fn stall(&self) {
@@ -68,6 +83,7 @@ impl Proxy {
 
     /// Lets everything pass again.
     pub fn resume(&self) {
+        self.left.store(i64::MAX, Ordering::Relaxed);
         self.mode.send_replace(Mode::Pass);
     }
 
@@ -88,6 +104,7 @@ async fn accept(
     listener: TcpListener,
     target: String,
     mode: Arc<watch::Sender<Mode>>,
+    left: Arc<AtomicI64>,
     count: watch::Sender<usize>,
 ) {
     let mut pairs = JoinSet::new();
@@ -96,7 +113,7 @@ async fn accept(
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
                 if pairs.len() < CONNECTIONS_MAX && *mode.borrow() != Mode::Cut {
-                    pairs.spawn(pair(client, target.clone(), mode.subscribe()));
+                    pairs.spawn(pair(client, target.clone(), mode.clone(), left.clone()));
                 }
             }
             Some(_) = pairs.join_next() => {}
@@ -106,8 +123,8 @@ async fn accept(
 }
 
 /// One connection, until either side closes it or it is cut.
-async fn pair(client: TcpStream, target: String, mode: watch::Receiver<Mode>) {
-    let mut cut = mode.clone();
+async fn pair(client: TcpStream, target: String, mode: Arc<watch::Sender<Mode>>, left: Arc<AtomicI64>) {
+    let mut cut = mode.subscribe();
     let passing = async {
         let Ok(server) = TcpStream::connect(target).await else { return };
         // Small writes must not wait for each other: that would be a fault of its own.
@@ -115,8 +132,8 @@ async fn pair(client: TcpStream, target: String, mode: watch::Receiver<Mode>) {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::select! {
-            () = pass(from_client, to_server, mode.clone()) => {}
-            () = pass(from_server, to_client, mode) => {}
+            () = pass(from_client, to_server, &mode, &left) => {}
+            () = pass(from_server, to_client, &mode, &left) => {}
         }
     };
     tokio::select! {
@@ -128,12 +145,17 @@ async fn pair(client: TcpStream, target: String, mode: watch::Receiver<Mode>) {
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut mode: watch::Receiver<Mode>,
+    mode: &watch::Sender<Mode>,
+    left: &AtomicI64,
 ) {
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let (mut chunk, mut passing) = (vec![0; CHUNK_BYTES], mode.subscribe());
     loop {
         let Ok(length @ 1..) = from.read(&mut chunk).await else { return };
-        if mode.wait_for(|mode| *mode == Mode::Pass).await.is_err() {
+        let bytes = i64::try_from(length).unwrap_or(i64::MAX);
+        if left.fetch_sub(bytes, Ordering::Relaxed) < bytes {
+            mode.send_replace(Mode::Cut);
+        }
+        if passing.wait_for(|mode| *mode == Mode::Pass).await.is_err() {
             return;
         }
         if to.write_all(&chunk[..length]).await.is_err() {
@@ -177,6 +199,11 @@ mod tests {
         assert!(late.is_err(), "{late:?}");
         proxy.resume();
         assert_eq!(stream.read_u8().await.unwrap(), b'x');
+        proxy.cut_after(2);
+        assert_eq!(answer(&mut stream).await, Some(b'x'));
+        assert_eq!(answer(&mut stream).await, None);
+        proxy.resume();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         proxy.cut();
         assert_eq!(answer(&mut stream).await, None);
         let mut refused = TcpStream::connect(proxy.address()).await.unwrap();

@@ -2,6 +2,7 @@
 //! same names.
 
 mod archive;
+mod complaint;
 mod keep;
 mod restic;
 

@@ -1,17 +1,17 @@
 //! A repository of restic, by its program, which runs for a while and then is gone with its memory.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use child::{Child, ChildError};
+use child::Child;
 use chrono::DateTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tracing::{info, warn};
 
+use super::complaint::{GREETING, ResticError};
 use crate::{
     config::{Config, Folder},
     desk::Progress,
@@ -35,10 +35,6 @@ const SHORT: Duration = Duration::from_secs(10 * 60);
 const LOCK_TRIES: u32 = 60;
 /// with this pause.
 const LOCK_PAUSE: Duration = Duration::from_secs(5);
-/// What it says first when the password comes by its standard input.
-const GREETING: &str = "reading repository password from stdin";
-/// The exit code of `restic backup` when some files could not be read.
-const SOME_NOT_READ: i32 = 3;
 
 /// A repository.
 #[derive(Clone, Debug)]
@@ -48,35 +44,6 @@ pub struct Restic {
     password: SecretString,
     cache: PathBuf,
     scratch: PathBuf,
-}
-
-/// Why the repository did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ResticError {
-    /// The password is another one.
-    #[error("the repository has another password: BACKUP_PASSWORD must be the one it was made with")]
-    WrongKey,
-    /// There is no repository.
-    #[error("there is no repository at BACKUP_REPOSITORY")]
-    NoRepository,
-    /// There is another one, or none where there was one.
-    #[error("{0}")]
-    Replaced(String),
-    /// Somebody else has locked it.
-    #[error("somebody else works on the repository: {0}")]
-    Locked(String),
-    /// Files could not be read.
-    #[error("some files could not be read, so this is no backup: {0}")]
-    Incomplete(String),
-    /// What it said could not be understood.
-    #[error("restic said something else than expected: {0}")]
-    Said(String),
-    /// The program.
-    #[error(transparent)]
-    Child(ChildError),
-    /// Our own files.
-    #[error("restic has no place to work")]
-    Files(#[from] io::Error),
 }
 
 #[derive(Deserialize)]
@@ -340,6 +307,9 @@ impl Restic {
             .env("RESTIC_REPOSITORY", self.repository.expose_secret())
             .env("RESTIC_CACHE_DIR", &self.cache)
             .env("TMPDIR", &self.scratch)
+            // It must not ask whoever sits at the terminal, and wait for them.
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .env("SSH_ASKPASS", "false")
             // Less memory for a little more time.
             .env("GOGC", "30")
             .input(self.password.clone()))
@@ -364,24 +334,5 @@ impl Snapshot {
             snapshot: Some(self.id.clone()),
             ..Known::default()
         })
-    }
-}
-
-impl From<ChildError> for ResticError {
-    fn from(error: ChildError) -> Self {
-        let ChildError::Failed { shown, status, complaint } = error else { return Self::Child(error) };
-        let words = complaint.replace(GREETING, "").trim_start_matches("; ").to_owned();
-        if words.contains("wrong password or no key found") {
-            Self::WrongKey
-        } else if words.contains("unable to open config file") || words.contains("repository does not exist")
-        {
-            Self::NoRepository
-        } else if words.contains("already locked") {
-            Self::Locked(words)
-        } else if status.code() == Some(SOME_NOT_READ) {
-            Self::Incomplete(words)
-        } else {
-            Self::Child(ChildError::Failed { shown, status, complaint: words })
-        }
     }
 }

@@ -10,7 +10,7 @@ use protocol::control::BackupOrder;
 
 use crate::{
     programs,
-    world::{World, restore},
+    world::{World, noise, restore},
 };
 
 /// A disk of so many MB, unmounted at the end.
@@ -49,9 +49,7 @@ async fn where_backups_are_the_old_ones_stay_and_the_new_one_is_not_half() {
         let service = world.serve(config).await;
         world.good(BackupOrder::Create).await;
         // Random, so that it cannot be pressed.
-        let mut noise = vec![0; 12 << 20];
-        noise.iter_mut().for_each(|byte| *byte = rand());
-        fs::write(world.path("gitea/large"), noise).unwrap();
+        fs::write(world.path("gitea/large"), noise(12 << 20)).unwrap();
         let end = world.does(BackupOrder::Create).await;
         assert!(!end.good && end.words.to_lowercase().contains("no space left"), "{}", end.words);
         assert_eq!(world.list().await.len(), 1);
@@ -103,18 +101,4 @@ async fn where_it_is_restored_all_is_as_it_was() {
     assert_eq!(count, 0);
     world.is_tidy();
     service.stop().await;
-}
-
-/// As good as random for a compressor.
-fn rand() -> u8 {
-    use std::cell::Cell;
-    thread_local!(static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
-    STATE.with(|state| {
-        let mut x = state.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        state.set(x);
-        x.to_le_bytes()[3]
-    })
 }

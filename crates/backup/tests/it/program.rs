@@ -11,7 +11,10 @@ use testkit::{eventually, free_port};
 
 use crate::world::{SOON, World};
 
-pub struct Program(Child);
+/// What is tried.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_backup");
+
+pub struct Program(pub Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -24,18 +27,9 @@ impl Drop for Program {
 /// With the settings of [`World::config`].
 pub fn start(world: &World, restic: bool, address: &str) -> Program {
     let path = |below: &str| world.path(below).display().to_string();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backup"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("VIGIE_HTTP_ADDR", address)
-        .env("NATS_URL", world.nats.url())
-        .env("DATABASE_URL", format!("sqlite://{}", path("bot/vigie.db")))
-        .env("BACKUP_FOLDERS", format!("gitea={}", path("gitea")))
-        .env("BACKUP_DATA", path("data"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let mut command = Command::new(BINARY);
+    set(&mut command, world, address);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     if restic {
         command.env("BACKUP_REPOSITORY", path("repository")).env("BACKUP_PASSWORD", "correct horse battery");
     } else {
@@ -44,13 +38,27 @@ pub fn start(world: &World, restic: bool, address: &str) -> Program {
     Program(command.spawn().unwrap())
 }
 
+/// Tells it all but where backups are.
+pub fn set(command: &mut Command, world: &World, address: &str) {
+    let path = |below: &str| world.path(below).display().to_string();
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("VIGIE_HTTP_ADDR", address)
+        .env("NATS_URL", world.nats.url())
+        .env("DATABASE_URL", format!("sqlite://{}", path("bot/vigie.db")))
+        .env("BACKUP_FOLDERS", format!("gitea={}", path("gitea")))
+        .env("BACKUP_DATA", path("data"))
+        .stdin(Stdio::null());
+}
+
 #[tokio::test]
 async fn it_obeys_is_ready_and_ends_in_the_midst_of_a_job_when_asked() {
     let world = World::start().await;
     let address = format!("127.0.0.1:{}", free_port());
     let mut program = start(&world, false, &address);
     world.status().await;
-    let probe = Command::new(env!("CARGO_BIN_EXE_backup"))
+    let probe = Command::new(BINARY)
         .arg("--probe")
         .env_clear()
         .env("VIGIE_HTTP_ADDR", &address)

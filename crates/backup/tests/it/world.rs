@@ -200,3 +200,15 @@ impl Service {
 pub fn restore(backup: &str, into: Option<&Path>) -> BackupOrder {
     BackupOrder::Restore { backup: backup.to_owned(), into: into.map(|path| path.display().to_string()) }
 }
+
+/// So many bytes, as good as random for a compressor.
+pub fn noise(bytes: usize) -> Vec<u8> {
+    let mut x: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(&mut next).take(bytes).collect()
+}
