@@ -1,12 +1,13 @@
 //! Parts that a command has stopped for a while, as a restore does: it holds a file in the data folder locked, with
-//! their names in it. They are started again as soon as it lets go of it, which it also does by dying.
+//! their names in it. They are started again as soon as it lets go of it, which it also does by dying; the bot only once
+//! nothing is half restored.
 
 use std::{
     collections::BTreeSet,
     convert::Infallible,
     fs::{File, TryLockError},
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,17 +20,46 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// One that is longer was not written by Vigie, in bytes.
 const MAX_BYTES: u64 = 16 * 1024;
 
-/// Tells which parts are held, for ever.
-pub(crate) async fn follow(folder: &Path, held: &watch::Sender<BTreeSet<String>>) -> Infallible {
-    let path = folder.join(FILE);
-    loop {
-        let now = names(&path);
-        held.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
-        sleep(LOOK_EVERY).await;
+/// Who may have parts held.
+pub(crate) struct Orders {
+    command: PathBuf,
+    unfinished: Option<PathBuf>,
+    bot: BTreeSet<String>,
+}
+
+impl Orders {
+    /// A command, by its file in this folder; and a restore in place, by what is there until it is done or undone: then
+    /// nothing of the bot may run, whatever became of the command.
+    pub(crate) fn new(folder: &Path, unfinished: Option<PathBuf>, bot: BTreeSet<String>) -> Self {
+        Self { command: folder.join(FILE), unfinished, bot }
+    }
+
+    /// Whether there is a restore that is neither done nor undone.
+    pub(crate) fn half_restored(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|path| path.exists())
+    }
+
+    /// Which parts are held.
+    pub(crate) fn look(&self) -> BTreeSet<String> {
+        // In this order: a command lets go only after the other is gone.
+        let mut held = names(&self.command);
+        if self.half_restored() {
+            held.extend(self.bot.iter().cloned());
+        }
+        held
+    }
+
+    /// Tells it, for ever.
+    pub(crate) async fn follow(&self, held: &watch::Sender<BTreeSet<String>>) -> Infallible {
+        loop {
+            let now = self.look();
+            held.send_if_modified(|before| {
+                let changed = *before != now;
+                *before = now;
+                changed
+            });
+            sleep(LOOK_EVERY).await;
+        }
     }
 }
 

@@ -112,11 +112,19 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut team = Team::new(reporter.clone());
     let started = Instant::now();
     let (conditions, total) = (team.conditions(), plan.parts.len());
-    let (held, folder) = (team.held(), data.folder().to_owned());
+    let held = team.held();
+    let orders = hold::Orders::new(data.folder(), plan.unfinished.take(), plan.bot());
+    held.send_replace(orders.look());
+    if orders.half_restored() {
+        reporter.note(
+            "a restore did not come to its end: the bot starts when backup has gone back from it; `vigie backup status` \
+             says how that stands",
+        );
+    }
     let outcome = tokio::select! {
         outcome = work(&mut team, plan, &reporter, started) => outcome,
         never = write_down(&mut data, running, total, conditions, &reporter) => match never {},
-        never = hold::follow(&folder, &held) => match never {},
+        never = orders.follow(&held) => match never {},
         () = stopper.asked() => Ok(()),
     };
     let asked = Instant::now();
@@ -128,10 +136,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     reporter.finish().await;
     match outcome {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(reason) if reason.is::<BadSettings>() => {
-            cli::complain(&format!("vigie: {reason:#}"));
-            Ok(cli::bad_settings())
-        }
+        Err(reason) if reason.is::<BadSettings>() => Ok(cli::refuse(&format!("{reason:#}"))),
         Err(reason) => Err(reason),
     }
 }

@@ -6,8 +6,8 @@ use bus::Keeping;
 
 use crate::settings::PLATFORMS;
 
-/// How the settings of backups begin.
-const BACKUPS: &str = "BACKUP_";
+/// How the settings of backups begin, and the variables that open the stores they go to.
+const BACKUPS: [&str; 8] = ["BACKUP_", "AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "ST_"];
 
 /// When a part starts and ends, in the order of starting. They end from the gateways, which are the
 /// mouths of the system, to NATS.
@@ -71,10 +71,15 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Whether it is of the bot, which writes what a backup holds; the others only look after it.
+    pub(crate) fn is_of_the_bot(&self) -> bool {
+        self.stage == Stage::Worker || self.platform.is_some()
+    }
+
     /// Whether it may be told this variable: the accounts of a platform are for its gateway alone, and what opens the
     /// backups is for the one that makes them.
     pub(crate) fn may_know(&self, variable: &str) -> bool {
-        if variable.starts_with(BACKUPS) {
+        if BACKUPS.iter().any(|start| variable.starts_with(start)) {
             return self.name == "backup";
         }
         let of = PLATFORMS.iter().find(|start| variable.starts_with(**start));

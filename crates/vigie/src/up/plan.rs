@@ -1,7 +1,8 @@
 //! What is to run, where, and with which settings. Nothing is started here.
 
-use std::env;
+use std::{collections::BTreeSet, env, path::PathBuf};
 
+use anyhow::bail;
 use bus::Keeping;
 
 use super::{
@@ -19,8 +20,13 @@ const SANDBOX_PORTS: [u16; 4] = [7700, 7701, 7702, 7703];
 const NATS_PORT: u16 = 4222;
 /// Where the health check answers when this is free: a monitor must know it.
 const HEALTH_PORT: u16 = 9420;
+/// What goes back from a restore that did not come to its end.
+const BACKUP: &str = "backup";
 /// Where backups go: without one of them none are made.
 const SAVES: [&str; 2] = ["BACKUP_REPOSITORY", "BACKUP_EXPORT"];
+/// Where the backup works, and its file in there that tells of such a restore.
+const BACKUP_DATA: &str = "BACKUP_DATA";
+const UNFINISHED: &str = "restore.json";
 /// What the health check tells people and the witness by. With the sandbox nobody is to be called.
 const CALLS: [&str; 9] = [
     "HEALTHCHECK_URL",
@@ -48,6 +54,8 @@ pub(crate) struct Plan {
     pub notes: Vec<String>,
     /// Keeps the ports for as long as the parts run.
     pub claims: Vec<Claim>,
+    /// What is there for as long as a restore in place is neither done nor undone: the bot must not run on what is half.
+    pub unfinished: Option<PathBuf>,
 }
 
 impl Plan {
@@ -69,6 +77,7 @@ impl Plan {
             url: String::new(),
             notes: Vec::new(),
             claims: Vec::new(),
+            unfinished: None,
         };
         if let Some(url) = nats_url {
             plan.notes.push(format!("NATS_URL is set: using NATS at {}", bus::without_credentials(&url)));
@@ -115,17 +124,11 @@ impl Plan {
             watch.variables.extend(names.map(|name| (name, String::new())));
         }
         plan.parts.push(watch);
-        if SAVES.into_iter().any(is_set) {
-            if options.shape.sandbox {
-                plan.notes.push("nothing of the sandbox is saved: backup is left out".to_owned());
-            } else {
-                let mut backup = service("backup", "backup", Stage::Gateway, None)?;
-                if !is_set("BACKUP_DATA") {
-                    let folder = data.root().join("backup");
-                    backup.variables.push(("BACKUP_DATA".to_owned(), folder.display().to_string()));
-                }
-                plan.parts.push(backup);
-            }
+        let saves = SAVES.into_iter().any(is_set);
+        if !options.shape.sandbox {
+            plan.add_backup(data, saves, || service(BACKUP, BACKUP, Stage::Gateway, None))?;
+        } else if saves {
+            plan.notes.push("nothing of the sandbox is saved: backup is left out".to_owned());
         }
         Ok(plan)
     }
@@ -133,6 +136,40 @@ impl Plan {
     /// What the parts are called, in the order of starting.
     pub(crate) fn names(&self) -> Vec<String> {
         self.parts.iter().map(|part| part.name.clone()).collect()
+    }
+
+    /// The names of the parts that write what a backup holds.
+    pub(crate) fn bot(&self) -> BTreeSet<String> {
+        let bot = self.parts.iter().filter(|part| part.is_of_the_bot());
+        bot.map(|part| part.name.clone()).collect()
+    }
+
+    /// Adds the backup where there is one.
+    fn add_backup(
+        &mut self,
+        data: &Data,
+        saves: bool,
+        part: impl FnOnce() -> anyhow::Result<Part>,
+    ) -> anyhow::Result<()> {
+        let set = env::var_os(BACKUP_DATA).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let folder = set.unwrap_or_else(|| data.root().join(BACKUP));
+        let unfinished = folder.join(UNFINISHED);
+        if saves {
+            let mut backup = part()?;
+            if !is_set(BACKUP_DATA) {
+                backup.variables.push((BACKUP_DATA.to_owned(), folder.display().to_string()));
+            }
+            self.parts.push(backup);
+            self.unfinished = Some(unfinished);
+        } else if unfinished.exists() {
+            bail!(
+                "a restore did not come to its end, and only backup can go back from it: expected {} to be set as \
+                 before; without {} the bot runs on what is half",
+                SAVES.join(" or "),
+                unfinished.display()
+            );
+        }
+        Ok(())
     }
 
     /// Adds the sandbox, and gives the variables that turn the gateways to it.

@@ -164,6 +164,9 @@ impl Keeper {
     async fn keep(self) {
         let mut backoff = Backoff::default();
         while !self.end.is_cancelled() {
+            if self.held.borrow().contains(&self.part.name) {
+                self.set(Condition::Held, None);
+            }
             tokio::select! {
                 biased;
                 () = self.held_is(false) => {}
@@ -176,7 +179,7 @@ impl Keeper {
             };
             match end {
                 End::Asked => return,
-                End::Held => self.set(Condition::Held, None),
+                End::Held => {}
                 End::BadSettings => {
                     let why = "its settings cannot be used, see its log";
                     self.report(State::Failed, |report| report.because(why));

@@ -125,15 +125,20 @@ impl Up {
 
     /// Waits for the next report that fits.
     pub fn wait_for(&mut self, part: &str, state: &str) -> Value {
+        self.wait_for_any(&[part], state)
+    }
+
+    /// The same of any of these.
+    pub fn wait_for_any(&mut self, parts: &[&str], state: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.reports.recv_timeout(left) else {
-                panic!("no report that {part} is {state}; seen {:#?}; log {:#?}", self.seen, self.log());
+                panic!("no report that {parts:?} is {state}; seen {:#?}; log {:#?}", self.seen, self.log());
             };
             let report: Value = serde_json::from_str(&line).unwrap();
             self.seen.push(report.clone());
-            if report["part"] == part && report["state"] == state {
+            if parts.iter().any(|part| report["part"] == *part) && report["state"] == state {
                 return report;
             }
         }

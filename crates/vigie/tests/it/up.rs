@@ -27,7 +27,11 @@ fn every_part_is_started_and_reported_ready() {
 fn backup_runs_where_somebody_said_where_to_and_alone_knows_its_key() {
     let folder = Folder::new();
     folder.add("backup");
-    let settings = [("BACKUP_EXPORT", "exports"), ("BACKUP_PASSWORD", "correct horse battery")];
+    let settings = [
+        ("BACKUP_EXPORT", "exports"),
+        ("BACKUP_PASSWORD", "correct horse battery"),
+        ("AWS_SECRET_ACCESS_KEY", "another horse"),
+    ];
     let mut up = folder.up(&[], &settings);
     up.ready();
     let told = |part: &str| {
@@ -38,8 +42,43 @@ fn backup_runs_where_somebody_said_where_to_and_alone_knows_its_key() {
     let backup = told("backup");
     assert!(backup.contains(&format!("BACKUP_DATA={}\n", data.display())), "{backup}");
     assert!(backup.contains("BACKUP_PASSWORD=correct horse battery"), "{backup}");
+    assert!(backup.contains("AWS_SECRET_ACCESS_KEY=another horse"), "{backup}");
     for part in ["command-worker-1", "discord-gateway", "healthcheck"] {
         assert!(!told(part).contains("horse"), "{part}");
+    }
+}
+
+#[test]
+fn after_a_restore_that_did_not_come_to_its_end_the_bot_waits_for_backup() {
+    let folder = Folder::new();
+    folder.add("backup");
+    let unfinished = folder.data().join("backup/restore.json");
+    fs::create_dir_all(unfinished.parent().unwrap()).unwrap();
+    fs::write(&unfinished, "{}").unwrap();
+    let mut alone = folder.up(&[], &[]);
+    assert_eq!(alone.ended().code(), Some(1), "nobody could go back from it");
+    let log = alone.log().join("\n");
+    assert!(log.contains("expected BACKUP_REPOSITORY or BACKUP_EXPORT to be set as before"), "{log}");
+
+    let mut up = folder.up(&[], &[("BACKUP_EXPORT", "exports")]);
+    for _ in 0..2 {
+        up.wait_for_any(&["backup", "healthcheck"], "ready");
+    }
+    let early: Vec<_> = up.seen().iter().filter(|report| report["state"] == "starting").cloned().collect();
+    let bot = |report: &&serde_json::Value| {
+        ["command-worker-1", "discord-gateway", "twitch-gateway"].iter().any(|name| report["part"] == *name)
+    };
+    assert!(early.len() == 3 && !early.iter().any(|report| bot(&report)), "{early:#?}");
+    fs::remove_file(&unfinished).unwrap();
+    assert_eq!(up.ready().len(), 6);
+    // Nor does it run while one goes on, whatever became of the command that has stopped it.
+    fs::write(&unfinished, "{}").unwrap();
+    for _ in 0..3 {
+        up.wait_for_any(&["command-worker-1", "discord-gateway", "twitch-gateway"], "stopped");
+    }
+    fs::remove_file(unfinished).unwrap();
+    for _ in 0..3 {
+        up.wait_for_any(&["command-worker-1", "discord-gateway", "twitch-gateway"], "ready");
     }
 }
 
