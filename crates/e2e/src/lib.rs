@@ -6,5 +6,5 @@
 mod process;
 mod stack;
 
-pub use process::{Ended, Process, run_to_end};
+pub use process::{Ended, Process, command, run_to_end};
 pub use stack::{Stack, StackOptions};

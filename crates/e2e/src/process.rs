@@ -167,9 +167,14 @@ pub async fn run_to_end(name: &'static str, variables: &[(String, String)]) -> E
     Ended { code: output.status.code(), said: String::from_utf8_lossy(&output.stderr).into_owned() }
 }
 
-fn command(name: &str, variables: &[(String, String)]) -> Command {
+/// A binary that is about to run, with these settings and no others.
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn command(name: &str, variables: &[(String, String)]) -> Command {
     let mut command = Command::new(binary(name));
-    // Only what the test says: settings of the person who runs the tests must not matter.
+    // Settings of the person who runs the tests must not matter.
     command.env_clear().envs(variables.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

@@ -13,7 +13,7 @@ use crate::{
     trouble::{Trouble, While as _, aside},
 };
 
-/// Its name in the data folder.
+/// Its name in the data folder. `vigie up` and the units of systemd start no bot while it is there.
 const FILE: &str = "restore.json";
 /// What cannot be written when that fails.
 const DOING: &str = "writing restore.json in BACKUP_DATA";

@@ -5,6 +5,7 @@
 mod bad_input;
 mod chat;
 mod dashboards;
+mod half_restored;
 mod operate;
 mod recovery;
 mod secured;
