@@ -1,9 +1,17 @@
 //! Being found and counted with the NATS services protocol (ADR-32), so that `nats micro` works too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use async_nats::service::{Service, ServiceExt};
-use futures_util::StreamExt;
+use async_nats::{
+    Client, Subject,
+    service::{Service, ServiceExt},
+};
+use futures_util::{FutureExt, StreamExt};
 use protocol::ServiceStats;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,16 +27,39 @@ const QUIET: Duration = Duration::from_millis(150);
 const MAX_ANSWERS: usize = 512;
 /// The endpoint under which a service tells its numbers.
 const ENDPOINT: &str = "stats";
+/// Where all services are asked for them.
+const ASKED: &str = "$SRV.STATS";
+/// So many of those who asked last hear its last word.
+const ASKERS_MAX: usize = 16;
 
-/// Keeps a service announced until it is dropped.
-#[derive(Debug)]
+type Stats = Arc<dyn Fn() -> ServiceStats + Send + Sync>;
+
+/// Keeps a service announced until it is dropped. It then tells its numbers once more to those who asked for them last:
+/// how it was at its end nobody could ask any more.
 pub struct Announcement {
     service: Option<Service>,
-    _task: AbortOnDropHandle<()>,
+    client: Client,
+    stats: Stats,
+    askers: Arc<Mutex<VecDeque<Subject>>>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl fmt::Debug for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcement").field("service", &self.service).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Announcement {
     fn drop(&mut self) {
+        let last = serde_json::to_vec(&(self.stats)()).unwrap_or_default();
+        for asker in lock(&self.askers).drain(..) {
+            // Before whatever the owner does next with the connection, such as draining it.
+            let told = self.client.publish(asker, last.clone().into()).now_or_never();
+            if !matches!(told, Some(Ok(()))) {
+                debug!("the last word of a service was not told");
+            }
+        }
         // Dropping the client's service leaves it answering; only stopping it, which waits, does not.
         if let (Some(service), Ok(runtime)) = (self.service.take(), Handle::try_current()) {
             runtime.spawn(async move {
@@ -64,11 +95,7 @@ impl Bus {
             .map_err(|source| AnnounceError { service: service.to_owned(), source })
     }
 
-    async fn try_announce(
-        &self,
-        name: &str,
-        stats: Arc<dyn Fn() -> ServiceStats + Send + Sync>,
-    ) -> Result<Announcement, async_nats::Error> {
+    async fn try_announce(&self, name: &str, stats: Stats) -> Result<Announcement, async_nats::Error> {
         let told = stats.clone();
         let service = self
             .client
@@ -79,22 +106,37 @@ impl Bus {
             .await?;
         let subject = format!("vigie.{name}.{ENDPOINT}");
         let mut endpoint = service.endpoint_builder().name(ENDPOINT).add(subject).await?;
-        let task = tokio::spawn(async move {
+        let told = stats.clone();
+        let answering = tokio::spawn(async move {
             while let Some(request) = endpoint.next().await {
-                let answer = serde_json::to_vec(&stats()).unwrap_or_default();
+                let answer = serde_json::to_vec(&told()).unwrap_or_default();
                 if let Err(error) = request.respond(Ok(answer.into())).await {
                     debug!(%error, "statistics were not told");
                 }
             }
         });
-        Ok(Announcement { service: Some(service), _task: AbortOnDropHandle::new(task) })
+        let mut questions = self.client.subscribe(ASKED).await?;
+        let askers = Arc::<Mutex<VecDeque<Subject>>>::default();
+        let noted = askers.clone();
+        let noting = tokio::spawn(async move {
+            while let Some(question) = questions.next().await {
+                let mut askers = lock(&noted);
+                if askers.len() == ASKERS_MAX {
+                    askers.pop_front();
+                }
+                askers.extend(question.reply);
+            }
+        });
+        let tasks = [answering, noting].map(AbortOnDropHandle::new);
+        let client = self.client.clone();
+        Ok(Announcement { service: Some(service), client, stats, askers, _tasks: tasks })
     }
 
     /// Asks all services for their numbers: one entry for each instance that answered within `limit`.
     pub async fn stats(&self, limit: Duration) -> Vec<ServiceStats> {
         let inbox = self.client.new_inbox();
         let Ok(mut answers) = self.client.subscribe(inbox.clone()).await else { return Vec::new() };
-        if let Err(error) = self.client.publish_with_reply("$SRV.STATS", inbox, Vec::new().into()).await {
+        if let Err(error) = self.client.publish_with_reply(ASKED, inbox, Vec::new().into()).await {
             warn!(%error, "services were not asked for their numbers");
             return Vec::new();
         }
@@ -110,4 +152,8 @@ impl Bus {
         found.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
         found
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -32,8 +32,8 @@ pub struct Roll {
 pub struct Heard {
     /// What the service says of itself.
     pub stats: ServiceStats,
-    /// From the question to the answer.
-    pub took: Duration,
+    /// From the question to the answer; `None` of its last word, which it says by itself when it ends.
+    pub took: Option<Duration>,
 }
 
 impl Bus {
@@ -74,7 +74,11 @@ impl Roll {
             let place = number.unwrap_or_default().saturating_sub(self.forgotten);
             let asked = usize::try_from(place).ok().and_then(|place| self.asked.get(place));
             if let (Some(asked), Some(stats)) = (asked, stats_in(&message.payload)) {
-                return Some(Heard { stats, took: asked.elapsed() });
+                return Some(Heard { stats, took: Some(asked.elapsed()) });
+            }
+            // It is none of the services protocol, so that nobody takes it for an answer.
+            if let Ok(stats) = protocol::decode(&message.payload) {
+                return Some(Heard { stats, took: None });
             }
         }
     }

@@ -23,6 +23,11 @@ const SERVICES_MAX: usize = 64;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// And those that nobody ordered within this one.
 const FAILURES_WITHIN: Duration = Duration::from_secs(3600);
+/// What people asked for, as services count it, and what they could not do.
+const REQUESTS: [&str; 2] = ["commands_total", "interactions_total"];
+const ERRORS: [&str; 1] = ["errors_total"];
+/// By which a service says that it ends because it was asked to.
+const ENDING: &str = "ending";
 /// More fresh starts need not be told apart.
 const RESTARTS_MAX: usize = 64;
 /// No more than this of the time between two looks is silence: when more has passed, it was this service that
@@ -111,8 +116,8 @@ pub enum News {
     Service,
     /// An instance that has started afresh since its last answer.
     Restart {
-        /// As another version, so that somebody wanted it.
-        updated: bool,
+        /// As another version, or the one before ended because it was asked to: somebody wanted it.
+        ordered: bool,
     },
 }
 
@@ -129,6 +134,10 @@ impl Services {
     /// Takes an answer.
     pub fn heard(&mut self, heard: Heard, now: Instant) -> News {
         let Heard { stats, took } = heard;
+        let Some(took) = took else {
+            self.ends(stats);
+            return News::None;
+        };
         if !self.known.contains_key(&stats.service) && self.known.len() >= SERVICES_MAX {
             return News::None;
         }
@@ -138,11 +147,11 @@ impl Services {
         let known_before = known.instances.get(&stats.instance);
         let unready = known_before.filter(|_| !stats.ready).map(|before| before.unready).unwrap_or_default();
         let before = known_before.map(|instance| instance.stats.clone());
-        self.requests +=
-            grown(before.as_deref(), &stats, &["commands_total", "interactions_total"], "command-worker");
-        self.errors += grown(before.as_deref(), &stats, &["errors_total"], "");
+        self.requests += grown(before.as_deref(), &stats, &REQUESTS, "command-worker");
+        self.errors += grown(before.as_deref(), &stats, &ERRORS, "");
         if let Some(before) = before.filter(|before| stats.uptime_s < before.uptime_s) {
-            news = News::Restart { updated: stats.build != before.build };
+            let told = before.metrics.get(ENDING).is_some_and(|ending| *ending > 0.0);
+            news = News::Restart { ordered: told || stats.build != before.build };
             note(&mut known.restarts, now);
         }
         if known.instances.len() < INSTANCES_MAX || known.instances.contains_key(&stats.instance) {
@@ -151,6 +160,20 @@ impl Services {
             known.instances.insert(name, Instance { stats, took, heard: true, missed: 0, silent, unready });
         }
         news
+    }
+
+    /// Takes the last word of an instance, which is no answer: it is as if it was never asked again.
+    fn ends(&mut self, stats: ServiceStats) {
+        let Some(known) = self.known.get_mut(&stats.service) else { return };
+        let Some(instance) = known.instances.get_mut(&stats.instance) else { return };
+        let before = instance.stats.clone();
+        if stats.uptime_s < before.uptime_s {
+            // Of one that ended before it was heard at all.
+            return;
+        }
+        self.requests += grown(Some(&before), &stats, &REQUESTS, "command-worker");
+        self.errors += grown(Some(&before), &stats, &ERRORS, "");
+        instance.stats = Arc::new(stats);
     }
 
     /// Notes that a service started afresh since it failed: nobody has ordered it.
@@ -299,7 +322,7 @@ mod tests {
             metrics: [("commands_total.ping".to_owned(), commands), ("errors_total.failed".to_owned(), 1.0)]
                 .into(),
         };
-        Heard { stats, took: Duration::from_millis(3) }
+        Heard { stats, took: Some(Duration::from_millis(3)) }
     }
 
     fn one(services: &Services, name: &str) -> ServiceView {
@@ -346,7 +369,7 @@ mod tests {
         assert_eq!(services.heard(heard("command-worker", "a", 105, 9.0), now), News::None);
         assert_eq!(
             services.heard(heard("command-worker", "a", 2, 3.0), now),
-            News::Restart { updated: false }
+            News::Restart { ordered: false }
         );
         assert_eq!(services.heard(heard("command-worker", "b", 1, 1.0), now), News::None);
         assert_eq!((services.requests, services.errors), (13.0, 2.0));
@@ -362,12 +385,36 @@ mod tests {
         services.heard(heard("command-worker", "a", 100, 0.0), now);
         let mut updated = heard("command-worker", "a", 1, 0.0);
         updated.stats.build = "0.2.0 (def)".to_owned();
-        assert_eq!(services.heard(updated, now), News::Restart { updated: true });
+        assert_eq!(services.heard(updated, now), News::Restart { ordered: true });
         services.failed("command-worker", now);
         services.look(true, LOOK, Pace(1), now + RESTARTS_WITHIN);
         assert_eq!(one(&services, "command-worker").failures, 1);
         services.look(true, LOOK, Pace(1), now + FAILURES_WITHIN);
         assert_eq!(one(&services, "command-worker").failures, 0);
+    }
+
+    /// Two restarts by hand within an hour once looked like tasks that fail.
+    #[test]
+    fn who_ended_because_it_was_asked_to_has_not_failed() {
+        let now = Instant::now();
+        let mut services = Services::default();
+        let last = |uptime_s, ending, commands| {
+            let mut last = heard("command-worker", "a", uptime_s, commands);
+            last.stats.metrics.insert(ENDING.to_owned(), ending);
+            Heard { took: None, ..last }
+        };
+        assert_eq!(services.heard(last(9, 1.0, 1.0), now), News::None, "it was never heard of");
+        assert_eq!(services.view().len(), 0);
+        services.heard(heard("command-worker", "a", 100, 7.0), now);
+        assert_eq!(services.heard(last(104, 1.0, 9.0), now), News::None);
+        assert_eq!(services.requests, 9.0, "what it did since its last answer counts");
+        let start = |services: &mut Services| services.heard(heard("command-worker", "a", 1, 0.0), now);
+        assert_eq!(start(&mut services), News::Restart { ordered: true });
+        services.heard(heard("command-worker", "a", 50, 0.0), now);
+        services.heard(last(51, 0.0, 0.0), now);
+        assert_eq!(start(&mut services), News::Restart { ordered: false }, "a task of it failed");
+        services.heard(heard("command-worker", "a", 50, 0.0), now);
+        assert_eq!(start(&mut services), News::Restart { ordered: false }, "it was killed");
     }
 
     #[test]

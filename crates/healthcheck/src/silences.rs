@@ -5,7 +5,7 @@
 //! itself, or sooner when somebody wishes; what is then still wrong is told again. That it is over is told as ever, to
 //! whoever was told of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bus::{Bus, Orders};
 use presence::Connection;
@@ -17,6 +17,7 @@ use protocol::{
     },
 };
 use service::{Context, clock::unix_ms};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::{
@@ -28,6 +29,8 @@ use crate::{
 
 /// More silences than anybody keeps in mind.
 const SILENCES_MAX: usize = 50;
+/// The next order waits for the note of the one before, and whoever gave it for 5 s.
+const NOTE_LIMIT: Duration = Duration::from_secs(3);
 /// The longest name of who asks, in characters.
 const BY_MAX: usize = 100;
 
@@ -95,8 +98,12 @@ async fn end(connection: &Connection, mut views: Views, store: &Store) -> anyhow
 }
 
 async fn note(bus: &Bus, entry: &Audit) {
-    if let Err(error) = bus.note(entry).await {
-        warn!(error = service::chain(&error), "what was silenced is not in the audit trail");
+    match timeout(NOTE_LIMIT, bus.note(entry)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(error = service::chain(&error), "what was silenced is not in the audit trail");
+        }
+        Err(_) => warn!("what was silenced is not in the audit trail: NATS does not take it"),
     }
 }
 

@@ -147,11 +147,11 @@ impl Watch {
         match self.services.heard(heard, Instant::now()) {
             News::None => {}
             News::Service => info!(service, instance, "seen for the first time"),
-            News::Restart { updated } => {
-                let ordered = updated || self.was_told(&service);
+            News::Restart { ordered } => {
+                let ordered = ordered || self.was_told(&service);
                 warn!(service, instance, ordered, "started afresh");
-                self.averages.failed(Instant::now(), 1);
                 if !ordered {
+                    self.averages.failed(Instant::now(), 1);
                     self.services.failed(&service, Instant::now());
                 }
             }

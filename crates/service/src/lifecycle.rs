@@ -24,7 +24,8 @@ pub(crate) async fn supervise<F>(work: F, context: &Context) -> anyhow::Result<(
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let Context { tasks, health, shutdown, again, .. } = context;
+    let Context { tasks, health, shutdown, again, metrics, .. } = context;
+    let ending = metrics.gauge("ending", "1 once the service ends because it was asked to");
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::pin!(work);
     let mut ended = false;
@@ -41,8 +42,13 @@ where
         _ = terminate.recv() => { info!("SIGTERM: draining"); Ok(()) }
         _ = interrupt.recv() => { info!("SIGINT: draining"); Ok(()) }
     };
-    if let Err(error) = &outcome {
-        error!(error = format!("{error:#}"), "ending, so that the supervisor starts a fresh one");
+    match &outcome {
+        Ok(()) => {
+            ending.set(1.0);
+        }
+        Err(error) => {
+            error!(error = format!("{error:#}"), "ending, so that the supervisor starts a fresh one");
+        }
     }
     shutdown.cancel();
     let drain = async {
@@ -89,12 +95,14 @@ mod tests {
         };
         supervise(work, &context).await.unwrap();
         assert!(context.again.is_cancelled());
+        assert_eq!(context.metrics.snapshot()["ending"], 1.0);
     }
 
     #[tokio::test]
     async fn who_ends_unasked_has_failed_also_when_nobody_can_tell_it_any_more() {
         let context = Context::new("test");
         assert!(supervise(async { Ok(()) }, &context).await.is_err());
+        assert_eq!(context.metrics.snapshot()["ending"], 0.0, "else nobody would count it");
         let context = Context::new("test");
         context.start_again_when(async { false });
         let shutdown = context.shutdown.clone();

@@ -1,6 +1,13 @@
 //! Services find each other with the standard protocol.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use protocol::{ServiceStats, VERSION};
 use testkit::Nats;
@@ -49,6 +56,35 @@ async fn an_answer_is_heard_however_late_and_as_one_to_its_question() {
         roll.ask().await.unwrap();
         let heard = tokio::time::timeout(Duration::from_secs(5), roll.next()).await.unwrap().unwrap();
         assert_eq!(heard.stats, stats("one"));
-        assert!(heard.took < Duration::from_secs(5), "{heard:?}");
+        assert!(heard.took.is_some_and(|took| took < Duration::from_secs(5)), "{heard:?}");
     }
+}
+
+/// A service that was started again by hand looked like one that had failed.
+#[tokio::test]
+async fn who_asked_last_hears_the_last_word_and_nobody_takes_it_for_an_answer() {
+    let nats = Nats::start().await;
+    let bus = nats.bus("test").await;
+    let other = nats.bus("other").await;
+    let mut roll = bus.roll().await.unwrap();
+    let ready = Arc::new(AtomicBool::new(true));
+    let told = ready.clone();
+    let stats_now = move || ServiceStats { ready: told.load(Ordering::Relaxed), ..stats("one") };
+    let one = other.announce("command-worker", stats_now).await.unwrap();
+    other.round_trip().await;
+    let next = async |roll: &mut bus::Roll| {
+        tokio::time::timeout(Duration::from_secs(30), roll.next()).await.unwrap().unwrap()
+    };
+    // More often than it remembers.
+    for _ in 0..40 {
+        roll.ask().await.unwrap();
+        assert!(next(&mut roll).await.took.is_some());
+    }
+    ready.store(false, Ordering::Relaxed);
+    drop(one);
+    // As at the end of every service.
+    other.drain().await;
+    let last = next(&mut roll).await;
+    assert_eq!((last.took, last.stats), (None, ServiceStats { ready: false, ..stats("one") }));
+    assert_eq!(bus.stats(Duration::from_millis(300)).await, []);
 }

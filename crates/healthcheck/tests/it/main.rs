@@ -14,5 +14,6 @@ mod receiver;
 mod restart;
 mod secured;
 mod services;
+mod silences;
 mod witness;
 mod world;

@@ -156,15 +156,50 @@ async fn a_service_that_failed_twice_in_an_hour_is_told_of_and_one_that_was_upda
     let watching = world.watch(world.config());
     watching.is("healthy").await;
     for n in 1..=2_u64 {
-        services[0].change(|stats| (stats.uptime_s, stats.build) = (10 - n, format!("0.{n}.0 (abc1234567)")));
+        let version = format!("0.{}.0 (abc1234567)", n + 1);
+        services[0].change(|stats| (stats.uptime_s, stats.build) = (10 - n, version.clone()));
         services[2].change(|stats| stats.uptime_s = 10 - n);
         eventually(SOON, || async {
-            let failures = watching.json()["task_failures_1h"].as_u64();
-            if failures == Some(2 * n) { Ok(()) } else { Err(failures) }
+            let json = watching.json();
+            let updated = json["services"]["discord-gateway"]["version"] == *version;
+            if updated && json["task_failures_1h"] == n { Ok(()) } else { Err(json) }
         })
         .await;
     }
     assert_eq!(watching.is("degraded").await, "degraded: command-worker: background tasks fail\n");
+    watching.stop().await;
+}
+
+/// A person who tries a setting starts a service again and again: each instance says that it was asked to end.
+#[tokio::test]
+async fn a_service_that_is_started_again_by_hand_has_not_failed() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    let watching = world.watch(world.config());
+    watching.is("healthy").await;
+    let gateway = &mut services[0];
+    // What it holds tells which of its answers was heard.
+    let heard = async |megabytes: u64| {
+        eventually(SOON, || async {
+            let memory = watching.json()["services"]["discord-gateway"]["memory"].as_f64();
+            if memory == Some(megabytes as f64) { Ok(()) } else { Err(memory) }
+        })
+        .await;
+    };
+    for n in [20, 40] {
+        gateway.change(|stats| (stats.uptime_s, stats.resident_bytes) = (1000, n * 1_000_000));
+        heard(n).await;
+        gateway.change(|stats| stats.metrics = [("ending".to_owned(), 1.0)].into());
+        gateway.vanish();
+        gateway.change(|stats| {
+            stats.metrics.clear();
+            (stats.uptime_s, stats.resident_bytes) = (0, (n + 1) * 1_000_000);
+        });
+        gateway.resume(&world.bus).await;
+        heard(n + 1).await;
+    }
+    assert_eq!(watching.json()["task_failures_1h"], 0);
+    watching.is("healthy").await;
     watching.stop().await;
 }
 

@@ -15,7 +15,7 @@ use testkit::{Nats, eventually};
 use tokio::task::JoinHandle;
 
 /// Longer than anything takes.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 /// Half a minute is a second and a half.
 pub const PACE: Pace = Pace(20);
 

@@ -9,6 +9,9 @@ use protocol::{
 };
 use testkit::Nats;
 
+/// Longer than anything takes.
+const SOON: Duration = Duration::from_secs(30);
+
 fn stats(service: User) -> ServiceStats {
     ServiceStats {
         v: VERSION,
@@ -61,6 +64,32 @@ async fn all_services_are_found_from_the_other_account_and_not_the_other_way_rou
     let found = worker.stats(Duration::from_secs(2)).await;
     let names: Vec<String> = found.into_iter().map(|one| one.service).collect();
     assert_eq!(names, ["command-worker", "dashboard", "discord-gateway", "twitch-gateway"]);
+}
+
+#[tokio::test]
+async fn the_last_word_of_a_service_is_heard_in_the_other_account() {
+    let nats = Nats::start_secured().await;
+    let healthcheck = nats.bus_as(User::Healthcheck, "asks").await;
+    let mut roll = healthcheck.roll().await.unwrap();
+    for user in [User::CommandWorker, User::Backup] {
+        let bus = nats.bus_as(user, user.name()).await;
+        let told = bus.announce(user.name(), move || stats(user)).await.unwrap();
+        bus.round_trip().await;
+        // Who asked first is noted when the second question is answered.
+        for _ in 0..2 {
+            roll.ask().await.unwrap();
+            let heard = tokio::time::timeout(SOON, roll.next()).await.unwrap().unwrap();
+            assert!(heard.took.is_some(), "{heard:?}");
+        }
+        drop(told);
+        clean(&bus).await;
+        // As often as it asked.
+        for _ in 0..2 {
+            let heard = tokio::time::timeout(SOON, roll.next()).await.unwrap().unwrap();
+            assert_eq!((heard.took, heard.stats), (None, stats(user)));
+        }
+    }
+    clean(&healthcheck).await;
 }
 
 #[tokio::test]
