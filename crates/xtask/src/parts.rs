@@ -1,7 +1,7 @@
 //! What `bench` and `chaos` need alike to start the parts of Vigie as processes of their own.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,12 @@ pub fn nats_config(port: u16, folder: &Path) -> String {
     format!(
         "listen: \"127.0.0.1:{port}\"\nmax_payload: 256KB\njetstream {{ store_dir: {:?}, \
          max_memory_store: 512MB, max_file_store: 1GB, sync_interval: \"10s\" }}\n",
-        folder.join("jetstream")
+        nats_data(folder)
     )
+}
+
+/// Where that keeps its data.
+#[must_use]
+pub fn nats_data(folder: &Path) -> PathBuf {
+    folder.join("jetstream")
 }

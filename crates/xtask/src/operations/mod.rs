@@ -6,8 +6,9 @@
 //! | `saving` | how long a backup, a drill and a restore take, and in how much memory |
 //! | `rest` | the memory of services that have nothing to do |
 //!
-//! `site` starts and ends the processes, `watch` is who is told by the health check.
+//! `site` starts and ends the processes, `watch` is who is told by the health check, `late` a bad link.
 
+mod late;
 mod notice;
 mod rest;
 mod saving;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use self::site::Site;
+use self::{notice::Faults, site::Site};
 use crate::{nats, page, paths, shell};
 
 /// The page that holds the tables.
@@ -27,7 +28,7 @@ const PAGE: &str = "docs/operations.md";
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// How long it takes until a fault is known: 8 minutes
+    /// How long it takes until a fault is known: 16 minutes
     Notice,
     /// Backups and restores: 3 minutes
     Saving,
@@ -54,6 +55,9 @@ pub struct Options {
     /// Measure the binaries of this folder and build nothing
     #[arg(long, value_name = "FOLDER")]
     pub binaries: Option<PathBuf>,
+    /// Make these faults alone; may be given more than once
+    #[arg(long, value_enum, conflicts_with = "write")]
+    pub faults: Vec<Faults>,
     /// Write the tables into docs/operations.md
     #[arg(long)]
     pub write: bool,
@@ -80,7 +84,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let text = runtime.block_on(async {
             let site = Site::start(part.name(), &binaries, &nats_server)?;
             match part {
-                Part::Notice => notice::measure(site).await,
+                Part::Notice => notice::measure(site, &options.faults).await,
                 Part::Saving => saving::measure(site).await,
                 Part::Rest => rest::measure(site).await,
             }

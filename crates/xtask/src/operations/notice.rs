@@ -1,9 +1,13 @@
 //! From a fault until it is known: by the status of the health check, and by a message to people.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::Command, time::Duration};
+mod platforms;
+mod steady;
+
+use std::{any::Any, fmt::Write as _, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use bus::{Bus, Message, Queue};
+use clap::ValueEnum;
 use protocol::{Catalogue, ChannelId, CommunityId, Platform, VERSION, control::BackupOrder, subject};
 use rustix::process::Signal;
 use testkit::free_port;
@@ -26,10 +30,35 @@ const COOL: &str = "45000\n";
 /// What is free of 1,000,000 kB.
 const SCARCE_KB: u32 = 70_000;
 const PLENTY_KB: u32 = 600_000;
+/// What the firmware of a Pi says of its power.
+const POWER: &str = "platform/soc/soc:firmware/get_throttled";
 /// How long a process may take to begin, or to end when it was told to while it was frozen.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
+/// Where nobody listens.
+const NOBODY: &str = "http://127.0.0.1:9/";
 /// How long the certificate of the trial is still valid, in days: less than the three from which on it is critical.
 const DAYS: &str = "2";
+
+/// Faults that are made together, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Faults {
+    /// Dead letters, a failed backup, the machine, work that waits: 5 minutes
+    Warnings,
+    /// A service is killed, one hangs, NATS is killed: 2 minutes
+    Services,
+    /// What is found as soon as the watch runs: certificates, and who cannot be told
+    Start,
+    /// A drill fails
+    Drill,
+    /// Too little power, a full stream, much memory, old backups, slow answers: 4 minutes
+    Steady,
+    /// A service ends again and again: 1 minute
+    Again,
+    /// A channel is closed, platforms are away: 4 minutes
+    Platforms,
+    /// NATS loses its streams: 1 minute
+    Streams,
+}
 
 /// A row of the table.
 #[derive(Clone, Copy, Default)]
@@ -48,21 +77,25 @@ struct Trial {
     bus: Bus,
     watch: Watch,
     worker: Service,
-    _backup: Service,
+    backup: Option<Service>,
     health: Service,
+    /// What was started besides, and must not be missed until the end.
+    kept: Vec<Service>,
+    held: Vec<Box<dyn Any>>,
 }
 
 /// Makes each fault and undoes it.
 ///
 /// # Errors
 /// When one is not noticed, or a part cannot be started.
-pub async fn measure(site: Site) -> anyhow::Result<String> {
+pub async fn measure(site: Site, only: &[Faults]) -> anyhow::Result<String> {
     let mut trial = Trial::start(site).await?;
-    let mut rows = trial.together().await?;
-    rows.push(trial.killed().await?);
-    rows.push(trial.frozen().await?);
-    rows.push(trial.without_nats().await?);
-    rows.push(trial.certificate().await?);
+    let mut rows = Vec::new();
+    for faults in Faults::value_variants() {
+        if only.is_empty() || only.contains(faults) {
+            rows.extend(trial.make(*faults).await?);
+        }
+    }
     let mut text =
         "`cargo xtask operations --only notice`; `-`: not measured; a warning leaves `/health` at \
                     200.\n\n\
@@ -105,7 +138,23 @@ impl Trial {
         parts::ready(&health.url).await.context("healthcheck")?;
         watch.read(&health.url);
         watch.works().await?;
-        Ok(Self { site, bus, watch, worker, _backup: backup, health })
+        let (kept, held) = (Vec::new(), Vec::new());
+        Ok(Self { site, bus, watch, worker, backup: Some(backup), health, kept, held })
+    }
+
+    async fn make(&mut self, faults: Faults) -> anyhow::Result<Vec<Row>> {
+        Ok(match faults {
+            Faults::Warnings => self.together().await?,
+            Faults::Services => {
+                vec![self.killed().await?, self.frozen().await?, self.without_nats().await?]
+            }
+            Faults::Start => self.at_the_start().await?,
+            Faults::Drill => vec![self.drill().await?],
+            Faults::Steady => self.steady().await?,
+            Faults::Again => self.again_and_again().await?,
+            Faults::Platforms => self.platforms().await?,
+            Faults::Streams => vec![self.streams().await?],
+        })
     }
 
     /// What is a warning, at the same time: each has a rule of its own.
@@ -208,8 +257,9 @@ impl Trial {
         Ok(row)
     }
 
-    /// From the start of another watch: certificates are looked at then, and every hour.
-    async fn certificate(&mut self) -> anyhow::Result<Row> {
+    /// From the start of another watch: certificates are looked at then, and every hour; who is told is tested then,
+    /// and every day.
+    async fn at_the_start(&mut self) -> anyhow::Result<Vec<Row>> {
         let (key, certificate) = (self.site.path("tls.key"), self.site.path("tls.pem"));
         let made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", DAYS];
         let mut made_by = Command::new("openssl");
@@ -231,12 +281,21 @@ impl Trial {
             ("HEALTHCHECK_SERVICES", "command-worker".to_owned()),
             ("HEALTHCHECK_CERTIFICATES", address),
             ("ALERT_WEBHOOK", watch.webhook.clone()),
+            ("ALERT_NTFY", format!("{NOBODY}topic")),
+            ("HEALTHCHECK_URL", NOBODY.to_owned()),
             ("VIGIE_INSTANCE", "healthcheck-2".to_owned()),
         ];
         let at = Instant::now();
         let _health = self.site.service("healthcheck", &settings)?;
-        let fault = "a certificate with 2 days left, from the start of the watch on";
-        Ok(Row { fault, told: Some(watch.told(at, "certificate", "critical").await?), ..Row::default() })
+        let mut rows = Vec::new();
+        for (fault, rule, level) in [
+            ("a certificate with 2 days left, from the start of the watch on", "certificate", "critical"),
+            ("ntfy cannot be reached, from the start of the watch on", "channel", "warning"),
+            ("the witness outside cannot be reached, from the start of the watch on", "witness", "warning"),
+        ] {
+            rows.push(Row { fault, told: Some(watch.told(at, rule, level).await?), ..Row::default() });
+        }
+        Ok(rows)
     }
 
     async fn noticed(&self, fault: &'static str, rule: &str, at: Instant) -> anyhow::Result<Row> {
@@ -267,14 +326,19 @@ fn worker(site: &Site) -> anyhow::Result<Service> {
 /// only thing that sets it apart from one that runs anywhere.
 fn health(site: &Site, webhook: &str) -> anyhow::Result<Service> {
     let (disk, memory, thermal) = (site.path("disk"), site.path("meminfo"), site.path("thermal"));
+    let power = site.folder.join(POWER);
+    fs::create_dir_all(power.parent().context("it is in a folder")?)?;
+    fs::write(power, "0\n")?;
     fs::create_dir_all(&disk)?;
     fs::create_dir_all(site.folder.join("thermal/thermal_zone0"))?;
     fs::write(site.folder.join("thermal/thermal_zone0/temp"), COOL)?;
     fs::write(&memory, meminfo(PLENTY_KB))?;
     let script = format!(
         "mount -t tmpfs -o size={} none '{disk}' && mount --bind '{memory}' /proc/meminfo && \
-         mount --bind '{thermal}' /sys/class/thermal && exec \"$0\"",
-        DISK.0
+         mount --bind '{thermal}' /sys/class/thermal && mount --bind '{}' /sys/devices/platform && \
+         exec \"$0\"",
+        DISK.0,
+        site.path("platform")
     );
     let unshare = shell::find("unshare").context("there is no unshare")?.display().to_string();
     let settings = [

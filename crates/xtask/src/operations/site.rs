@@ -32,7 +32,7 @@ pub struct Site {
     nats_server: PathBuf,
     port: u16,
     nats: Option<Process>,
-    _provision: Process,
+    provision: Option<Process>,
 }
 
 /// A service that runs.
@@ -57,16 +57,32 @@ impl Site {
         let port = free_port();
         fs::write(folder.join("nats.conf"), parts::nats_config(port, &folder))?;
         let nats = Some(nats(nats_server, &folder)?);
-        let url = format!("nats://127.0.0.1:{port}");
-        let provision = Process::start(
-            "provision",
-            &binaries.join("vigie"),
-            &["provision", "--stay"],
-            &[("NATS_URL", url)],
-            &folder,
-        )?;
         let (binaries, nats_server) = (binaries.to_owned(), nats_server.to_owned());
-        Ok(Self { folder, binaries, nats_server, port, nats, _provision: provision })
+        let mut site = Self { folder, binaries, nats_server, port, nats, provision: None };
+        site.provision()?;
+        Ok(site)
+    }
+
+    /// Has all streams made, now and whenever NATS comes back.
+    ///
+    /// # Errors
+    /// When that cannot be started.
+    pub fn provision(&mut self) -> anyhow::Result<()> {
+        let (program, words) = (self.binary("vigie"), ["provision", "--stay"]);
+        let url = [("NATS_URL", self.url())];
+        self.provision = Some(Process::start("provision", &program, &words, &url, &self.folder)?);
+        Ok(())
+    }
+
+    /// Kills NATS and starts it again with nothing on its disk; nobody makes the streams.
+    ///
+    /// # Errors
+    /// When it cannot be emptied, or started.
+    pub fn empty_nats(&mut self) -> anyhow::Result<()> {
+        self.provision = None;
+        self.kill_nats();
+        fs::remove_dir_all(parts::nats_data(&self.folder)).context("the data of NATS cannot be removed")?;
+        self.resume_nats()
     }
 
     /// Kills NATS.
@@ -99,7 +115,17 @@ impl Site {
     }
 
     fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}", self.nats_address())
+    }
+
+    /// Where NATS listens.
+    pub fn nats_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The path of a binary.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
     }
 
     /// A path in the folder.
@@ -134,7 +160,7 @@ impl Site {
             ("PATH", std::env::var("PATH").unwrap_or_default()),
         ];
         variables.extend(settings.iter().cloned());
-        let binary = self.binaries.join(name);
+        let binary = self.binary(name);
         anyhow::ensure!(binary.is_file(), "there is no {}; is it built?", paths::shown(&binary));
         let process = match wrapper {
             [] => Process::start(name, &binary, &[], &variables, &self.folder)?,
