@@ -212,6 +212,7 @@ impl Work {
         }
         // A job that runs is dropped, its programs are killed, and what it began is put in order at the next start.
         drop(self.running.take());
+        drop(attached);
         let bus = self.connection.borrow().clone();
         if let Ok(bus) = bus {
             bus.drain().await;
