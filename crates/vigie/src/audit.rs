@@ -11,8 +11,12 @@ use crate::{
     paint::{self, Paint},
 };
 
+/// What its `--help` ends with.
+const EXIT_CODES: &str = "Exit codes: 0 answered; 1 NATS does not answer; 64 arguments cannot be used";
+
 /// Arguments of `vigie audit`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// How many of the newest entries, up to 1000
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=TRAIL_MAX))]

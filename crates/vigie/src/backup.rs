@@ -10,6 +10,7 @@ use protocol::{
     VERSION,
     control::{Backup, BackupAnswer, BackupOrder, BackupReply, BackupRequest, BackupStatus},
 };
+use serde::Serialize;
 use service::clock;
 
 use crate::{
@@ -18,6 +19,10 @@ use crate::{
     jobs::{self, BY, Reply, Service, ViewOptions, Waiting},
     paint::{self, Paint},
 };
+
+/// What is said where they are off.
+const SWITCH_ON: &str = "set BACKUP_REPOSITORY and BACKUP_PASSWORD (with Docker Compose BACKUP_FOLDER, too), and start it \
+again: `vigie restart backup`; docs/backup.md says more";
 
 /// Arguments of `vigie backup`.
 #[derive(clap::Args, Debug)]
@@ -42,17 +47,22 @@ impl Options {
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
     /// Save everything now
+    #[command(after_help = jobs::EXIT_CODES)]
     Create(JobOptions),
     /// List backups, the newest first
+    #[command(after_help = jobs::VIEW_EXIT_CODES)]
     List(ViewOptions),
     /// Read what is stored, and say whether it is whole
+    #[command(after_help = jobs::EXIT_CODES)]
     Verify(JobOptions),
     /// Bring a backup back
     #[command(after_help = in_place::EXIT_CODES)]
     Restore(RestoreOptions),
     /// Restore the newest into a scratch place, and say whether it is whole
+    #[command(after_help = jobs::EXIT_CODES)]
     Drill(JobOptions),
     /// Say what goes on, and what was last
+    #[command(after_help = jobs::VIEW_EXIT_CODES)]
     Status(ViewOptions),
 }
 
@@ -118,11 +128,43 @@ async fn list(options: &ViewOptions) -> anyhow::Result<ExitCode> {
 }
 
 async fn status(options: &ViewOptions) -> anyhow::Result<ExitCode> {
-    let answer = open(&options.which).await?.ask(&request(BackupOrder::Status)).await?;
+    let service = open(&options.which).await?;
+    let answer = service.ask(&request(BackupOrder::Status)).await?;
     let BackupReply::Status(status) = answer.reply else {
         bail!("backup answers something that was not asked")
     };
-    options.show(&status, || render(&status, clock::unix_ms(), Paint::stdout()))
+    // Where backups are off nothing is known of them, and all but this question is refused.
+    let off = if *status == BackupStatus::default() {
+        service.refusal(&request(BackupOrder::List)).await?
+    } else {
+        None
+    };
+    let standing = Standing { status: *status, off };
+    options.show(&standing, || standing.render(clock::unix_ms(), Paint::stdout()))
+}
+
+/// How backups stand.
+#[derive(Debug, Default, Serialize)]
+struct Standing {
+    #[serde(flatten)]
+    status: BackupStatus,
+    /// Why there are none, where nobody has switched them on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    off: Option<String>,
+}
+
+impl Standing {
+    fn render(&self, now_ms: u64, paint: Paint) -> String {
+        match &self.off {
+            None => render(&self.status, now_ms, paint),
+            Some(reason) => format!(
+                "{} {}\n{} {SWITCH_ON}\n",
+                paint.warn("!"),
+                paint::harmless(reason),
+                paint.strong("→")
+            ),
+        }
+    }
 }
 
 async fn open(which: &Which) -> anyhow::Result<Service<BackupRequest>> {
@@ -254,7 +296,10 @@ mod tests {
         };
         let text = render(&status, 1_700_003_600_000, Paint::plain())
             + "---\n"
-            + &render(&BackupStatus::default(), 0, Paint::plain());
+            + &render(&BackupStatus::default(), 0, Paint::plain())
+            + "---\n"
+            + &Standing { off: Some("backups are off".to_owned()), ..Standing::default() }
+                .render(0, Paint::plain());
         insta::assert_snapshot!(text);
     }
 }

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     audit, backup, commit, completions, dead, deploy, doctor, env_file, events, find::Which, here, init,
-    keys, lifecycle, logs, monitor, provision, settings, status, up,
+    keys, lifecycle, logs, monitor, provision, settings, silence, status, up,
 };
 
 const EXIT_CODES: &str = "\
@@ -60,6 +60,8 @@ enum Command {
     Backup(backup::Options),
     /// Roll out what is new, or go back
     Deploy(deploy::Options),
+    /// Have nobody told of something that is wrong, for a while
+    Silence(silence::Options),
     /// Check, commit and push, and watch the bot come back
     CommitAndRestart(commit::Options),
     /// Make the keys of NATS's users, and write what each may do
@@ -81,6 +83,7 @@ impl Command {
             Self::Dead(options) => Some(options.which()),
             Self::Backup(options) => options.asks_nats(),
             Self::Deploy(options) => Some(options.which()),
+            Self::Silence(options) => Some(options.which()),
             _ => None,
         }
     }
@@ -105,8 +108,7 @@ pub fn main() -> ExitCode {
     // It reads and writes that file by itself.
     let loads = !matches!(cli.command, Command::Init(_));
     if let Err(reason) = if loads { env_file::load(skip) } else { Ok(()) } {
-        complain(&format!("vigie: {reason:#}"));
-        return bad_settings();
+        return refuse(&format!("{reason:#}"));
     }
     service::install_crypto();
     // One thread: it is enough, and a child must not outlive the thread that started it.
@@ -151,6 +153,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(options) => audit::run(&options).await,
         Command::Backup(options) => backup::run(&options).await,
         Command::Deploy(options) => deploy::run(&options).await,
+        Command::Silence(options) => silence::run(&options).await,
         Command::CommitAndRestart(options) => commit::run(&options).await,
         Command::Keys(options) => keys::run(&options),
         Command::Provision(options) => provision::run(&options).await,
@@ -165,6 +168,12 @@ fn is_broken_pipe(reason: &anyhow::Error) -> bool {
 /// The exit code for settings and arguments that cannot be used.
 pub(crate) fn bad_settings() -> ExitCode {
     ExitCode::from(service::EXIT_BAD_SETTINGS)
+}
+
+/// Says why nothing is done with what was asked for: the exit code for that.
+pub(crate) fn refuse(why: &str) -> ExitCode {
+    complain(&format!("vigie: {why}"));
+    bad_settings()
 }
 
 /// Each as a line of JSON, for programs.
@@ -216,6 +225,47 @@ mod tests {
         let mut all = String::new();
         help(&mut command, "vigie", &mut all);
         insta::assert_snapshot!(all);
+    }
+
+    /// Verbs that are for people alone: a dialogue, a screen, and what a shell reads.
+    const FOR_PEOPLE: [&str; 3] = ["completions", "init", "monitor"];
+
+    /// Commands without others below them, by their names with hyphens.
+    fn verbs(command: &mut clap::Command, path: &str, all: &mut Vec<(String, clap::Command)>) {
+        if !command.has_subcommands() {
+            all.push((path.to_owned(), command.clone()));
+        }
+        let separator = if path.is_empty() { "" } else { "-" };
+        for one in command.get_subcommands_mut() {
+            let path = format!("{path}{separator}{}", one.get_name());
+            verbs(one, &path, all);
+        }
+    }
+
+    /// `tests/it/golden` says how a verb gets its file.
+    #[test]
+    fn what_every_verb_says_is_kept_in_a_file() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = Vec::new();
+        verbs(&mut command, "", &mut all);
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        for (name, mut verb) in all {
+            let said = std::fs::read_to_string(folder.join(format!("{name}.snap")));
+            let said = said.unwrap_or_else(|_| panic!("{name}: tests/golden has no {name}.snap"));
+            let ends = |code: &str| said.lines().any(|line| line == format!("-- exit code {code}"));
+            let fails = said.lines().any(|line| line.starts_with("-- exit code ") && !line.ends_with(" 0"));
+            assert!(
+                fails && (ends("0") || name == "monitor"),
+                "{name}: what it says when all is well, and when not"
+            );
+            let for_programs = verb.get_arguments().any(|one| one.get_long() == Some("json"));
+            assert_eq!(for_programs, !FOR_PEOPLE.contains(&&*name), "{name}: whether it has --json");
+            let shown = said.lines().any(|line| line.starts_with("$ vigie ") && line.contains(" --json"));
+            assert_eq!(shown, for_programs, "{name}: what it says with --json");
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Exit codes: 0 "), "{name}: --help says nothing of its exit codes");
+        }
     }
 
     #[test]

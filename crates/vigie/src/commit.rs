@@ -5,6 +5,8 @@
 use std::{
     env,
     ffi::OsStr,
+    io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
     time::Duration,
@@ -12,6 +14,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use protocol::control::DeployStatus;
+use serde_json::{Value, json};
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -31,6 +34,8 @@ const BACK_LIMIT: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// So many files are named before the question.
 const NAMED: usize = 20;
+/// The exit code where the bot is not ready.
+const FAILURE: u8 = 1;
 /// What must not be in a repository: the file with tokens, and the folder of `vigie init`.
 const SECRET: [&str; 2] = [".env", "secrets"];
 /// How the names of keys, tokens and other files of settings end. One that is tracked was meant to be.
@@ -58,6 +63,9 @@ pub(crate) struct Options {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Print one JSON object once it is pushed; all that is done is told on standard error
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -68,10 +76,9 @@ pub(crate) struct Options {
 /// When a step fails; the message says which, and what was before it is done.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !ask::can_ask(options.yes) {
-        cli::complain("this pushes, and there is no terminal to ask on: add --yes");
-        return Ok(cli::bad_settings());
+        return Ok(cli::refuse("this pushes, and there is no terminal to ask on: add --yes"));
     }
-    if !doctor::can_start(&options.which.data).await? {
+    if !doctor::can_start(&options.which.data, options.json).await? {
         cli::complain("vigie: nothing was committed: mend what is wrong first");
         return Ok(ExitCode::FAILURE);
     }
@@ -80,7 +87,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let before = deployed(&options.which.data).await.context("nothing was committed")?;
     let branch = git(&["symbolic-ref", "--short", "HEAD"]).await.context("expected a branch to commit to")?;
     if !options.yes && !ask::confirmed(question(&changed, &branch, &options.message)).await? {
-        cli::say("nothing was committed\n")?;
+        cli::complain("nothing was committed");
         return Ok(ExitCode::FAILURE);
     }
     if !changed.is_empty() {
@@ -89,7 +96,24 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     tell_git(&["push", "--quiet"]).await.context("the change is committed here, and not pushed")?;
     let commit = git(&["rev-parse", "--short", "HEAD"]).await?;
-    cli::say(&format!("{} {commit} is pushed to {branch}\n", Paint::stdout().good("✓")))?;
+    let pushed = format!("{commit} is pushed to {branch}");
+    if options.json {
+        cli::complain(&pushed);
+    } else {
+        cli::say(&format!("{} {pushed}\n", Paint::stdout().good("✓")))?;
+    }
+    let code = roll_out(options, &commit, before).await?;
+    if options.json {
+        let view = vigie(&["status", "--json"], &options.which.data)?.stderr(Stdio::null()).output().await?;
+        let status: Option<Value> = serde_json::from_slice(&view.stdout).ok();
+        let all = json!({ "commit": commit, "branch": branch, "good": code == 0, "status": status });
+        cli::say(&(all.to_string() + "\n"))?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Has the bot run with what was pushed; the exit code.
+async fn roll_out(options: &Options, commit: &str, before: Option<DeployStatus>) -> anyhow::Result<u8> {
     let step: &[&str] = if before.is_some() {
         &["deploy", "now"]
     } else {
@@ -99,16 +123,20 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         &["restart"]
     };
     cli::complain(&format!("vigie {}", step.join(" ")));
-    let code = vigie(step, &options.which.data)?.status().await?.code();
+    let mut command = vigie(step, &options.which.data)?;
+    if options.json {
+        command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+    }
+    let code = command.status().await?.code();
     if code != Some(0) {
-        return Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from));
+        return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILURE));
     }
     if let Some(before) = before
-        && !is_new(&before, &commit, &options.which.data).await?
+        && !is_new(&before, commit, &options.which.data).await?
     {
-        return Ok(jobs::still_going_on());
+        return Ok(jobs::STILL_GOING_ON);
     }
-    come_back(&options.which.data).await
+    come_back(options).await
 }
 
 /// Files that a commit would hold.
@@ -209,15 +237,16 @@ async fn is_new(before: &DeployStatus, commit: &str, data: &Path) -> anyhow::Res
 }
 
 /// Looks until the bot is well, not for ever.
-async fn come_back(data: &Path) -> anyhow::Result<ExitCode> {
+async fn come_back(options: &Options) -> anyhow::Result<u8> {
+    let data = &options.which.data;
     let deadline = Instant::now() + BACK_LIMIT;
     loop {
         let mut look = vigie(&["status", "--json"], data)?;
         let well = look.stdout(Stdio::null()).stderr(Stdio::null()).status().await?.success();
         if well || Instant::now() >= deadline {
             // It says what is missing, too.
-            let shown = vigie(&["status"], data)?.status().await?;
-            return Ok(if shown.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            let well = if options.json { well } else { vigie(&["status"], data)?.status().await?.success() };
+            return Ok(if well { 0 } else { FAILURE });
         }
         sleep(LOOK_EVERY).await;
     }

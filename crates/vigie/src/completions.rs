@@ -11,7 +11,9 @@ const EXAMPLES: &str = "\
 Examples:
   vigie completions bash | sudo tee /etc/bash_completion.d/vigie
   vigie completions zsh > ~/.zfunc/_vigie
-  vigie completions fish > ~/.config/fish/completions/vigie.fish";
+  vigie completions fish > ~/.config/fish/completions/vigie.fish
+
+Exit codes: 0 printed; 64 arguments cannot be used";
 
 /// Arguments of `vigie completions`.
 #[derive(clap::Args, Debug)]

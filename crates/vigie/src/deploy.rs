@@ -38,12 +38,16 @@ impl Options {
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
     /// Look whether there is something new, and roll it out
+    #[command(after_help = jobs::EXIT_CODES)]
     Now(NowOptions),
     /// Say what goes on, and what runs
+    #[command(after_help = jobs::VIEW_EXIT_CODES)]
     Status(ViewOptions),
     /// List what was rolled out, the newest first
+    #[command(after_help = jobs::VIEW_EXIT_CODES)]
     History(ViewOptions),
     /// Go back to a version that ran well
+    #[command(after_help = jobs::EXIT_CODES)]
     Rollback(RollbackOptions),
 }
 
@@ -90,13 +94,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 async fn rollback(options: &RollbackOptions) -> anyhow::Result<ExitCode> {
     if !ask::can_ask(options.yes) {
-        cli::complain("this changes what runs, and there is no terminal to ask on: add --yes");
-        return Ok(cli::bad_settings());
+        return Ok(cli::refuse("this changes what runs, and there is no terminal to ask on: add --yes"));
     }
     let service = open(&options.which).await?;
     let to = options.to.as_deref().unwrap_or("the version before");
     if !options.yes && !ask::confirmed(format!("go back to {to}?")).await? {
-        cli::say("nothing was changed\n")?;
+        cli::complain("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
     service.run(&request(DeployOrder::Rollback { to: options.to.clone() }), options.waiting).await

@@ -20,8 +20,13 @@ use crate::{
 /// Everything but `interaction.>`: those are questions with an answer, and are traced instead.
 const SUBJECTS: [&str; 4] = ["event.>", "chatter.>", "action.>", "outcome.>"];
 
+/// What its `--help` ends with.
+const EXIT_CODES: &str = "Exit codes: 0 ended by Ctrl-C, or nobody reads any more; 1 NATS does not answer;\n\
+64 arguments cannot be used";
+
 /// Arguments of `vigie events`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Only this platform: discord or twitch
     #[arg(long, value_parser = platform)]

@@ -28,6 +28,12 @@ pub(crate) const BY: &str = "cli";
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, failed, or nobody answers;\n\
 64 arguments cannot be used; 75 it still goes on";
 
+/// The same of verbs that only look.
+pub(crate) const VIEW_EXIT_CODES: &str = "Exit codes: 0 answered, whatever the answer is; 1 refused, or nobody answers;\n\
+64 arguments cannot be used";
+
+/// EX_TEMPFAIL of sysexits.
+pub(crate) const STILL_GOING_ON: u8 = 75;
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How often is asked how a job is.
@@ -145,18 +151,34 @@ impl<O: Order> Service<O> {
     /// # Errors
     /// When nobody answers, or the answer is a refusal.
     pub(crate) async fn ask(&self, order: &O) -> anyhow::Result<O::Answer> {
-        let answer = self.bus.command(self.name, order, ANSWER_LIMIT).await.map_err(|error| match error {
-            RequestError::NoResponders { .. } => anyhow!(
-                "{}: it is not set up here, or does not run (`vigie status` and `vigie logs {}` tell)",
-                nobody(self.program),
-                self.program
-            ),
-            error => error.into(),
-        })?;
+        let answer = self.tell(order).await?;
         match (self.read)(&answer) {
             Reply::Refused(reason) => bail!("{} refuses: {reason}", self.program),
             _ => Ok(answer),
         }
+    }
+
+    /// Why it refuses to do this, if it does.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) async fn refusal(&self, order: &O) -> anyhow::Result<Option<String>> {
+        match (self.read)(&self.tell(order).await?) {
+            Reply::Refused(reason) => Ok(Some(reason)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn tell(&self, order: &O) -> anyhow::Result<O::Answer> {
+        self.bus.command(self.name, order, ANSWER_LIMIT).await.map_err(|error| match error {
+            RequestError::NoResponders { .. } => anyhow!(
+                "{}: it is not set up here (docs/{}.md says how), or does not run (`vigie status` and `vigie logs {}` tell)",
+                nobody(self.program),
+                guide(self.name),
+                self.program
+            ),
+            error => error.into(),
+        })
     }
 
     /// Has a job done, and waits for its end.
@@ -167,7 +189,7 @@ impl<O: Order> Service<O> {
         let id = self.begin(order).await?;
         if waiting.no_wait {
             cli::say(&if waiting.json {
-                json!({ "job": id }).to_string() + "\n"
+                json!({ "id": id }).to_string() + "\n"
             } else {
                 format!("accepted: {id}; {}\n", self.how_to_ask())
             })?;
@@ -250,7 +272,9 @@ impl<O: Order> Service<O> {
                     other.id,
                     self.how_to_ask()
                 ),
-                Some(other) => progress.show(&format!("waits for {} of {}", other.verb, other.by), ""),
+                Some(other) => {
+                    progress.show(&format!("waits for {} of {}", named(&other.verb), other.by), "");
+                }
                 None => {}
             }
             sleep(ASK_EVERY).await;
@@ -273,10 +297,19 @@ pub(crate) fn nobody(program: &str) -> String {
     format!("no `{program}` answers")
 }
 
+/// What people call a verb: what is asked of a deployer is a request, and what it does a deploy.
+fn named(verb: &str) -> &str {
+    if verb == "request" { "deploy" } else { verb }
+}
+
+/// The page of docs about the services of this name.
+fn guide(name: &str) -> &str {
+    if name == "healthcheck" { "health" } else { name }
+}
+
 /// The exit code of a job that nobody waited for to the end.
 pub(crate) fn still_going_on() -> ExitCode {
-    // EX_TEMPFAIL of sysexits.
-    ExitCode::from(75)
+    ExitCode::from(STILL_GOING_ON)
 }
 
 /// A job that runs: what it does, and how far it is.
@@ -286,7 +319,10 @@ fn line_of(job: &Job, since: Duration) -> (String, String) {
         100_u64.saturating_mul(job.done.min(total)) / total
     });
     let percent = percent.map(|percent| format!(" {percent:>3} %")).unwrap_or_default();
-    (format!("{}: {}", job.verb, job.step), format!("{percent}, {}", paint::duration(since.as_secs())))
+    (
+        format!("{}: {}", named(&job.verb), job.step),
+        format!("{percent}, {}", paint::duration(since.as_secs())),
+    )
 }
 
 /// A job that is over, in a line.
@@ -295,7 +331,7 @@ pub(crate) fn end_of(job: &Job, paint: Paint) -> String {
     let took = Duration::from_millis(end.at_ms.saturating_sub(job.began_ms));
     let sign = if end.good { paint.good("✓") } else { paint.bad("✗") };
     let took = paint.faint(&format!("({}, {})", job.id, paint::duration(took.as_secs())));
-    format!("{sign} {}: {} {took}\n", job.verb, paint::harmless_lines(&end.words))
+    format!("{sign} {}: {} {took}\n", named(&job.verb), paint::harmless_lines(&end.words))
 }
 
 /// The job that runs, or the last one, for a person who asks how things stand.

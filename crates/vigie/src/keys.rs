@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use bus::{Nkey, User, access};
 use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
 
 use crate::cli;
 
@@ -31,8 +32,13 @@ const SEED_FOLDER_MODE: u32 = 0o700;
 const USERS_MODE: u32 = 0o444;
 const SERVER_FOLDER_MODE: u32 = 0o755;
 
+/// What `vigie keys --help` ends with.
+const EXIT_CODES: &str = "Exit codes: 0 every user has a key; 1 something cannot be read or written, and what was there is \
+as it was; 64 arguments cannot be used";
+
 /// Arguments of `vigie keys`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Where the keys are: FOLDER/<user>/nats.nk, and FOLDER/nats/users.conf for the server
     #[arg(value_name = "FOLDER")]
@@ -40,6 +46,9 @@ pub(crate) struct Options {
     /// Make a new key for this user; the one it has is of no use any more
     #[arg(long, value_name = "USER", value_parser = user)]
     rotate: Vec<User>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 fn user(name: &str) -> Result<User, String> {
@@ -63,7 +72,12 @@ struct Done {
 /// When something cannot be read or written; what was there is as it was.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let done = make(&options.folder, &options.rotate)?;
-    cli::say(&done.render(&options.folder))?;
+    let text = if options.json {
+        done.json(&options.folder).to_string() + "\n"
+    } else {
+        done.render(&options.folder)
+    };
+    cli::say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,6 +118,9 @@ fn make(folder: &Path, rotate: &[User]) -> anyhow::Result<Done> {
 fn folder_with(path: &Path, mode: u32) -> anyhow::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("{} is no folder: expected one, or nothing yet", path.display())
+        }
         made => made.with_context(|| format!("{} cannot be made", path.display())),
     }
 }
@@ -156,6 +173,12 @@ fn sync(path: &Path) -> io::Result<()> {
 }
 
 impl Done {
+    fn json(&self, folder: &Path) -> Value {
+        let names = |users: &[User]| users.iter().map(|user| user.name()).collect::<Vec<_>>();
+        let wrote = self.told.then(|| folder.join(SERVER).join(USERS));
+        json!({ "made": names(&self.made), "rotated": names(&self.rotated), "wrote": wrote })
+    }
+
     fn render(&self, folder: &Path) -> String {
         let names = |users: &[User]| users.iter().map(|user| user.name()).collect::<Vec<_>>().join(", ");
         let mut text = String::new();

@@ -15,6 +15,7 @@
 //! | `vigie dead` | lists, shows, gives back or drops what failed for good |
 //! | `vigie audit` | what was done, and who asked |
 //! | `vigie backup`, `vigie deploy` | tells the services `backup` and `deployer`, and watches their jobs |
+//! | `vigie silence` | has nobody told of something that is wrong, for a while |
 //! | `vigie commit-and-restart` | from a change in the bot's folder to a bot that runs with it |
 //! | `vigie keys` | makes the keys by which NATS knows its users, and writes what it grants them |
 //! | `vigie provision` | creates streams, consumers and buckets; with `--stay` again whenever NATS comes back |
@@ -47,6 +48,7 @@ mod monitor;
 mod paint;
 mod provision;
 mod settings;
+mod silence;
 mod status;
 mod up;
 

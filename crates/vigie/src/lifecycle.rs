@@ -8,11 +8,12 @@ use std::{
 
 use bus::{Bus, DISCOVERY_LIMIT, RequestError};
 use protocol::{VERSION, control::Restart};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     cli, find,
-    here::{self, Part, Runs, Shape, State, Supervisor, Way},
+    here::{self, Part, Runs, Shape, State, Way},
     paint::{self, Paint},
 };
 
@@ -71,13 +72,13 @@ pub(crate) async fn start(options: &StartOptions) -> anyhow::Result<ExitCode> {
     };
     let odd_shape = options.shape.sandbox || options.shape.workers != 1;
     if odd_shape && found.way() != Way::Up {
-        cli::complain(&format!("--sandbox and --workers are for `vigie up`, and this is {found}"));
-        return Ok(cli::bad_settings());
+        let why = format!("--sandbox and --workers are for `vigie up`, and this is {found}");
+        return Ok(cli::refuse(&why));
     }
     cli::complain(&format!("starting {found}"));
     found.start(&options.parts, options.shape.clone()).await?;
     let parts = found.wait_until(|part| !concerns(part, &options.parts) || part.is_up()).await?;
-    tell(&found, &parts, options.json, |part| !concerns(part, &options.parts) || part.is_up())
+    tell(found.way(), &parts, options.json, |part| !concerns(part, &options.parts) || part.is_up())
 }
 
 /// Stops what runs, in order.
@@ -90,7 +91,7 @@ pub(crate) async fn stop(options: &Options) -> anyhow::Result<ExitCode> {
     found.stop(&options.parts).await?;
     let is_down = |part: &Part| matches!(part.state, State::Down | State::Done | State::Failing);
     let parts = found.wait_until(|part| !concerns(part, &options.parts) || is_down(part)).await?;
-    tell(&found, &parts, options.json, |part| !concerns(part, &options.parts) || is_down(part))
+    tell(found.way(), &parts, options.json, |part| !concerns(part, &options.parts) || is_down(part))
 }
 
 /// Stops and starts again, and waits until it is ready.
@@ -108,7 +109,8 @@ pub(crate) async fn restart(options: &Options) -> anyhow::Result<ExitCode> {
             Ok(asked) => {
                 (obeyed, rest) = (asked.obeyed, asked.deaf);
                 if rest.is_empty() {
-                    return tell_services(&obeyed, options.json);
+                    let parts: Vec<Part> = obeyed.iter().map(|(name, back)| told(name, *back)).collect();
+                    return tell("nats", &parts, options.json, Part::is_up);
                 }
                 cli::complain(&format!("{} cannot be told over NATS", rest.join(", ")));
             }
@@ -127,7 +129,7 @@ pub(crate) async fn restart(options: &Options) -> anyhow::Result<ExitCode> {
         let gone = obeyed.iter().any(|(name, back)| !back && here::is_called(&part.name, name));
         !gone && (!concerns(part, &options.parts) || part.is_up())
     };
-    tell(&found, &parts, options.json, back)
+    tell(found.way(), &parts, options.json, back)
 }
 
 /// What came of telling services to start again.
@@ -165,26 +167,15 @@ async fn ask_services(options: &Options) -> anyhow::Result<Asked> {
     Ok(asked)
 }
 
-fn tell_services(obeyed: &[(String, bool)], json: bool) -> anyhow::Result<ExitCode> {
-    let all = obeyed.iter().all(|(_, back)| *back);
-    let paint = Paint::stdout();
-    if json {
-        let parts: Vec<_> =
-            obeyed.iter().map(|(name, back)| json!({ "name": name, "ready": back })).collect();
-        cli::say(&(json!({ "by": "nats", "good": all, "parts": parts }).to_string() + "\n"))?;
-        return Ok(code(all));
-    }
-    for (name, back) in obeyed {
-        let shown = paint.strong(name);
-        cli::say(&if *back {
-            format!("{} {shown}  is back\n", paint.good("✓"))
-        } else {
-            let limit = paint::duration(BACK_LIMIT.as_secs());
-            let what = format!("is not ready after {limit}: `vigie logs {name}` may say why");
-            format!("{} {shown}  {what}\n", paint.bad("✗"))
-        })?;
-    }
-    Ok(code(all))
+/// A service that was told to start again, as the parts of a supervisor are.
+fn told(name: &str, back: bool) -> Part {
+    let (state, detail) = if back {
+        (State::Ready, "is back".to_owned())
+    } else {
+        let limit = paint::duration(BACK_LIMIT.as_secs());
+        (State::Failing, format!("is not ready after {limit}: `vigie logs {name}` may say why"))
+    };
+    Part { name: name.to_owned(), state, detail }
 }
 
 /// Waits until every instance of a service is younger than the order, and ready; not for ever.
@@ -206,15 +197,16 @@ fn concerns(part: &Part, names: &[String]) -> bool {
     names.is_empty() || names.iter().any(|name| here::is_called(&part.name, name))
 }
 
+/// `by`: what runs them, or who told them.
 fn tell(
-    found: &Supervisor,
+    by: impl Serialize,
     parts: &[Part],
     json: bool,
     fits: impl Fn(&Part) -> bool,
 ) -> anyhow::Result<ExitCode> {
     let good = parts.iter().all(fits);
     if json {
-        let all = json!({ "by": found.way(), "good": good, "parts": parts });
+        let all = json!({ "by": by, "good": good, "parts": parts });
         cli::say(&(all.to_string() + "\n"))?;
     } else {
         cli::say(&here::render(parts, Paint::stdout()))?;

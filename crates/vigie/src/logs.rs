@@ -14,8 +14,13 @@ use crate::{
 /// that others are aligned with.
 const WIDTHS: (usize, usize) = (17, 24);
 
+/// What its `--help` ends with.
+const EXIT_CODES: &str = "Exit codes: 0 printed, or ended by Ctrl-C; 1 nothing runs Vigie here, or its logs cannot be read;\n\
+64 arguments cannot be used";
+
 /// Arguments of `vigie logs`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Only of these parts, such as twitch-gateway
     #[arg(value_name = "PART", value_parser = here::part_name)]

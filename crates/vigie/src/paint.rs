@@ -189,6 +189,19 @@ pub(crate) fn ago(unix_ms: u64, now_ms: u64) -> String {
     format!("{} ago", duration((now_ms - unix_ms) / 1000))
 }
 
+/// `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `512 B`, `3.4 KiB`, `12.0 MiB`, `1.2 GiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -247,6 +260,11 @@ mod tests {
     fn durations_and_sizes_are_short() {
         assert_eq!([0, 61, 3700, 180_000].map(duration), ["0 s", "1 min", "1 h 1 min", "2 d 2 h"]);
         assert_eq!([9, 1024, 12_700_000, 5 << 40].map(bytes), ["9 B", "1.0 KiB", "12.1 MiB", "5.0 TiB"]);
+    }
+
+    #[test]
+    fn large_numbers_can_be_read() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use bus::{BucketName, Bus, Keeping, Link, Storage, User};
+use serde_json::json;
 use service::Settings;
 use tokio::{sync::watch, time::sleep};
 
@@ -16,8 +17,13 @@ const ADVICE: &str = "NATS refused to create what Vigie needs; it must run with 
 /// Until the next try, when a NATS that came back refuses: it may not have started all of itself.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What `vigie provision --help` ends with.
+const EXIT_CODES: &str = "Exit codes: 0 everything is there; 1 with --check something is not; NATS does not answer, or \
+refuses; 64 settings or arguments cannot be used";
+
 /// Arguments of `vigie provision`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Stay, and create them again whenever NATS comes back, until SIGTERM
     #[arg(long)]
@@ -25,6 +31,9 @@ pub(crate) struct Options {
     /// Create nothing; say by the exit code whether everything is there
     #[arg(long, conflicts_with = "stay")]
     check: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Creates streams, consumers and buckets, and says which there are.
@@ -39,45 +48,53 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(cli::bad_settings());
     }
     if options.check {
-        return check(&url).await;
+        return check(&url, options.json).await;
     }
     if !options.stay {
-        create(&url, keeping).await?.end().await;
+        create(&url, keeping, options.json).await?.end().await;
         return Ok(ExitCode::SUCCESS);
     }
     let mut stopper = Stopper::new(false)?;
     tokio::select! {
-        outcome = stay(&url, keeping) => match outcome? {},
+        outcome = stay(&url, keeping, options.json) => match outcome? {},
         () = stopper.asked() => Ok(ExitCode::SUCCESS),
     }
 }
 
-async fn stay(url: &str, keeping: Keeping) -> anyhow::Result<Infallible> {
-    create(url, keeping).await?.go_on(cli::complain).await
+async fn stay(url: &str, keeping: Keeping, json: bool) -> anyhow::Result<Infallible> {
+    create(url, keeping, json).await?.go_on(cli::complain).await
 }
 
 /// Creates everything for the first time.
-async fn create(url: &str, keeping: Keeping) -> anyhow::Result<Upkeep> {
+async fn create(url: &str, keeping: Keeping, json: bool) -> anyhow::Result<Upkeep> {
     let options = bus::Options { url: url.to_owned(), name: format!("provision-{}", std::process::id()) };
     // Compose starts this together with NATS, so it is as patient as a service.
     let bus = Bus::connect_as(&find::login(User::Provision)?, options).await?;
     let upkeep = Upkeep::begin(bus, keeping).await?;
     let streams: Vec<&str> = bus::backlogs(&upkeep.bus).await.iter().map(|backlog| backlog.stream).collect();
     let buckets = BucketName::ALL.map(BucketName::name);
-    let kept = if keeping.storage == Storage::Memory { "in memory" } else { "on disk" };
-    cli::say(&format!(
-        "NATS {} at {} holds what Vigie needs, {kept}:\n  streams  {}\n  buckets  {}\n",
-        upkeep.bus.server_version(),
-        bus::without_credentials(url),
-        streams.join(", "),
-        buckets.join(", "),
-    ))?;
+    let (kept, storage) =
+        if keeping.storage == Storage::Memory { ("in memory", "memory") } else { ("on disk", "file") };
+    let (version, url) = (upkeep.bus.server_version(), bus::without_credentials(url));
+    cli::say(&if json {
+        let nats = json!({ "url": url, "version": version });
+        json!({ "nats": nats, "storage": storage, "streams": streams, "buckets": buckets }).to_string() + "\n"
+    } else {
+        format!(
+            "NATS {version} at {url} holds what Vigie needs, {kept}:\n  streams  {}\n  buckets  {}\n",
+            streams.join(", "),
+            buckets.join(", "),
+        )
+    })?;
     Ok(upkeep)
 }
 
-async fn check(url: &str) -> anyhow::Result<ExitCode> {
+async fn check(url: &str, json: bool) -> anyhow::Result<ExitCode> {
     let bus = find::connect_as(User::Provision, url).await?;
     let missing = bus::missing(&bus).await;
+    if json {
+        cli::say(&(json!({ "missing": missing }).to_string() + "\n"))?;
+    }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

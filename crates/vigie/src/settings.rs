@@ -52,8 +52,13 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
 ];
 
+/// What its `--help` ends with.
+const EXIT_CODES: &str =
+    "Exit codes: 0 listed; 1 a service does not say what it reads; 64 arguments cannot be used";
+
 /// Arguments of `vigie settings`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Print one JSON object a line
     #[arg(long)]

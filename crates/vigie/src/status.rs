@@ -174,7 +174,10 @@ impl View {
         let dead = self.dead_letters();
         if dead > 0 {
             let letters = if dead == 1 { "letter" } else { "letters" };
-            warnings.push(format!("{dead} dead {letters}: `vigie dead list` says what and why"));
+            warnings.push(format!(
+                "{} dead {letters}: `vigie dead list` says what and why",
+                paint::grouped(dead)
+            ));
         }
         for service in &self.services {
             let lost = service.metrics.get(SESSIONS_LOST).copied().unwrap_or_default();
@@ -289,7 +292,7 @@ impl View {
     pub(crate) fn streams_table(&self, paint: Paint) -> String {
         let mut rows = vec![["STREAM", "WAITING", "SIZE"].map(str::to_owned).to_vec()];
         for one in &self.streams {
-            rows.push(vec![one.stream.to_owned(), one.messages.to_string(), paint::bytes(one.bytes)]);
+            rows.push(vec![one.stream.to_owned(), paint::grouped(one.messages), paint::bytes(one.bytes)]);
         }
         let style = |row: usize, column: usize, cell: String| match (row, column) {
             (0, _) => paint.faint(&cell),
@@ -322,7 +325,7 @@ impl Away {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -345,7 +348,8 @@ mod tests {
         }
     }
 
-    fn view(twitch: &str, dead: u64) -> View {
+    /// A bot with so many dead letters, whose Twitch gateway is not ready for this reason, if there is one.
+    pub(crate) fn view(twitch: &str, dead: u64) -> View {
         let discord = [
             ("shards", 2.0),
             ("shards_ready", 2.0),

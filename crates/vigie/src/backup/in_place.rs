@@ -76,8 +76,7 @@ impl Asked {
 pub(super) async fn restore(options: &RestoreOptions) -> anyhow::Result<ExitCode> {
     if !ask::can_ask(options.yes) {
         let why = "this replaces what is there, and there is no terminal to ask on: add --yes, or --into";
-        cli::complain(why);
-        return Ok(cli::bad_settings());
+        return Ok(cli::refuse(why));
     }
     let found = if options.no_stop { None } else { here(options).await? };
     let bot = match &found {
@@ -90,13 +89,12 @@ pub(super) async fn restore(options: &RestoreOptions) -> anyhow::Result<ExitCode
         );
     }
     if options.waiting.no_wait && !bot.is_empty() {
-        cli::complain(
+        return Ok(cli::refuse(
             "who does not wait cannot start the bot again: leave out --no-wait, or `vigie stop` it and add --no-stop",
-        );
-        return Ok(cli::bad_settings());
+        ));
     }
     if !options.yes && !ask::confirmed(question(options, found.as_ref(), &bot)).await? {
-        cli::say("nothing was restored\n")?;
+        cli::complain("nothing was restored");
         return Ok(ExitCode::FAILURE);
     }
     match found {

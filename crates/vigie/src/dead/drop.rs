@@ -3,6 +3,7 @@
 use std::{io, process::ExitCode};
 
 use bus::{DeadLetters, Stream};
+use serde_json::json;
 use service::clock;
 
 use super::Chosen;
@@ -24,6 +25,9 @@ pub(super) struct Options {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     pub which: Which,
 }
@@ -34,8 +38,7 @@ pub(super) struct Options {
 /// When NATS cannot be reached or refuses.
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !can_ask(options.yes) {
-        cli::complain("dropping is for good, and there is no terminal to ask on: add --yes");
-        return Ok(cli::bad_settings());
+        return Ok(cli::refuse("dropping is for good, and there is no terminal to ask on: add --yes"));
     }
     let letters = super::open(&options.which, options.chosen.stream).await?;
     if options.chosen.all { all(&letters, options).await } else { these(&letters, options).await }
@@ -46,7 +49,7 @@ async fn these(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitC
     let named: Vec<String> = numbers.iter().map(u64::to_string).collect();
     let what = if numbers.len() == 1 { "dead letter" } else { "dead letters" };
     if !options.yes && !confirmed(format!("drop {what} {} for good?", named.join(", "))).await? {
-        return declined();
+        return Ok(declined());
     }
     let mut dropped = 0;
     for number in numbers {
@@ -56,7 +59,7 @@ async fn these(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitC
             cli::complain(&format!("there is no dead letter {number}"));
         }
     }
-    tell(dropped)?;
+    tell(dropped, options)?;
     Ok(super::done(usize::try_from(dropped).is_ok_and(|dropped| dropped == numbers.len())))
 }
 
@@ -71,13 +74,17 @@ async fn all(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCod
     };
     let any = letters.next(1).await?.is_some_and(|letter| letter.number <= through);
     if !any {
-        cli::say("no dead letters\n")?;
+        cli::say(&if options.json {
+            json!({ "dropped": 0 }).to_string() + "\n"
+        } else {
+            "no dead letters\n".to_owned()
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     if !options.yes && !confirmed(question(tally.count, options)).await? {
-        return declined();
+        return Ok(declined());
     }
-    tell(letters.remove_through(through).await?)?;
+    tell(letters.remove_through(through).await?, options)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,13 +99,17 @@ fn question(count: u64, options: &Options) -> String {
     }
 }
 
-fn declined() -> anyhow::Result<ExitCode> {
-    cli::say("nothing was dropped\n")?;
-    Ok(ExitCode::FAILURE)
+fn declined() -> ExitCode {
+    cli::complain("nothing was dropped");
+    ExitCode::FAILURE
 }
 
-fn tell(dropped: u64) -> io::Result<()> {
-    cli::say(&format!("dropped {}\n", super::count_of(dropped)))
+fn tell(dropped: u64, options: &Options) -> io::Result<()> {
+    cli::say(&match dropped {
+        _ if options.json => json!({ "dropped": dropped }).to_string() + "\n",
+        0 => "nothing was dropped\n".to_owned(),
+        _ => format!("dropped {}\n", super::count_of(dropped)),
+    })
 }
 
 /// `90s`, `90m`, `12h`, `3d` in seconds.

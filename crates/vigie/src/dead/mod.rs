@@ -8,8 +8,12 @@ mod show;
 
 use std::process::ExitCode;
 
-use crate::find::{self, Which};
 use bus::{DeadLetters, Stream};
+
+use crate::{
+    find::{self, Which},
+    paint,
+};
 
 /// What `vigie dead --help` ends with.
 const EXIT_CODES: &str = "\
@@ -39,12 +43,16 @@ impl Options {
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
     /// List them, the oldest first
+    #[command(after_help = EXIT_CODES)]
     List(list::Options),
     /// Show one with its payload
+    #[command(after_help = EXIT_CODES)]
     Show(show::Options),
     /// Give some or all back to where they came from
+    #[command(after_help = EXIT_CODES)]
     Replay(replay::Options),
     /// Drop some or all for good
+    #[command(after_help = EXIT_CODES)]
     Drop(drop::Options),
 }
 
@@ -95,7 +103,7 @@ fn stream(text: &str) -> Result<Stream, String> {
 
 /// `1 dead letter`, `2 dead letters`.
 fn count_of(count: u64) -> String {
-    format!("{count} dead {}", if count == 1 { "letter" } else { "letters" })
+    format!("{} dead {}", paint::grouped(count), if count == 1 { "letter" } else { "letters" })
 }
 
 /// 0 when everything was done that was asked for.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use bus::{DeadLetters, Letter, ReplayError};
+use serde_json::json;
 use service::clock;
 
 use super::{Chosen, late::Late};
@@ -20,6 +21,9 @@ pub(super) struct Options {
     /// Give what comes too late the present time, so that it is done, and answered, as if asked now
     #[arg(long)]
     as_new: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     pub which: Which,
 }
@@ -45,7 +49,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         these(&letters, options, &mut report).await
     };
     if outcome.is_ok() || report.given_back + report.kept > 0 {
-        report.tell()?;
+        report.tell(options.json)?;
     }
     outcome?;
     Ok(super::done(report.kept == 0))
@@ -107,7 +111,7 @@ impl Report {
         }
     }
 
-    fn tell(&self) -> std::io::Result<()> {
+    fn tell(&self, json: bool) -> std::io::Result<()> {
         if self.kept > TOLD {
             cli::complain(&format!("… and {} more", self.kept - TOLD));
         }
@@ -115,6 +119,9 @@ impl Report {
             cli::complain(
                 "what is late can be replayed with --as-new: it is then done and answered as if asked now",
             );
+        }
+        if json {
+            return cli::say(&(json!({ "replayed": self.given_back, "kept": self.kept }).to_string() + "\n"));
         }
         let (are, they) = if self.given_back == 1 { ("is", "it") } else { ("are", "they") };
         let kept = if self.kept > 0 { format!(", {} not", self.kept) } else { String::new() };

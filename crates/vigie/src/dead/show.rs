@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use bus::Letter;
 use serde_json::{Value, json};
 
@@ -32,8 +33,7 @@ pub(super) struct Options {
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let letters = super::open(&options.which, None).await?;
     let Some(letter) = letters.get(options.number).await? else {
-        cli::complain(&format!("there is no dead letter {}", options.number));
-        return Ok(ExitCode::FAILURE);
+        bail!("there is no dead letter {}: `vigie dead list` shows which there are", options.number);
     };
     let text = if options.json {
         program(&letter).to_string() + "\n"

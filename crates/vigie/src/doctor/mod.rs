@@ -33,8 +33,13 @@ use crate::{
 /// The width of the column of areas.
 const AREA_WIDTH: usize = 9;
 
+/// What its `--help` ends with.
+const EXIT_CODES: &str =
+    "Exit codes: 0 nothing is wrong; 1 something is; 64 settings or arguments cannot be used";
+
 /// Arguments of `vigie doctor`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Print one JSON object a line
     #[arg(long)]
@@ -48,6 +53,7 @@ pub(crate) struct Options {
 
 /// Arguments of `vigie check`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct CheckOptions {
     /// Print one JSON object a line
     #[arg(long)]
@@ -120,15 +126,20 @@ pub(crate) async fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
     tell(&look_here(&options.data).await, options.json)
 }
 
-/// The same for another command: says only what is wrong, and whether nothing is.
+/// The same for another command: says only what is wrong, where `aside` on standard error, and whether nothing is.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) async fn can_start(data: &Path) -> anyhow::Result<bool> {
+pub(crate) async fn can_start(data: &Path, aside: bool) -> anyhow::Result<bool> {
     let mut findings = look_here(data).await;
     findings.retain(|finding| finding.verdict == Verdict::Bad);
     if !findings.is_empty() {
-        cli::say(&render(&findings, Paint::stdout(), paint::width()))?;
+        let text = render(&findings, Paint::stdout(), paint::width());
+        if aside {
+            cli::complain(text.trim_end());
+        } else {
+            cli::say(&text)?;
+        }
     }
     Ok(findings.is_empty())
 }

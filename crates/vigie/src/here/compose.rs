@@ -128,10 +128,12 @@ impl Compose {
 
     /// `stop` or `start` of these services and no others, as they are: here no name means its stand-in of the demo.
     pub(super) async fn exactly(&self, verb: &str, services: &[String]) -> anyhow::Result<()> {
-        let mut command = compose([verb]);
-        // Neither Ctrl-C nor a terminal that is closed stops it half-way.
-        command.args(services).process_group(0);
-        program::tell(command, true).await
+        let order = || {
+            let mut command = compose([verb]);
+            command.args(services);
+            command
+        };
+        program::tell_to_the_end(order).await
     }
 
     pub(super) fn logs(&self, wanted: &Wanted) -> anyhow::Result<Logs> {
@@ -147,7 +149,7 @@ impl Compose {
 
     /// Its containers.
     fn containers(&self) -> anyhow::Result<&[Container]> {
-        self.containers.as_deref().map_err(|error| anyhow!("{error:#}"))
+        self.containers.as_deref().map_err(|error| anyhow!("{error:#}; `vigie doctor` says how to mend it"))
     }
 
     /// The services that are meant; all that have a container when nothing is named.
@@ -348,7 +350,8 @@ mod tests {
         let project =
             Compose { folder: PathBuf::from("/srv/bot"), containers: Err(anyhow!("permission denied")) };
         assert!(!project.runs());
-        assert_eq!(project.meant("nats").unwrap_err().to_string(), "permission denied");
+        let told = project.meant("nats").unwrap_err().to_string();
+        assert!(told.starts_with("permission denied; `vigie doctor`"), "{told}");
         assert!(project.services(&[]).is_err());
     }
 

@@ -1,8 +1,15 @@
 //! Programs of others that are asked or told something: found, bounded, and without the settings of `.env`.
 
-use std::{env, ffi::OsStr, process::Stdio, time::Duration};
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
+use rustix::process::Signal;
 use tokio::process::Command;
 
 use crate::env_file;
@@ -69,7 +76,42 @@ pub(crate) async fn tell(mut command: Command, bounded: bool) -> anyhow::Result<
     };
     match status.with_context(|| format!("{shown} cannot be run"))? {
         status if status.success() => Ok(()),
+        status if status.signal().is_some() => Err(Killed { shown, status }.into()),
         status => bail!("{shown} failed ({status})"),
+    }
+}
+
+/// The same of what neither Ctrl-C nor a terminal that is closed stops half-way. May be done twice.
+///
+/// # Errors
+/// As [`tell`], within the same time.
+pub(crate) async fn tell_to_the_end(command: impl Fn() -> Command) -> anyhow::Result<()> {
+    let told = |mut command: Command| {
+        command.process_group(0);
+        tell(command, true)
+    };
+    match told(command()).await {
+        // For a moment after its start it is in our group, and gets what is pressed.
+        Err(reason) if reason.downcast_ref::<Killed>().is_some_and(Killed::is_by_terminal) => {
+            told(command()).await
+        }
+        done => done,
+    }
+}
+
+/// A program that a signal ended.
+#[derive(Debug, thiserror::Error)]
+#[error("{shown} failed ({status})")]
+struct Killed {
+    shown: String,
+    status: ExitStatus,
+}
+
+impl Killed {
+    /// Whether it is one that a terminal sends, or who ends all that runs in it.
+    fn is_by_terminal(&self) -> bool {
+        let sent = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+        self.status.signal().is_some_and(|number| sent.iter().any(|signal| signal.as_raw() == number))
     }
 }
 

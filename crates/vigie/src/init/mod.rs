@@ -35,7 +35,10 @@ Examples:
   pass twitch | vigie init --yes --platforms twitch --twitch-token-file - --twitch-channels olive
 
 A file named - is the next line of standard input. With Docker Compose and no `vigie` on this machine:
-  docker compose run --rm -u \"$(id -u):$(id -g)\" init";
+  docker compose run --rm -u \"$(id -u):$(id -g)\" init
+
+Exit codes: 0 written, or there was nothing to write; 1 stopped, and nothing was written; 64 what was given
+cannot be used, or there is no terminal to ask at, and nothing was written";
 
 /// Arguments of `vigie init`.
 #[derive(clap::Args, Debug)]
@@ -142,10 +145,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             cli::complain("\nvigie: stopped; nothing was written");
             Ok(ExitCode::FAILURE)
         }
-        Err(End::Unusable(reason)) => {
-            cli::complain(&format!("vigie: {reason}; nothing was written"));
-            Ok(cli::bad_settings())
-        }
+        Err(End::Unusable(reason)) => Ok(cli::refuse(&format!("{reason}; nothing was written"))),
         Err(End::Failed(reason)) => Err(reason),
     }
 }

@@ -60,3 +60,22 @@ impl Frame<'_> {
         shown.join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::tests::view;
+
+    #[test]
+    fn the_most_important_is_shown_first_and_as_much_as_fits() {
+        let view = view("twitch: login refused", 2);
+        let lines: VecDeque<String> = (1..=9).map(|number| format!("line {number}")).collect();
+        let mut frame =
+            Frame { view: &view, rates: Some([12.0, 1.5, 0.0]), lines: &lines, paint: Paint::plain() };
+        let high = frame.render((100, 25));
+        frame.rates = None;
+        // A line that is cut ends with the end of its colours.
+        let low = frame.render((60, 13)).replace("\x1b[0m", "");
+        insta::assert_snapshot!(high.replace("\x1b[0m", "") + "\n----\n" + &low);
+    }
+}

@@ -31,8 +31,13 @@ const DRAW_EVERY: Duration = Duration::from_millis(250);
 /// Lines that are kept: more than any terminal is high.
 const MOST_LINES: usize = 200;
 
+/// What its `--help` ends with.
+const EXIT_CODES: &str =
+    "Exit codes: 0 ended by q or Ctrl-C; 64 arguments cannot be used, or there is no terminal";
+
 /// Arguments of `vigie monitor`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub runs: Runs,
@@ -47,10 +52,9 @@ type Seen = Option<(View, Option<Bus>)>;
 /// When a setting cannot be read, or the terminal is gone.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(mut screen) = Screen::open()? else {
-        cli::complain(
+        return Ok(cli::refuse(
             "monitor needs a terminal; `vigie status --watch --json` and `vigie events --json` are for programs",
-        );
-        return Ok(cli::bad_settings());
+        ));
     };
     let mut looker = Looker::new(&options.runs)?;
     let (sender, seen) = watch::channel::<Seen>(None);

@@ -2,6 +2,8 @@
 
 use protocol::ServiceStats;
 
+use crate::paint;
+
 /// How long Discord takes to acknowledge a heartbeat.
 const HEARTBEAT: &str = "gateway_latency_ms";
 
@@ -33,7 +35,7 @@ pub(super) fn of(service: &ServiceStats) -> String {
     let numbers =
         TELLING.iter().filter(|(name, ..)| *name == service.service).filter_map(|(_, metric, one, many)| {
             let value = sum(service, metric).filter(|value| worth(metric, *value))?;
-            Some(format!("{} {}", grouped(value), if value == 1 { one } else { many }))
+            Some(format!("{} {}", paint::grouped(value), if value == 1 { one } else { many }))
         });
     let reason = off.then(|| format!("off: {}", service.reason));
     reason.into_iter().chain(numbers).collect::<Vec<_>>().join(", ")
@@ -56,19 +58,6 @@ fn sum(service: &ServiceStats, metric: &str) -> Option<u64> {
     Some(total)
 }
 
-/// `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,10 +78,5 @@ mod tests {
         assert_eq!(of(&service), "off: discord: DISCORD_TOKEN is not set");
         service.reason.clear();
         assert_eq!(of(&service), "0 shards");
-    }
-
-    #[test]
-    fn large_numbers_can_be_read() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

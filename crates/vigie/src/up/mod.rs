@@ -49,13 +49,16 @@ pub(crate) const MOST_WORKERS: i64 = 64;
 /// After a first part says that its settings cannot be used, the others may say so too.
 const GATHER_BAD_SETTINGS: Duration = Duration::from_millis(500);
 
-/// Its parts have probes, each its own; a second one here could only repeat them.
-const ON_HEALTH: &str = "Whether it works: `vigie status` asks every part and exits with 1 when one of them is \
-not ready. Each part also answers /livez, /readyz and /metrics, at the address that --json prints when it starts.";
+/// What its `--help` ends with. Its parts have probes, each its own; a second one here could only repeat them.
+const ENDING: &str = "Whether it works: `vigie status` asks every part and exits with 1 when one of them is \
+not ready. Each part also answers /livez, /readyz and /metrics, at the address that --json prints when it starts.
+
+Exit codes: 0 ended as it was asked to; 1 something is missing or cannot be started; 64 settings or arguments cannot be \
+used";
 
 /// Arguments of `vigie up`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = ON_HEALTH)]
+#[command(after_help = ENDING)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub shape: Shape,

@@ -25,7 +25,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Without the settings of whoever runs the tests.
-fn quiet(command: &mut Command) -> &mut Command {
+pub fn quiet(command: &mut Command) -> &mut Command {
     for name in ["AUTHOR", "COMMITTER"] {
         command
             .env(format!("GIT_{name}_NAME"), "Ines")
@@ -35,7 +35,7 @@ fn quiet(command: &mut Command) -> &mut Command {
 }
 
 /// A bot's folder that is a repository with a remote beside it.
-fn repository() -> Folder {
+pub fn repository() -> Folder {
     let folder = Folder::new();
     let path = folder.path();
     git(path, &["init", "--quiet", "--initial-branch=main"]);
@@ -60,7 +60,7 @@ async fn run(folder: &Folder, nats: &Nats, arguments: &[&str]) -> (Option<i32>, 
 
 /// A deployer that says that `versions[0]` runs and, once it was asked for something new, `versions[1]`. How often
 /// that was.
-async fn deployer(bus: &Bus, versions: [&'static str; 2]) -> Arc<Mutex<usize>> {
+pub async fn deployer(bus: &Bus, versions: [&'static str; 2]) -> Arc<Mutex<usize>> {
     let mut orders = bus.obey::<DeployRequest>("deploy").await.unwrap();
     bus.round_trip().await;
     let asked = Arc::new(Mutex::new(0));
@@ -107,7 +107,7 @@ async fn a_change_is_pushed_rolled_out_and_watched() {
     assert_eq!(code, Some(64), "there is nobody to ask");
     let (code, text) = run(&folder, &nats, &["-m", "add a command", "--yes"]).await;
     assert_eq!(code, Some(0), "{text}");
-    for part in ["is pushed to main", "vigie deploy now", "✓ request: 4 services", "Everything is ready."] {
+    for part in ["is pushed to main", "vigie deploy now", "✓ deploy: 4 services", "Everything is ready."] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let remote = folder.path().join("remote.git");

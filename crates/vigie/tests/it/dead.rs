@@ -14,12 +14,12 @@ use testkit::{Everything, Junk, Nats, eventually};
 
 use crate::folder::Folder;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-struct World {
-    folder: Folder,
-    nats: Nats,
+pub struct World {
+    pub folder: Folder,
+    pub nats: Nats,
     bus: Bus,
 }
 
@@ -32,7 +32,7 @@ struct Told {
 }
 
 impl World {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let nats = Nats::start().await;
         let bus = nats.bus("test").await;
         Self { folder: Folder::new(), nats, bus }
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// A command that nobody could finish, as a worker puts it away.
-    async fn poison(&self, n: u64, age_ms: u64) -> Event {
+    pub async fn poison(&self, n: u64, age_ms: u64) -> Event {
         let event = event(n, service::clock::unix_ms() - age_ms);
         let message = Message::new(subject::event(&event), event.id.as_str(), &event).unwrap().trace(TRACE);
         self.bus.store(&message).await.unwrap();
@@ -272,7 +272,7 @@ async fn ten_thousand_letters_are_listed_by_the_page_and_dropped_at_once() {
     world.write_raw(raw.as_bytes());
     world.backlog("DEAD", 10_000).await;
     let list = world.dead(&["list"]).await.out;
-    assert!(list.contains("\n50 of 10000 dead letters shown; `vigie dead list --from 51` shows more\n"));
+    assert!(list.contains("\n50 of 10,000 dead letters shown; `vigie dead list --from 51` shows more\n"));
     assert!(lines(&list) == 1 + 50 + 3 && list.lines().all(|line| line.chars().count() <= 160), "{list}");
     let page = world.dead(&["list", "--json", "--from", "9990", "--limit", "1000"]).await.out;
     assert_eq!(lines(&page), 11);
@@ -283,7 +283,7 @@ async fn ten_thousand_letters_are_listed_by_the_page_and_dropped_at_once() {
     assert_eq!(world.dead(&["drop", "--all", "--stream", "CHATTER", "--yes"]).await.out, "no dead letters\n");
     assert_eq!(
         world.dead(&["drop", "--all", "--stream", "events", "--yes"]).await.out,
-        "dropped 9998 dead letters\n"
+        "dropped 9,998 dead letters\n"
     );
     let gone = world.dead(&["drop", "7", "--yes"]).await;
     assert_eq!((gone.code, &*gone.err), (Some(1), "there is no dead letter 7\n"));

@@ -16,7 +16,7 @@ use testkit::Nats;
 use crate::folder::Folder;
 
 /// A Raspberry Pi 4 that is well, as its kernel shows it.
-fn pi(folder: &Folder) -> PathBuf {
+pub fn pi(folder: &Folder) -> PathBuf {
     let root = folder.path().join("pi");
     for part in include_str!("../machines/pi4.txt").split("=== ").skip(1) {
         let (path, text) = part.split_once('\n').unwrap();

@@ -15,13 +15,13 @@ use serde_json::Value;
 use crate::folder::{Folder, follow, runs, signal, wait_until_gone};
 
 /// A machine where nothing but these programs is on the path.
-struct Machine {
-    folder: Folder,
+pub struct Machine {
+    pub folder: Folder,
 }
 
 impl Machine {
     /// Each program is given as the branches of a shell's `case` on its arguments.
-    fn with(programs: &[(&str, &str)]) -> Self {
+    pub fn with(programs: &[(&str, &str)]) -> Self {
         let machine = Self { folder: Folder::new() };
         let path = machine.folder.path().join("programs");
         fs::create_dir(&path).unwrap();
@@ -36,7 +36,7 @@ impl Machine {
         machine
     }
 
-    fn file(&self, name: &str, text: &str) {
+    pub fn file(&self, name: &str, text: &str) {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
@@ -76,7 +76,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-const DOCKER: &str = r#"
+pub const DOCKER: &str = r#"
 "compose ps"*) if [ -e broken ]; then echo 'permission denied' >&2; exit 1; fi; cat ps 2>/dev/null || true ;;
 "compose config --services") printf 'keys\nnats\ndiscord-gateway\n' ;;
 "compose up"*) cp up ps ;;
@@ -87,7 +87,7 @@ const DOCKER: &str = r#"
 *) echo "docker: unknown $*" >&2; exit 1 ;;
 "#;
 
-const UP: &str = r#"{"Service":"keys","State":"exited","Health":"","Status":"Exited (0) 2 minutes ago","ExitCode":0}
+pub const UP: &str = r#"{"Service":"keys","State":"exited","Health":"","Status":"Exited (0) 2 minutes ago","ExitCode":0}
 {"Service":"nats","State":"running","Health":"healthy","Status":"Up 2 minutes (healthy)","ExitCode":0}
 {"Service":"demo-twitch","State":"running","Health":"healthy","Status":"Up 2 minutes (healthy)","ExitCode":0}
 {"Service":"status","State":"exited","Health":"","Status":"Exited (0) 1 hour ago","ExitCode":0,"Labels":"a=b,com.docker.compose.oneoff=True"}
@@ -204,6 +204,52 @@ fn a_restore_in_place_stops_the_bot_before_and_starts_it_after_whatever_came_of_
     machine.file("code", "0");
     let (code, _, err) = machine.run(&["backup", "restore", "9f3c1a", "--yes"]);
     assert_eq!((code, machine.told()), (Some(0), vec![inside.to_owned()]), "{err}");
+}
+
+#[test]
+fn what_is_killed_before_it_is_a_process_of_its_own_is_done_once_more() {
+    for verb in ["stop", "start"] {
+        let usual = format!("\"compose {verb}\"*)");
+        let killed = format!("{usual} if [ ! -e killed ]; then : >killed; kill -TERM $$; fi; ");
+        let machine = Machine::with(&[("docker", &DOCKER.replacen(&usual, &killed, 1))]);
+        machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+        machine.file("up", UP);
+        machine.file("ps", UP);
+        machine.file("code", "0");
+        let (code, out, err) = machine.run(&["backup", "restore", "--yes"]);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains("✓ demo-twitch"), "{out}");
+        let order = format!("docker compose {verb} demo-twitch");
+        assert_eq!(machine.told().iter().filter(|told| **told == order).count(), 2, "{verb}");
+    }
+}
+
+#[test]
+fn docker_is_asked_where_the_person_says_and_not_where_the_file_of_settings_does() {
+    let answers = DOCKER.replacen(
+        "\"compose ps\"*)",
+        "\"compose ps\"*) echo \"$DOCKER_HOST $DOCKER_CONTEXT\" >>where;",
+        1,
+    );
+    let machine = Machine::with(&[("docker", &answers)]);
+    machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+    machine.file("up", UP);
+    machine.file("ps", UP);
+    machine.file(".env", "DOCKER_HOST=ssh://file\nDOCKER_CONTEXT=file\n");
+    let wheres = |variables: &[(&str, &str)]| {
+        let mut command = machine.folder.vigie(&["stop"]);
+        command.env("PATH", machine.folder.path().join("programs"));
+        command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").envs(variables.iter().copied());
+        let (code, _, err) = said(&command.output().unwrap());
+        assert_eq!(code, Some(0), "{err}");
+        let path = machine.folder.path().join("where");
+        let mut lines: Vec<String> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+        fs::remove_file(path).unwrap();
+        lines.dedup();
+        lines
+    };
+    assert_eq!(wheres(&[("DOCKER_HOST", "ssh://pi"), ("DOCKER_CONTEXT", "pi")]), ["ssh://pi pi"]);
+    assert_eq!(wheres(&[]), [" "], "Compose reads the file for itself");
 }
 
 #[test]

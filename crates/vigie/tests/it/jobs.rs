@@ -27,13 +27,19 @@ use crate::{
 
 /// A job that goes one step with each question for it.
 #[derive(Default)]
-struct World {
+pub struct World {
     job: Option<Job>,
     orders: Vec<String>,
     /// Its jobs have no end.
     stuck: bool,
     /// Its restores fail, and cannot be undone.
     unfinished: Option<String>,
+    /// What it verifies is whole.
+    pub whole: bool,
+    /// Why its jobs fail.
+    pub fails: Option<String>,
+    /// Why it does nothing that is asked.
+    pub refuses: Option<String>,
 }
 
 impl World {
@@ -54,6 +60,7 @@ impl World {
     }
 
     fn step(&mut self, good: bool, words: &str) -> Option<Job> {
+        let (good, words) = self.fails.as_deref().map_or((good, words), |why| (false, why));
         if let Some(job) = self.job.as_mut().filter(|job| job.end.is_none() && !self.stuck) {
             job.done += 1;
             if job.done == 3 {
@@ -64,9 +71,10 @@ impl World {
     }
 }
 
-type Shared = Arc<Mutex<World>>;
+pub type Shared = Arc<Mutex<World>>;
 
-async fn backup(bus: &Bus, world: Shared) {
+/// A service `backup`.
+pub async fn backup(bus: &Bus, world: Shared) {
     let mut orders = bus.obey::<BackupRequest>("backup").await.unwrap();
     bus.round_trip().await;
     tokio::spawn(async move {
@@ -77,7 +85,11 @@ async fn backup(bus: &Bus, world: Shared) {
                 if ordered.order.order != BackupOrder::Status {
                     world.orders.push(serde_json::to_string(&ordered.order.order).unwrap());
                 }
+                let off = world.refuses.clone();
                 match &ordered.order.order {
+                    // As it answers where backups are off.
+                    BackupOrder::Status if off.is_some() => BackupReply::Status(Box::default()),
+                    _ if off.is_some() => BackupReply::Refused { reason: off.unwrap() },
                     BackupOrder::Create => BackupReply::Accepted { job: world.begin("create") },
                     BackupOrder::Restore { backup, .. } if backup == "gone" => {
                         BackupReply::Refused { reason: "there is no backup gone".to_owned() }
@@ -95,7 +107,8 @@ async fn backup(bus: &Bus, world: Shared) {
                         }],
                     },
                     BackupOrder::Status => {
-                        let verify = world.job.as_ref().is_some_and(|job| job.verb == "verify");
+                        let verify =
+                            !world.whole && world.job.as_ref().is_some_and(|job| job.verb == "verify");
                         let words = if verify { "one file is torn" } else { "12 MiB in 1 part" };
                         BackupReply::Status(Into::into(BackupStatus {
                             job: {
@@ -114,14 +127,19 @@ async fn backup(bus: &Bus, world: Shared) {
     });
 }
 
-async fn deployer(bus: &Bus, world: Shared) {
+/// A `deployer`.
+pub async fn deployer(bus: &Bus, world: Shared) {
     let mut orders = bus.obey::<DeployRequest>("deploy").await.unwrap();
     bus.round_trip().await;
     tokio::spawn(async move {
         while let Some(ordered) = orders.next().await {
             let reply = {
                 let mut world = world.lock().unwrap();
+                let refuses = world.refuses.clone();
                 match ordered.order.order.clone() {
+                    DeployOrder::Request { .. } | DeployOrder::Rollback { .. } if refuses.is_some() => {
+                        DeployReply::Refused { reason: refuses.unwrap() }
+                    }
                     DeployOrder::Request { force, commit } => {
                         world.orders.push(format!("request {force} {commit:?}"));
                         DeployReply::Accepted { job: world.begin("request") }
@@ -334,7 +352,7 @@ async fn a_deploy_is_asked_for_watched_and_gone_back_from() {
     let bus = nats.bus("test").await;
     deployer(&bus, world.clone()).await;
     let (code, out, err) = run(&folder, &nats, &["deploy", "now", "--force"]).await;
-    assert_eq!((code, &*out), (Some(0), "✓ request: 4 services (request-1, 12 s)\n"), "{err}");
+    assert_eq!((code, &*out), (Some(0), "✓ deploy: 4 services (request-1, 12 s)\n"), "{err}");
     let (code, _, err) = run(&folder, &nats, &["deploy", "rollback"]).await;
     assert_eq!(code, Some(64), "{err}");
     let (code, out, _) = run(&folder, &nats, &["deploy", "rollback", "0.1.9", "--yes", "--json"]).await;
@@ -385,7 +403,7 @@ async fn what_was_asked_for_and_took_no_place_is_not_waited_for() {
         "{err}"
     );
     let (code, out, err) = run(&folder, &nats, &["deploy", "now"]).await;
-    assert_eq!((code, &*out), (Some(0), "✓ request: 4 services (deploy-2, 12 s)\n"), "{err}");
+    assert_eq!((code, &*out), (Some(0), "✓ deploy: 4 services (deploy-2, 12 s)\n"), "{err}");
 }
 
 #[tokio::test]
@@ -410,7 +428,7 @@ async fn a_job_that_goes_on_without_an_end_is_left_to_itself_by_ctrl_c() {
     command.env("NATS_URL", nats.url());
     let talk = move || {
         let mut terminal = Terminal::start(&command);
-        terminal.wait_for("request: database   0 %");
+        terminal.wait_for("deploy: database   0 %");
         terminal.press("\x03");
         terminal.ended()
     };

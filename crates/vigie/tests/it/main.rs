@@ -8,6 +8,7 @@ mod dead;
 mod doctor;
 mod folder;
 mod full_disk;
+mod golden;
 mod here;
 mod init;
 mod jobs;
