@@ -75,6 +75,12 @@ impl Proxy {
         self.left.store(i64::from(bytes), Ordering::Relaxed);
     }
 
+    /// Waits until it cuts.
+    pub async fn was_cut(&self) {
+        // Its sender is here as long as this is.
+        let _ = self.mode.subscribe().wait_for(|mode| *mode == Mode::Cut).await;
+    }
+
     /// Keeps connections open but lets nothing through, until [`resume`](Self::resume). What was sent
     /// meanwhile then arrives, late.
     pub fn stall(&self) {
@@ -202,6 +208,7 @@ mod tests {
         proxy.cut_after(2);
         assert_eq!(answer(&mut stream).await, Some(b'x'));
         assert_eq!(answer(&mut stream).await, None);
+        proxy.was_cut().await;
         proxy.resume();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         proxy.cut();

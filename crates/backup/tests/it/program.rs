@@ -1,9 +1,6 @@
 //! The binary: its probe, and its end in the midst of a job.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::process::{Child, Command, Stdio};
 
 use protocol::control::BackupOrder;
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +18,20 @@ impl Drop for Program {
         // `SIGKILL`: nothing is put in order.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Program {
+    /// Asks it to end, which it does in order.
+    pub async fn terminate(&mut self) {
+        let id = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
+        let ended = eventually(SOON, || {
+            let ended = self.0.try_wait().unwrap();
+            async move { ended.ok_or("it still runs") }
+        })
+        .await;
+        assert_eq!(ended.code(), Some(0));
     }
 }
 
@@ -71,14 +82,7 @@ async fn it_obeys_is_ready_and_ends_in_the_midst_of_a_job_when_asked() {
     let database = world.database();
     database.execute_batch("PRAGMA journal_mode=DELETE; BEGIN EXCLUSIVE").unwrap();
     world.order(BackupOrder::Create).await.unwrap();
-    let id = Pid::from_raw(i32::try_from(program.0.id()).unwrap()).unwrap();
-    kill_process(id, Signal::TERM).unwrap();
-    let ended = eventually(Duration::from_secs(45), || {
-        let ended = program.0.try_wait().unwrap();
-        async move { ended.ok_or("it still runs") }
-    })
-    .await;
-    assert_eq!(ended.code(), Some(0));
+    program.terminate().await;
     database.execute_batch("COMMIT").unwrap();
     let program = start(&world, false, &address);
     let end = eventually(SOON, || async {
