@@ -50,7 +50,7 @@ impl World {
     }
 
     /// A command that nobody could finish, as a worker puts it away.
-    pub async fn poison(&self, n: u64, age_ms: u64) -> Event {
+    async fn poison(&self, n: u64, age_ms: u64) -> Event {
         let event = event(n, service::clock::unix_ms() - age_ms);
         let message = Message::new(subject::event(&event), event.id.as_str(), &event).unwrap().trace(TRACE);
         self.bus.store(&message).await.unwrap();
@@ -60,12 +60,28 @@ impl World {
         event
     }
 
+    /// The same as it lies there when it was tried once; which try it was is not left to chance.
+    pub async fn buried(&self, numbers: &[(u64, i64)]) {
+        for (n, age_ms) in numbers {
+            let event = event(*n, service::clock::unix_ms().saturating_add_signed(-age_ms));
+            let (id, subject, payload) =
+                (&event.id, subject::event(&event), serde_json::to_string(&event).unwrap());
+            let headers = format!(
+                "NATS/1.0\r\nNats-Msg-Id: dead:{id}\r\ntraceparent: {TRACE}\r\nVigie-Subject: {subject}\r\n\
+                 Vigie-Reason: 4 workers took it and none finished it\r\nVigie-Attempts: 1\r\n\r\n"
+            );
+            let (first, all) = (headers.len(), headers.len() + payload.len());
+            self.write_raw(format!("HPUB dead.EVENTS {first} {all}\r\n{headers}{payload}\r\n").as_bytes());
+        }
+        self.backlog("DEAD", numbers.len() as u64).await;
+    }
+
     /// The next event of the workers' queue.
     async fn next_event(&self) -> Event {
         let mut commands = Everything::of(&self.bus, Queue::Commands, 1).await;
         let delivery = tokio::time::timeout(SOON, commands.next()).await.expect("an event");
         delivery.ack_sync().await.unwrap();
-        assert_eq!((delivery.attempt, delivery.trace.as_deref()), (1, Some(TRACE)));
+        assert_eq!(delivery.trace.as_deref(), Some(TRACE));
         delivery.decode().unwrap()
     }
 

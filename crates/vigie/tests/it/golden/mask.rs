@@ -17,9 +17,11 @@ const NUMBERS: [&str; 9] = [
     "free ",
 ];
 /// Times; those that begin so were chosen by a test.
-const TIMES: [&str; 4] = ["\"since_ms\":", "\"at_ms\":", "\"at_ms\": ", "\"received_us\": "];
+const TIMES: [&str; 5] =
+    ["\"since_ms\":", "\"at_ms\":", "\"at_ms\": ", "\"received_us\":", "\"received_us\": "];
 const CHOSEN: [&str; 2] = ["17000", "2023-11-14"];
-const AGO: &str = "last good backup ";
+/// What is told by how long ago it was.
+const AGO: [&str; 2] = ["last good backup ", "asked "];
 /// What `check` says of the machine that the tests run on, and `doctor` although it is shown another one.
 pub(super) const OF_THE_MACHINE: &[&str] = &["disk", "machine", "memory"];
 pub(super) const OF_THE_DISK: &[&str] = &["disk"];
@@ -46,18 +48,18 @@ pub(super) fn said(text: &str, folder: &Folder, url: Option<&str>) -> String {
         text = numbers(&text, start, "<time>", &CHOSEN);
     }
     // A Pi of the tests has the processor of the machine that they run on.
-    dates(&ago(&text.replace(&format!(", {}", std::env::consts::ARCH), ", <processor>")))
+    text = text.replace(&format!(", {}", std::env::consts::ARCH), ", <processor>");
+    dates(&AGO.iter().fold(text, |text, start| ago(&text, start)))
 }
 
-/// How long ago what was chosen was.
-fn ago(text: &str) -> String {
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        let (before, rest) = line.split_once(AGO).unwrap_or((line, ""));
-        let after = rest.split_once(" ago").map(|(_, after)| format!("{AGO}<time> ago{after}"));
-        lines.push(before.to_owned() + &after.unwrap_or_default() + "\n");
-    }
-    lines.concat()
+/// Without the time between `start` and `ago`.
+fn ago(text: &str, start: &str) -> String {
+    let masked = |line: &str| {
+        let (before, rest) = line.split_once(start)?;
+        let (_, after) = rest.split_once(" ago")?;
+        Some(format!("{before}{start}<time> ago{after}\n"))
+    };
+    text.lines().map(|line| masked(line).unwrap_or_else(|| format!("{line}\n"))).collect()
 }
 
 /// Each run of digits and points behind `start` is `mask`, but for what begins as one of `kept`.
