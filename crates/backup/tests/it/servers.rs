@@ -71,14 +71,14 @@ impl Server {
         Some(Self::start(command, port, folder).await)
     }
 
-    /// An sshd that knows the key `id_ed25519` of the folder `home/.ssh`, where it is known by its own key too.
+    /// An sshd that knows the key `id_ed25519` of the folder `me/.ssh`, where it is known by its own key too.
     pub async fn sshd(folder: &Path) -> Option<Self> {
         let sshd = programs::found("sshd", &["/usr/sbin"])?;
         // The package's own start makes it; without it the server refuses to run as root.
         if rustix::process::geteuid().is_root() {
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let (port, home) = (free_port(), folder.join("home/.ssh"));
+        let (port, home) = (free_port(), folder.join("me/.ssh"));
         fs::create_dir_all(&home).unwrap();
         for key in [folder.join("host"), home.join("id_ed25519"), folder.join("stranger")] {
             let mut keygen = Command::new("ssh-keygen");
@@ -86,7 +86,7 @@ impl Server {
             assert!(keygen.stdin(Stdio::null()).status().unwrap().success());
         }
         let settings = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/home/.ssh/id_ed25519.pub\n\
+            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/me/.ssh/id_ed25519.pub\n\
              PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
              Subsystem sftp internal-sftp\n",
             folder.display()
