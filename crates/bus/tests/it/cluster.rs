@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::jetstream;
+use async_nats::jetstream::{self, stream::ClusterInfo};
 use bus::{Bus, Keeping, Options, Queue, Storage, Stream, provision};
+use futures_util::TryStreamExt;
 use testkit::{Nats, eventually, free_port};
 use tokio::time::timeout;
 
@@ -32,14 +33,19 @@ async fn connect(urls: &[String]) -> Bus {
     Bus::connect(options).await.expect("one of them answers")
 }
 
-/// How many servers hold all of each.
+/// How many servers hold all of each stream and of what its consumers know.
 async fn copies(nats: &Nats) -> Vec<usize> {
     let context = jetstream::new(async_nats::connect(nats.url()).await.expect("it answers"));
+    let of = |cluster: Option<&ClusterInfo>| {
+        let others = cluster.map(|cluster| cluster.replicas.as_slice()).unwrap_or_default();
+        1 + others.iter().filter(|other| other.current).count()
+    };
     let mut found = Vec::new();
     for name in ["EVENTS", "CHATTER", "ACTIONS_DISCORD", "DEAD", "AUDIT", "ONCE", "KV_session", "KV_lease"] {
         let stream = context.get_stream(name).await.expect("it is there");
-        let others = stream.cached_info().cluster.as_ref().map(|cluster| cluster.replicas.as_slice());
-        found.push(1 + others.unwrap_or_default().iter().filter(|other| other.current).count());
+        let consumers: Vec<_> = stream.consumers().try_collect().await.expect("they are told");
+        let consumers = consumers.iter().map(|info| of(info.cluster.as_ref()));
+        found.push(consumers.chain([of(stream.cached_info().cluster.as_ref())]).min().unwrap_or_default());
     }
     found
 }
