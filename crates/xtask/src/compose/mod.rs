@@ -141,7 +141,11 @@ async fn everything(options: &Options, folder: &std::path::Path, report: &mut Re
     if whole {
         let bytes = image::size(&image).await?;
         let megabytes = bytes / 1_000_000;
-        ensure!(bytes < IMAGE_AIM, "the image has {megabytes} MB: expected less than {} MB", IMAGE_AIM / 1_000_000);
+        ensure!(
+            bytes < IMAGE_AIM,
+            "the image has {megabytes} MB: expected less than {} MB",
+            IMAGE_AIM / 1_000_000
+        );
         report.first.push(("the image with all binaries, unpacked", format!("{megabytes} MB")));
         report.first.extend(first::try_it(folder, &image).await?);
     }
