@@ -10,10 +10,10 @@ use protocol::{Batch, Delivery, Event, EventBody, OutcomeBody};
 use sandbox::people::Person;
 use testkit::Everything;
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{DEMO, Gateway, Plan, QUIET, Rig, SOON, send};
 
@@ -24,17 +24,16 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Hears all that the gateways give, for ever, and how often.
 struct Ear {
-    heard: JoinHandle<BTreeMap<String, u32>>,
-    stop: CancellationToken,
+    heard: watch::Receiver<BTreeMap<String, u32>>,
+    hearing: JoinHandle<()>,
 }
 
 impl Ear {
     fn start(stream: Stream, mut taken: Everything) -> Self {
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let heard = tokio::spawn(async move {
-            let mut heard = BTreeMap::new();
-            while let Some(delivery) = stopped.run_until_cancelled(taken.next()).await {
+        let (hear, heard) = watch::channel(BTreeMap::new());
+        let hearing = tokio::spawn(async move {
+            loop {
+                let delivery = taken.next().await;
                 delivery.ack_sync().await.unwrap();
                 let events = match stream {
                     Stream::Chatter => delivery.decode::<Batch>().unwrap().events,
@@ -46,17 +45,20 @@ impl Ear {
                         EventBody::Command(command) => command.message.text,
                         other => panic!("{other:?}"),
                     };
-                    *heard.entry(text).or_insert(0) += 1;
+                    hear.send_modify(|heard| *heard.entry(text).or_insert(0) += 1);
                 }
             }
-            heard
         });
-        Self { heard, stop }
+        Self { heard, hearing }
     }
 
-    async fn end(self) -> BTreeMap<String, u32> {
-        self.stop.cancel();
-        self.heard.await.unwrap()
+    /// What was heard, once all that was said is, or when it does not come any more.
+    async fn end<'a>(mut self, said: impl Iterator<Item = &'a String> + Clone) -> BTreeMap<String, u32> {
+        let all = self.heard.wait_for(|heard| said.clone().all(|text| heard.contains_key(text)));
+        // What did not come is told by who judges.
+        let _ = timeout(SOON, all).await;
+        self.hearing.abort();
+        self.heard.borrow().clone()
     }
 }
 
@@ -78,9 +80,11 @@ impl Ears {
     }
 
     async fn judge(self, said: &[(String, String)]) {
-        let (commands, chatter) = (self.commands.end().await, self.chatter.end().await);
-        assert_eq!(judge(said.iter().map(|said| &said.0), &commands), (vec![], 0));
-        let (lost, doubled) = judge(said.iter().map(|said| &said.1), &chatter);
+        let (commands, lines) = (said.iter().map(|said| &said.0), said.iter().map(|said| &said.1));
+        let heard = self.commands.end(commands.clone()).await;
+        assert_eq!(judge(commands, &heard), (vec![], 0));
+        let heard = self.chatter.end(lines.clone()).await;
+        let (lost, doubled) = judge(lines, &heard);
         assert_eq!(lost, Vec::<&String>::new());
         // None was seen; what the dead one told right before may come late on a busy machine.
         assert!(doubled < 50, "{doubled} of {}", said.len());
