@@ -325,7 +325,7 @@ limited() { docker inspect -f '{{.HostConfig.LogConfig}}' "$(docker compose ps -
 set -x
 look "Docker runs" systemctl is-active docker
 docker load -q -i /images.tar >&2
-cd /home/captain/vigie && cp .env.example .env
+cd /srv/vigie && cp .env.example .env
 look "the demo starts" docker compose --profile demo up -d --wait
 look "it chats on Discord" answers discord
 look "it chats on Twitch" answers twitch
@@ -337,7 +337,7 @@ END
 }
 demo() {
   cp "$IMAGES" "$tree/images.tar"
-  git clone -q "$here/../.." "$tree/home/captain/vigie"
+  git clone -q "$here/../.." "$tree/srv/vigie"
   boot content_demo 400 --capability=all --system-call-filter='bpf @keyring'
 }
 
