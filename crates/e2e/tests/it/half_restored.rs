@@ -18,7 +18,7 @@ use tokio::{
 /// On a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 /// So many that exchanging them takes longer than seeing that it has begun.
-const FILES: usize = 3000;
+const FILES: usize = 6000;
 /// A power cut may come too late.
 const TRIES: usize = 10;
 
