@@ -144,6 +144,11 @@ pub async fn missing(bus: &Bus) -> Vec<String> {
             }
         }
     }
+    for name in [topology::DEAD_STREAM, topology::AUDIT_STREAM, topology::ONCE_STREAM] {
+        if bus.jetstream.get_stream(name).await.is_err() {
+            missing.push(name.to_owned());
+        }
+    }
     for bucket in BucketName::ALL {
         if bus.bucket(bucket).await.is_err() {
             missing.push(bucket.name().to_owned());

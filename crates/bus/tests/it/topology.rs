@@ -80,7 +80,10 @@ async fn a_consumer_that_keeps_its_state_on_disk_is_made_anew_and_loses_no_messa
     let mut community = bus.consume(Stream::Events, "community", 1).await.unwrap();
     timeout(SOON, community.next()).await.expect("it is still there").ack_sync().await.unwrap();
     stream.delete_consumer("community").await.unwrap();
-    assert_eq!(bus::missing(&bus).await, ["consumers of EVENTS"]);
+    jetstream.delete_stream("DEAD").await.unwrap();
+    assert_eq!(bus::missing(&bus).await, ["consumers of EVENTS", "DEAD"]);
+    provision(&bus, Storage::File).await.unwrap();
+    assert_eq!(bus::missing(&bus).await, [""; 0]);
 }
 
 #[tokio::test]
