@@ -87,7 +87,7 @@ async fn inside_an_account_the_door_leads_to_the_streams() {
     let remove = "$JS.API.STREAM.DELETE.EVENTS";
     assert_eq!(worker.publish(remove, "", "").await.len(), 1);
     assert_eq!(worker.publish(NEXT, remove, NONE).await.len(), 0);
-    testkit::eventually(std::time::Duration::from_secs(5), || async {
+    testkit::eventually(std::time::Duration::from_secs(30), || async {
         let missing = bus::missing(&provision).await;
         if missing == ["EVENTS"] { Ok(()) } else { Err(missing) }
     })
