@@ -48,7 +48,7 @@ impl World {
 
     pub fn of(nats: Nats, bus: Bus) -> Self {
         service::install_crypto();
-        let world = Self { nats, bus, folder: tempfile::tempdir().unwrap() };
+        let world = Self { nats, bus, folder: folder() };
         world.put("proc/stat", "cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 100 0 100 800 0 0 0 0 0 0\n");
         world.put("proc/loadavg", "0.25 0.20 0.10 1/100 4711\n");
         world.put("proc/uptime", "90061.5 80000.0\n");
@@ -126,6 +126,12 @@ impl World {
         })
         .await;
     }
+}
+
+/// In memory where that is a file system of its own: the disk of this machine may itself be nearly full, which would be
+/// told besides what a test is about.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 impl Fake {
