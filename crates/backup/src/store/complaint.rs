@@ -8,8 +8,8 @@ use child::ChildError;
 pub const GREETING: &str = "reading repository password from stdin";
 /// The exit code of `restic backup` when some files could not be read.
 const SOME_NOT_READ: i32 = 3;
-/// What it says, in lower case, when ssh or rclone did not get there; what those say is not always heard.
-const NO_SSH: &str = "unable to start the sftp session";
+/// What it says, in lower case, when ssh or rclone did not get there, or ended; what those say is not always heard.
+const NO_SSH: [&str; 2] = ["unable to start the sftp session", "ssh command exited"];
 const NO_RCLONE: &str = "error talking http to rclone";
 /// What stores say to whom they do not let in.
 const REFUSALS: [&str; 6] = [
@@ -103,7 +103,7 @@ impl From<ChildError> for ResticError {
             Self::Locked(words)
         } else if status.code() == Some(SOME_NOT_READ) {
             Self::Incomplete(words)
-        } else if has(&[NO_SSH]) {
+        } else if has(&NO_SSH) {
             Self::Ssh(words)
         } else if has(&[NO_RCLONE]) {
             Self::Rclone(words)
@@ -182,6 +182,8 @@ mod tests {
             "Fatal: unable to open config file: client.Head: dial tcp [::1]:8000: connect: connection refused",
         );
         assert!(matches!(away, ResticError::Away(_)), "{away}");
+        let ssh = of("Fatal: unable to save snapshot: ssh command exited: exit status 255");
+        assert!(matches!(ssh, ResticError::Ssh(_)), "{ssh}");
         let other = of("Fatal: unable to open config file: stat /mnt/usb/vigie/config: input/output error");
         assert!(matches!(other, ResticError::Child(_)), "{other}");
     }
