@@ -174,6 +174,14 @@ look "the deployer may start what it replaces" "${deployer[@]}" systemctl --no-a
 look "and may not stop NATS" refused systemctl --no-ask-password stop vigie-nats
 look "nor run anything" refused systemd-run --no-ask-password true
 look "nor enable a unit" refused systemctl --no-ask-password enable vigie-command-worker@9
+systemctl stop vigie-backup
+echo '{}' >/var/lib/vigie-backup/restore.json
+systemctl --no-block restart vigie-command-worker@1
+look "a worker waits while a restore did not come to its end" soon bash -c '[ "$(systemctl show -p SubState --value vigie-command-worker@1)" = start-pre ]'
+look "and says so" soon bash -c 'journalctl -u vigie-command-worker@1 | grep -q "waiting for vigie-backup"'
+rm /var/lib/vigie-backup/restore.json
+look "and starts when it has" soon systemctl is-active vigie-command-worker@1
+systemctl start vigie-backup
 look "stopping the target" timeout 60 systemctl stop vigie.target
 look "stops all of it" soon bash -c '! pgrep -x "nats-server|vigie|discord-gateway|twitch-gateway|command-worker|healthcheck|backup|webhook-deploy|deployer"'
 look "in order" bash -c 'for u in "$@"; do test "$(systemctl show -p Result --value "$u")" = success; done' x "${services[@]}"
