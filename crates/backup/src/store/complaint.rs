@@ -23,7 +23,7 @@ const REFUSALS: [&str; 6] = [
 /// What stores say when there is nothing by the name. Only then may a repository be made there.
 const NOTHING_THERE: [&str; 5] = ["no such file", "does not exist", "doesn't exist", "not found", "nosuch"];
 /// What the network says when nobody is there.
-const SILENCES: [&str; 12] = [
+const SILENCES: [&str; 13] = [
     "connection refused",
     "connection reset",
     "connection lost",
@@ -32,6 +32,7 @@ const SILENCES: [&str; 12] = [
     "network is unreachable",
     "timeout",
     "broken pipe",
+    "server closed idle connection",
     "500 internal server error",
     "502 bad gateway",
     "503 service unavailable",
@@ -178,10 +179,12 @@ mod tests {
         ] {
             assert!(matches!(of(words), ResticError::Refused(_)), "{words}");
         }
-        let away = of(
+        for words in [
             "Fatal: unable to open config file: client.Head: dial tcp [::1]:8000: connect: connection refused",
-        );
-        assert!(matches!(away, ResticError::Away(_)), "{away}");
+            "Fatal: unable to open config file: client.Head: Head …: http: server closed idle connection",
+        ] {
+            assert!(matches!(of(words), ResticError::Away(_)), "{words}");
+        }
         let ssh = of("Fatal: unable to save snapshot: ssh command exited: exit status 255");
         assert!(matches!(ssh, ResticError::Ssh(_)), "{ssh}");
         let other = of("Fatal: unable to open config file: stat /mnt/usb/vigie/config: input/output error");

@@ -269,6 +269,7 @@ async fn by_webdav() -> Option<Elsewhere> {
 }
 
 #[tokio::test]
+#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn by_ssh_with_key_and_known_hosts_in_the_home_of_the_user() {
     if let Some(elsewhere) = by_ssh().await {
         elsewhere.does_as_well_as_here().await;
@@ -276,6 +277,7 @@ async fn by_ssh_with_key_and_known_hosts_in_the_home_of_the_user() {
 }
 
 #[tokio::test]
+#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn in_s3_with_the_key_of_a_user() {
     if let Some(elsewhere) = in_s3().await {
         elsewhere.does_as_well_as_here().await;
@@ -283,6 +285,7 @@ async fn in_s3_with_the_key_of_a_user() {
 }
 
 #[tokio::test]
+#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn on_a_server_of_restics_own_kind() {
     if let Some(elsewhere) = of_restics_own_kind().await {
         elsewhere.does_as_well_as_here().await;
@@ -290,6 +293,7 @@ async fn on_a_server_of_restics_own_kind() {
 }
 
 #[tokio::test]
+#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn by_webdav_through_rclone() {
     if let Some(elsewhere) = by_webdav().await {
         elsewhere.does_as_well_as_here().await;

@@ -103,7 +103,12 @@ impl Server {
 
     /// S3, with a bucket `vigie`, and the name and the key of whom it lets in.
     pub async fn s3(folder: &Path) -> Option<(Self, String, String)> {
-        let moto = programs::found("moto_server", &["../../target/tools"])?;
+        // Not one of PATH: those before 5.2.5 refuse lists that are signed as restic does.
+        let moto = Path::new("../../target/tools/moto_server");
+        if !moto.is_file() {
+            testkit::skipped("no target/tools/moto_server (of moto 5.2.5 or newer)");
+            return None;
+        }
         let port = free_port();
         let mut command = Command::new(moto);
         // So many requests are not asked who they are from: those that make the user.
