@@ -184,6 +184,15 @@ fn at_home() -> Command {
     command
 }
 
+/// They take minutes each: restic tries again for as long when a server goes.
+fn asked_for() -> bool {
+    let asked = std::env::var_os("BACKUPS_ELSEWHERE").is_some();
+    if !asked {
+        testkit::skipped("backups on servers take minutes: ask for them with BACKUPS_ELSEWHERE=1");
+    }
+    asked
+}
+
 async fn by_ssh() -> Option<Elsewhere> {
     let tried = at_home().args(["/etc/passwd", "true"]).stdin(Stdio::null()).output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
@@ -269,33 +278,37 @@ async fn by_webdav() -> Option<Elsewhere> {
 }
 
 #[tokio::test]
-#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn by_ssh_with_key_and_known_hosts_in_the_home_of_the_user() {
-    if let Some(elsewhere) = by_ssh().await {
+    if asked_for()
+        && let Some(elsewhere) = by_ssh().await
+    {
         elsewhere.does_as_well_as_here().await;
     }
 }
 
 #[tokio::test]
-#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn in_s3_with_the_key_of_a_user() {
-    if let Some(elsewhere) = in_s3().await {
+    if asked_for()
+        && let Some(elsewhere) = in_s3().await
+    {
         elsewhere.does_as_well_as_here().await;
     }
 }
 
 #[tokio::test]
-#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn on_a_server_of_restics_own_kind() {
-    if let Some(elsewhere) = of_restics_own_kind().await {
+    if asked_for()
+        && let Some(elsewhere) = of_restics_own_kind().await
+    {
         elsewhere.does_as_well_as_here().await;
     }
 }
 
 #[tokio::test]
-#[ignore = "restic tries an absent server again for minutes: cargo test -p backup --test it elsewhere -- --ignored"]
 async fn by_webdav_through_rclone() {
-    if let Some(elsewhere) = by_webdav().await {
+    if asked_for()
+        && let Some(elsewhere) = by_webdav().await
+    {
         elsewhere.does_as_well_as_here().await;
     }
 }
