@@ -184,13 +184,13 @@ fn at_home() -> Command {
     command
 }
 
-/// They take minutes each: restic tries again for as long when a server goes.
-fn asked_for() -> bool {
-    let asked = std::env::var_os("BACKUPS_ELSEWHERE").is_some();
-    if !asked {
+/// Only when somebody asks for it, since each takes minutes: restic tries again for as long when a server goes.
+async fn as_well_as_here(place: impl AsyncFnOnce() -> Option<Elsewhere>) {
+    if std::env::var_os("BACKUPS_ELSEWHERE").is_none() {
         testkit::skipped("backups on servers take minutes: ask for them with BACKUPS_ELSEWHERE=1");
+    } else if let Some(elsewhere) = Box::pin(place()).await {
+        Box::pin(elsewhere.does_as_well_as_here()).await;
     }
-    asked
 }
 
 async fn by_ssh() -> Option<Elsewhere> {
@@ -279,36 +279,20 @@ async fn by_webdav() -> Option<Elsewhere> {
 
 #[tokio::test]
 async fn by_ssh_with_key_and_known_hosts_in_the_home_of_the_user() {
-    if asked_for()
-        && let Some(elsewhere) = by_ssh().await
-    {
-        elsewhere.does_as_well_as_here().await;
-    }
+    as_well_as_here(by_ssh).await;
 }
 
 #[tokio::test]
 async fn in_s3_with_the_key_of_a_user() {
-    if asked_for()
-        && let Some(elsewhere) = in_s3().await
-    {
-        elsewhere.does_as_well_as_here().await;
-    }
+    as_well_as_here(in_s3).await;
 }
 
 #[tokio::test]
 async fn on_a_server_of_restics_own_kind() {
-    if asked_for()
-        && let Some(elsewhere) = of_restics_own_kind().await
-    {
-        elsewhere.does_as_well_as_here().await;
-    }
+    as_well_as_here(of_restics_own_kind).await;
 }
 
 #[tokio::test]
 async fn by_webdav_through_rclone() {
-    if asked_for()
-        && let Some(elsewhere) = by_webdav().await
-    {
-        elsewhere.does_as_well_as_here().await;
-    }
+    as_well_as_here(by_webdav).await;
 }
