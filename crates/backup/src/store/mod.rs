@@ -47,9 +47,7 @@ impl Stores {
     /// [`Trouble`]
     pub async fn open(&self, kept: &Kept) -> Result<Option<String>, Trouble> {
         let Some(restic) = &self.restic else { return Ok(None) };
-        let found = restic.open(kept.repository.as_deref()).await.during("opening the repository")?;
-        restic.unlock().await.during("removing locks of those who are gone")?;
-        Ok(Some(found))
+        restic.open(kept.repository.as_deref()).await.map(Some).during("opening the repository")
     }
 
     /// Removes what was not stored to its end.

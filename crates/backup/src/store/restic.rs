@@ -182,15 +182,14 @@ impl Restic {
         let paths: Vec<String> = folders.iter().map(|folder| folder.path.display().to_string()).collect();
         arguments.extend(paths.iter().map(String::as_str));
         let mut stored = None;
-        let child = self.child(&arguments, LONG)?.within(stage);
-        let ran = child.lines(|line| match serde_json::from_str(line) {
+        let ran = self.run_within(Some(stage), &arguments, LONG, |line| match serde_json::from_str(line) {
             Ok(Line::Status { bytes_done, total_bytes, .. }) => progress.done(bytes_done, Some(total_bytes)),
             Ok(Line::Summary { snapshot_id, total_bytes_processed }) => {
                 stored = Some((snapshot_id, total_bytes_processed));
             }
             _ => {}
         });
-        match (ran.await.map_err(ResticError::from), stored) {
+        match (ran.await, stored) {
             (Ok(()), Some((snapshot, bytes))) => {
                 self.run(&["tag", "--add", WHOLE, "--", &snapshot], SHORT, |_| {}).await?;
                 Ok(bytes)
@@ -264,14 +263,6 @@ impl Restic {
         self.run(&["prune"], LONG, |_| {}).await
     }
 
-    /// Removes the locks of processes that are gone, and no others.
-    ///
-    /// # Errors
-    /// [`ResticError`]
-    pub async fn unlock(&self) -> Result<(), ResticError> {
-        self.run(&["unlock"], SHORT, |_| {}).await
-    }
-
     async fn text(&self, arguments: &[&str]) -> Result<String, ResticError> {
         let mut text = String::new();
         let add = |line: &str| {
@@ -283,21 +274,41 @@ impl Restic {
         Ok(text)
     }
 
-    /// Runs it, again when somebody else is at work.
     async fn run(
         &self,
         arguments: &[&str],
         limit: Duration,
+        line: impl FnMut(&str),
+    ) -> Result<(), ResticError> {
+        self.run_within(None, arguments, limit, line).await
+    }
+
+    /// Runs it, again when somebody else is at work.
+    async fn run_within(
+        &self,
+        folder: Option<&Path>,
+        arguments: &[&str],
+        limit: Duration,
         mut line: impl FnMut(&str),
     ) -> Result<(), ResticError> {
-        for _ in 1..LOCK_TRIES {
-            match self.child(arguments, limit)?.lines(&mut line).await.map_err(ResticError::from) {
-                Err(ResticError::Locked(words)) => warn!(words, "the repository is in use; waiting"),
+        let mut tries = 1;
+        loop {
+            let mut child = self.child(arguments, limit)?;
+            if let Some(folder) = folder {
+                child = child.within(folder);
+            }
+            match child.lines(&mut line).await.map_err(ResticError::from) {
+                Err(ResticError::Locked(words)) if tries < LOCK_TRIES => {
+                    warn!(words, "the repository is in use; waiting");
+                }
                 ran => return ran,
             }
+            tries += 1;
             tokio::time::sleep(LOCK_PAUSE).await;
+            // It removes locks of processes that are gone, and no others. Not before the pause: one that was killed a
+            // moment ago may still count as a process.
+            self.child(&["unlock"], SHORT)?.lines(|_| {}).await?;
         }
-        self.child(arguments, limit)?.lines(&mut line).await.map_err(ResticError::from)
     }
 
     fn child(&self, arguments: &[&str], limit: Duration) -> Result<Child, ResticError> {

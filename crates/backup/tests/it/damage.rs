@@ -110,8 +110,16 @@ async fn a_lock_of_somebody_who_is_gone_is_removed() {
     })
     .await;
     prune.kill().unwrap();
+    // Whom nobody has waited for still counts as a process, and its lock as one in use.
+    let job = world.order(BackupOrder::Create).await.unwrap();
+    testkit::eventually(crate::world::SOON, || async {
+        let job = world.status().await.job.unwrap();
+        if job.step == "repository" || job.end.is_some() { Ok(()) } else { Err(job) }
+    })
+    .await;
     prune.wait().unwrap();
-    world.good(BackupOrder::Create).await;
+    let end = world.end_of(&job).await;
+    assert!(end.good, "{}", end.words);
     world.good(BackupOrder::Drill).await;
     service.stop().await;
 }

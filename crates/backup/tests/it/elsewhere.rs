@@ -184,11 +184,8 @@ fn at_home() -> Command {
     command
 }
 
-/// Only when somebody asks for it, since each takes minutes: restic tries again for as long when a server goes.
 async fn as_well_as_here(place: impl AsyncFnOnce() -> Option<Elsewhere>) {
-    if std::env::var_os("BACKUPS_ELSEWHERE").is_none() {
-        testkit::skipped("backups on servers take minutes: ask for them with BACKUPS_ELSEWHERE=1");
-    } else if let Some(elsewhere) = Box::pin(place()).await {
+    if let Some(elsewhere) = Box::pin(place()).await {
         Box::pin(elsewhere.does_as_well_as_here()).await;
     }
 }
