@@ -9,7 +9,7 @@ use std::{
 use secrecy::{ExposeSecret as _, SecretString};
 use service::{NatsLogin, Setting, Settings};
 
-use crate::schedule::Timetable;
+use crate::{manifest, schedule::Timetable};
 
 /// More folders than any bot has.
 const FOLDERS_MAX: usize = 16;
@@ -188,7 +188,7 @@ impl Config {
             let why = format!("are saved only where they are encrypted: expected {repository} to be set too");
             settings.problem("BACKUP_SETTINGS", why);
         }
-        for why in config.overlaps() {
+        for why in config.overlaps().into_iter().chain(config.clashes()) {
             settings.problem("BACKUP_FOLDERS", why);
         }
         config
@@ -219,6 +219,21 @@ impl Config {
             );
         }
         found
+    }
+
+    /// A repository has folders at their own paths, beside what a backup has at its top.
+    fn clashes(&self) -> Vec<String> {
+        let clash = |Folder { name, path }: &Folder| {
+            let first = path.components().find_map(|part| match part {
+                Component::Normal(name) => name.to_str(),
+                _ => None,
+            })?;
+            manifest::NAMES.contains(&first).then(|| {
+                format!("the folder {name} is below /{first}, a name that backups use themselves: expected another path")
+            })
+        };
+        let folders = self.folders.iter().filter(|_| self.repository.is_some());
+        folders.filter_map(clash).collect()
     }
 }
 
@@ -397,6 +412,18 @@ mod tests {
         for (repository, inside) in [("/srv/a/r", true), ("local:/srv/a/r", true), ("/srv/r", false)] {
             let (_, problems) = read(&[folders, password, ("BACKUP_REPOSITORY", repository)]);
             assert_eq!(problems.concat().contains("BACKUP_REPOSITORY is in"), inside, "{problems:?}");
+        }
+    }
+
+    /// restic once gave such a folder another name, and no restore found it.
+    #[test]
+    fn a_folder_with_the_path_of_something_in_a_backup_is_refused() {
+        let repository = [("BACKUP_PASSWORD", "correct horse battery"), ("BACKUP_REPOSITORY", "/srv/r")];
+        for (folders, bad) in [("a=/settings/a", true), ("a=/streams", true), ("a=/srv/settings", false)] {
+            let (_, problems) = read(&[repository.as_slice(), &[("BACKUP_FOLDERS", folders)]].concat());
+            assert_eq!(problems.concat().contains("a name that backups use themselves"), bad, "{problems:?}");
+            let (_, problems) = read(&[("BACKUP_FOLDERS", folders)]);
+            assert_eq!(problems, [""; 0], "an archive has folders by name");
         }
     }
 

@@ -33,6 +33,10 @@ const NATS_LIMIT: Duration = Duration::from_secs(5);
 /// After a power cut all that starts by itself has run no longer than this; a bot that has was started by somebody.
 const TOGETHER: Duration = Duration::from_secs(120);
 
+/// After every drill the room of old backups is given back. A backup does it where there is no drill: when that was so
+/// long ago.
+const PRUNE_AFTER: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+
 /// What cannot be read when it fails.
 const JOURNAL: &str = "reading restore.json in BACKUP_DATA";
 
@@ -97,11 +101,12 @@ impl Jobs {
         let now_ms = (config.clock)();
         let number = backups.iter().map(|one| one.number).max().unwrap_or(0) + 1;
         let id = name(now_ms, &backups);
-        let plan = Plan { id: id.clone(), number, expected: kept.parts.clone(), files: kept.files.clone() };
+        let Kept { parts: expected, files, streams, .. } = kept;
+        let plan = Plan { id: id.clone(), number, expected, files, streams };
         let stored = self.store_new(plan, now_ms, &stage).await;
         room::give_back(&stage).await;
         let (backup, manifest) = stored?;
-        let (parts, files) = (manifest.kinds(), manifest.folders());
+        let (parts, files, streams) = (manifest.kinds(), manifest.folders(), manifest.streams());
         let bytes = backup.bytes.unwrap_or(0);
         // Read again: this is what is there.
         let mut backups = self.stores.list(&[backups.as_slice(), &[backup]].concat()).await?;
@@ -109,7 +114,8 @@ impl Jobs {
             kept.backups.clone_from(&backups);
             kept.parts.clone_from(&parts);
             kept.files = files;
-            kept.create_ms = Some(millis(began));
+            kept.streams = streams;
+            kept.create_ms = Some(millis(began.elapsed()));
         };
         self.store.change(good).await;
         if !backups.iter().any(|one| one.id == id) {
@@ -117,13 +123,32 @@ impl Jobs {
         }
         self.progress.step("old backups");
         backups = self.stores.forget(config, backups).await?;
-        self.store.change(|kept| kept.backups = backups).await;
+        let mut is_due = false;
+        let forgotten = |kept: &mut Kept| {
+            kept.backups = backups;
+            let pruned_at_ms = *kept.pruned_at_ms.get_or_insert(now_ms);
+            is_due = now_ms.saturating_sub(pruned_at_ms) >= millis(PRUNE_AFTER);
+        };
+        self.store.change(forgotten).await;
+        if is_due && let Err(trouble) = self.prune().await {
+            warn!(error = service::chain(&trouble), "no room was given back");
+        }
+        self.stores.check(&self.progress).await.during(format!("{id} is stored"))?;
         Ok(format!(
             "{id} holds {}: {}, saved in {}",
             parts.join(", "),
             files::size(bytes),
-            seconds(millis(began))
+            seconds(millis(began.elapsed()))
         ))
+    }
+
+    /// Gives back the room of what no backup needs any more.
+    async fn prune(&self) -> Result<(), Trouble> {
+        self.progress.step("old backups");
+        self.stores.prune().await?;
+        let now_ms = (self.config.clock)();
+        self.store.change(|kept| kept.pruned_at_ms = Some(now_ms)).await;
+        Ok(())
     }
 
     async fn store_new(&self, plan: Plan, now_ms: u64, stage: &Path) -> Result<(Known, Manifest), Trouble> {
@@ -146,7 +171,7 @@ impl Jobs {
         Ok(format!(
             "{} backups, what was read of them is whole; read in {}",
             backups.len(),
-            seconds(millis(began))
+            seconds(millis(began.elapsed()))
         ))
     }
 
@@ -155,8 +180,10 @@ impl Jobs {
         let scratch = self.config.data.join("drill");
         let began = Instant::now();
         let proved = restore::restored(&self.stores, &backup, &scratch, SPARE, &self.progress).await;
-        let took_ms = millis(began);
+        let took_ms = millis(began.elapsed());
         room::give_back(&scratch).await;
+        // Whether it came back or not: a repository that is full would else be so for ever.
+        let pruned = self.prune().await;
         let words = found(&backup, &proved?, took_ms);
         let now_ms = (self.config.clock)();
         let proved = |kept: &mut Kept| {
@@ -166,9 +193,7 @@ impl Jobs {
             }
         };
         self.store.change(proved).await;
-        self.progress.step("old backups");
-        self.stores.prune().await?;
-        Ok(words)
+        pruned.map(|()| words)
     }
 
     async fn restore(&self, backup: &str, into: Option<&str>) -> Result<String, Trouble> {
@@ -178,7 +203,9 @@ impl Jobs {
             let bus = self.connection.borrow().clone().map_err(Trouble::Found)?;
             let (config, stores) = (&self.config, &self.stores);
             let proof = restore::in_place(config, &bus, stores, &backup, &self.progress).await?;
-            let words = found(&backup, &proof, millis(began));
+            // What the next backup holds is held against what is there now.
+            self.store.change(|kept| kept.streams.clear()).await;
+            let words = found(&backup, &proof, millis(began.elapsed()));
             let aside = if proof.manifest.has_files() {
                 ". What was there before is in .vigie-before beside it"
             } else {
@@ -186,10 +213,12 @@ impl Jobs {
             };
             return Ok(format!("{words}{aside}"));
         };
-        let proof =
-            restore::to_new_place(&self.config, &self.stores, &backup, Path::new(into), &self.progress)
-                .await?;
-        Ok(format!("{}, into {into}", found(&backup, &proof, millis(began))))
+        let place = restore::place_of(Path::new(into));
+        self.store.change(|kept| kept.restoring = place).await;
+        let restored =
+            restore::to_new_place(&self.config, &self.stores, &backup, Path::new(into), &self.progress).await;
+        self.store.change(|kept| kept.restoring = None).await;
+        Ok(format!("{}, into {into}", found(&backup, &restored?, millis(began.elapsed()))))
     }
 
     /// A restore that could not be undone is undone now: until then what it put aside is the only copy of it, and
@@ -236,6 +265,7 @@ impl Jobs {
         self.progress.step("going back");
         let backup = std::mem::take(&mut journal.backup);
         restore::undo(&self.config, &bus, journal).await?;
+        restore::clear_up(&self.config).await;
         Ok(format!("the restore of {backup} did not come to its end; all is as it was before"))
     }
 
@@ -270,10 +300,15 @@ impl Jobs {
 }
 
 /// Removes what jobs of a process that is gone have left behind.
-pub async fn tidy(data: &Path) {
+pub async fn tidy(config: &Config, store: &Arc<Store>) {
     for name in SCRATCH {
-        room::give_back(&data.join(name)).await;
+        room::give_back(&config.data.join(name)).await;
     }
+    if let Some(place) = store.get().restoring {
+        room::give_back(&place).await;
+        store.change(|kept| kept.restoring = None).await;
+    }
+    restore::clear_up(config).await;
 }
 
 /// `20261122T033000Z`, and a number behind it where that is taken.
@@ -300,8 +335,8 @@ fn found(backup: &Known, proof: &Proof, took_ms: u64) -> String {
     format!("{id} came back whole in {}: {parts}, {files} files, {rows} rows", seconds(took_ms))
 }
 
-fn millis(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn seconds(ms: u64) -> String {

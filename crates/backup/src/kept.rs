@@ -46,6 +46,12 @@ pub struct Kept {
     pub parts: Vec<String>,
     /// How many files each folder had in the last good backup: one that is empty next time is missed.
     pub files: BTreeMap<String, u64>,
+    /// How many messages each stream and bucket had in the last good backup: one that is gone next time is missed.
+    pub streams: BTreeMap<String, u64>,
+    /// When what no backup needs was last removed from the repository.
+    pub pruned_at_ms: Option<u64>,
+    /// What a restore to a new place takes until it has its name there.
+    pub restoring: Option<PathBuf>,
     /// When a backup was last due.
     pub created_at_ms: Option<u64>,
     /// When a drill was last due.

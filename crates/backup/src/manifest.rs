@@ -12,6 +12,9 @@ use crate::files;
 
 /// Its name at the top of a backup.
 pub const FILE: &str = "manifest.json";
+/// What is at the top of a backup: in a repository a folder of people, which is there by its own path, must not be below
+/// one of these.
+pub const NAMES: [&str; 5] = [FILE, Part::DATABASE, Part::STREAMS, Part::SETTINGS, Part::FOLDERS];
 /// The version that this build writes, and the only one it reads.
 pub const VERSION: u16 = 1;
 /// A manifest that is larger was not written here, in bytes.
@@ -135,6 +138,15 @@ impl Manifest {
             _ => None,
         };
         self.parts.iter().filter_map(folder).collect()
+    }
+
+    /// How many messages each stream has.
+    pub fn streams(&self) -> BTreeMap<String, u64> {
+        let stream = |part: &Part| match part {
+            Part::Stream { name, messages } => Some((name.clone(), *messages)),
+            _ => None,
+        };
+        self.parts.iter().filter_map(stream).collect()
     }
 
     /// How many bytes it takes to bring all of it back. Those of folders are not known of backups of an older build.

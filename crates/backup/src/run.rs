@@ -59,8 +59,8 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     let made = aside(move || files::fresh_if_missing(&data).during(format!("making {}", data.display())));
     made.await?;
     let _lock = lock(&config)?;
-    jobs::tidy(&config.data).await;
     let store = Arc::new(Store::open(&config.data));
+    jobs::tidy(&config, &store).await;
     let connection = presence::connecting(&context, User::Backup, &config.nats);
     let work = Work::new(&context, config, stores, store, connection).await?;
     component.up();

@@ -9,6 +9,7 @@ mod journal;
 mod swap;
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -55,7 +56,7 @@ pub async fn to_new_place(
     let expected =
         || Trouble::Found(format!("expected an empty folder to restore into, not {}", into.display()));
     let plain = into.is_absolute() && !into.components().any(|part| part == Component::ParentDir);
-    let (Some(above), Some(name)) = (into.parent().filter(|_| plain), into.file_name()) else {
+    let Some((above, name)) = parted(into).filter(|_| plain) else {
         return Err(Trouble::Found("expected the whole path of an empty folder, without ..".to_owned()));
     };
     let ours = |part: Component<'_>| part.as_os_str().to_string_lossy().starts_with(files::OURS);
@@ -70,8 +71,7 @@ pub async fn to_new_place(
     if there && !fs::read_dir(into).is_ok_and(|mut below| below.next().is_none()) {
         return Err(expected());
     }
-    // No name that is used beside what is exchanged in place.
-    let part = above.join(format!("{}restored-{}", files::OURS, name.to_string_lossy()));
+    let part = unnamed(above, name);
     let restored = restored(stores, backup, &part, 0, progress).await;
     let moved = match restored {
         Ok(proof) if !there || fs::remove_dir(into).is_ok() => {
@@ -87,6 +87,20 @@ pub async fn to_new_place(
         room::give_back(&part).await;
     }
     moved
+}
+
+/// Where all of it is until it has its name; `None` when that is not the name of a folder.
+pub fn place_of(into: &Path) -> Option<PathBuf> {
+    parted(into).map(|(above, name)| unnamed(above, name))
+}
+
+fn parted(into: &Path) -> Option<(&Path, &OsStr)> {
+    into.parent().zip(into.file_name())
+}
+
+/// No name that is used beside what is exchanged in place.
+fn unnamed(above: &Path, name: &OsStr) -> PathBuf {
+    above.join(format!("{}restored-{}", files::OURS, name.to_string_lossy()))
 }
 
 /// Whether a path, of which not all has to be there, leads into a folder, whatever links are on the way.
@@ -130,7 +144,24 @@ pub async fn in_place(
     let scratch = config.data.join("restore");
     let outcome = exchange(config, bus, stores, backup, &scratch, progress).await;
     room::give_back(&scratch).await;
+    clear_up(config).await;
     outcome
+}
+
+/// Removes what was to come in the place of something and did not, unless that is still to be gone back from: it is as
+/// large as the backup, and nobody sees it.
+pub async fn clear_up(config: &Config) {
+    if Journal::unfinished(&config.data).is_some() {
+        return;
+    }
+    let folders = config.folders.iter().map(|folder| folder.path.clone());
+    let database = match &config.database {
+        Some(Database::Sqlite(path)) => path.parent().map(Path::to_owned),
+        Some(Database::Postgres(_)) | None => None,
+    };
+    for folder in folders.chain(database) {
+        room::give_back(&Place { folder, names: None, phase: Phase::Before }.incoming()).await;
+    }
 }
 
 async fn exchange(

@@ -31,6 +31,8 @@ pub struct Plan {
     pub expected: Vec<String>,
     /// How many files each folder had in it then.
     pub files: BTreeMap<String, u64>,
+    /// How many messages each stream had in it then.
+    pub streams: BTreeMap<String, u64>,
 }
 
 /// Gathers everything in `stage`, which is empty.
@@ -49,7 +51,7 @@ pub async fn gather(
     let mut parts = Vec::new();
     progress.step("streams");
     let bus = connection.borrow().clone().map_err(Trouble::Found)?;
-    parts.extend(streams::save(&bus, &stage.join(Part::STREAMS)).await?);
+    parts.extend(streams::save(&bus, &stage.join(Part::STREAMS), &plan.streams).await?);
     progress.step("database");
     match config.database.clone() {
         Some(Database::Sqlite(path)) if !path.exists() => missing(&plan, Part::DATABASE, &path)?,

@@ -1,8 +1,8 @@
 //! Streams and buckets on disk, each by a snapshot of the server.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use bus::{Bus, Cut, SAVED};
+use bus::{Bus, Cut, SAVED, Saved};
 use tokio::{
     fs::{self, File},
     io::AsyncWriteExt as _,
@@ -22,22 +22,40 @@ const BUCKET: &str = "KV_";
 /// The stream itself.
 pub const DATA: &str = "stream.tar.s2";
 
-/// Saves all of them into `folder`. Those in memory, and those that are not there, are left out.
+/// Saves all of them into `folder`. Those in memory, and those that were never there, are left out. `before` has the
+/// messages of each in the last good backup.
 ///
 /// # Errors
-/// [`Trouble`]
-pub async fn save(bus: &Bus, folder: &Path) -> Result<Vec<Part>, Trouble> {
+/// [`Trouble`]; also when one is gone, or a bucket has lost most of what it held: backups of a server that has lost its
+/// disk would take the place of those that hold everything.
+pub async fn save(bus: &Bus, folder: &Path, before: &BTreeMap<String, u64>) -> Result<Vec<Part>, Trouble> {
     let mut parts = Vec::new();
-    for saved in SAVED {
-        let doing = || format!("saving the stream {}", saved.name);
-        if !bus.can_be_saved(saved.name).await.during(doing())? {
-            info!(stream = saved.name, "not on disk; it is not saved");
+    for Saved { name, .. } in SAVED {
+        let doing = || format!("saving the stream {name}");
+        let before = before.get(name).copied();
+        if !bus.can_be_saved(name).await.during(doing())? {
+            if before.is_some() && bus.stream_now(name).await.during(doing())?.is_none() {
+                return Err(lost(&format!("the last backup had the stream {name}, and there is none now")));
+            }
+            info!(stream = name, "not on disk; it is not saved");
             continue;
         }
-        let cut = save_one(bus, saved.name, &folder.join(saved.name)).await?;
-        parts.push(Part::Stream { name: saved.name.to_owned(), messages: cut.messages() });
+        let messages = save_one(bus, name, &folder.join(name)).await?.messages();
+        // Of a key that is deleted a mark stays: a bucket does not become smaller by itself.
+        if let Some(before) = before.filter(|before| name.starts_with(BUCKET) && messages * 2 < *before) {
+            let found = format!("{name} held {before} entries in the last backup, and holds {messages} now");
+            return Err(lost(&found));
+        }
+        parts.push(Part::Stream { name: name.to_owned(), messages });
     }
     Ok(parts)
+}
+
+fn lost(found: &str) -> Trouble {
+    Trouble::Found(format!(
+        "{found}: does NATS have its disk? To bring it back, restore; to go on as it is, remove backup.json from \
+         BACKUP_DATA"
+    ))
 }
 
 /// Saves one into `folder`.

@@ -23,7 +23,7 @@ const REFUSALS: [&str; 6] = [
 /// What stores say when there is nothing by the name. Only then may a repository be made there.
 const NOTHING_THERE: [&str; 5] = ["no such file", "does not exist", "doesn't exist", "not found", "nosuch"];
 /// What the network says when nobody is there.
-const SILENCES: [&str; 13] = [
+const SILENCES: [&str; 14] = [
     "connection refused",
     "connection reset",
     "connection lost",
@@ -33,11 +33,15 @@ const SILENCES: [&str; 13] = [
     "timeout",
     "broken pipe",
     "server closed idle connection",
+    "connection closed by foreign host",
     "500 internal server error",
     "502 bad gateway",
     "503 service unavailable",
     "504 gateway timeout",
 ];
+
+/// What is said where nothing more fits.
+const NO_ROOM: [&str; 4] = ["no space left", "quota exceeded", "insufficient storage", "quotaexceeded"];
 
 /// Why the repository did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +78,9 @@ pub enum ResticError {
         "BACKUP_REPOSITORY does not answer, or not as it should: expected it and the way to it to work: {0}"
     )]
     Away(String),
+    /// Nothing more fits.
+    #[error("there is no room left, at BACKUP_REPOSITORY or in BACKUP_DATA: {0}")]
+    Full(String),
     /// Somebody else has locked it.
     #[error("somebody else works on the repository: {0}")]
     Locked(String),
@@ -104,6 +111,8 @@ impl From<ChildError> for ResticError {
             Self::Locked(words)
         } else if status.code() == Some(SOME_NOT_READ) {
             Self::Incomplete(words)
+        } else if has(&NO_ROOM) {
+            Self::Full(words)
         } else if has(&NO_SSH) {
             Self::Ssh(words)
         } else if has(&[NO_RCLONE]) {
@@ -182,6 +191,7 @@ mod tests {
         for words in [
             "Fatal: unable to open config file: client.Head: dial tcp [::1]:8000: connect: connection refused",
             "Fatal: unable to open config file: client.Head: Head …: http: server closed idle connection",
+            "Fatal: unable to open config file: Stat: Get …: Connection closed by foreign host …. Retry again.",
         ] {
             assert!(matches!(of(words), ResticError::Away(_)), "{words}");
         }

@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing::info;
+use tracing::{info, warn};
 
 pub use self::archive::{TIME, is_stored};
-use self::{archive::Archives, restic::Restic};
+use self::{archive::Archives, complaint::ResticError, restic::Restic};
 use crate::{
     config::Config,
     desk::Progress,
@@ -118,6 +118,12 @@ impl Stores {
         if let Some(restic) = &self.restic {
             progress.step("repository");
             let saved = restic.save(stage, &config.folders, backup, progress).await;
+            if let Err(ResticError::Full(_)) = &saved {
+                // What was stored of this one, and what no backup needs any more, takes the room of the next try.
+                if let Err(error) = restic.prune().await {
+                    warn!(error = service::chain(&error), "no room was given back");
+                }
+            }
             backup.bytes = Some(saved.during("storing it in the repository")?);
         }
         if let Some(archives) = self.archives.clone() {
@@ -167,6 +173,17 @@ impl Stores {
         }
     }
 
+    /// Looks whether the repository is whole as far as that is known without reading what it holds. (What is written
+    /// into an archive is read again at once.)
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    pub async fn check(&self, progress: &Progress) -> Result<(), Trouble> {
+        let Some(restic) = &self.restic else { return Ok(()) };
+        progress.step("check");
+        restic.check(None).await.during("checking the repository")
+    }
+
     /// Looks whether what is stored is whole: the repository's structure and a part of what it holds, and the
     /// newest archive.
     ///
@@ -175,7 +192,7 @@ impl Stores {
     pub async fn verify(&self, backups: &[Known], progress: &Progress) -> Result<(), Trouble> {
         if let Some(restic) = &self.restic {
             progress.step("repository");
-            restic.check(READ_PERCENT).await.during("checking the repository")?;
+            restic.check(Some(READ_PERCENT)).await.during("checking the repository")?;
         }
         let newest = backups.iter().rev().find_map(|backup| backup.archive.clone());
         if let (Some(archives), Some(name)) = (self.archives.clone(), newest) {

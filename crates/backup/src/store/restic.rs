@@ -236,13 +236,14 @@ impl Restic {
         .await
     }
 
-    /// Checks the structure, and reads so many percent of what is stored.
+    /// Checks the structure, and reads so many percent of what is stored; `None`: nothing of it.
     ///
     /// # Errors
     /// [`ResticError`], with what is damaged.
-    pub async fn check(&self, percent: u8) -> Result<(), ResticError> {
-        let part = format!("--read-data-subset={percent}%");
-        self.run(&["check", &part], LONG, |_| {}).await
+    pub async fn check(&self, percent: Option<u8>) -> Result<(), ResticError> {
+        let part = percent.map(|percent| format!("--read-data-subset={percent}%"));
+        let arguments: Vec<&str> = ["check"].into_iter().chain(part.as_deref()).collect();
+        self.run(&arguments, LONG, |_| {}).await
     }
 
     /// Forgets snapshots; what only they had stays until [`prune`](Self::prune).

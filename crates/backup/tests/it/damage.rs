@@ -84,6 +84,24 @@ async fn a_disk_that_is_not_there_is_missed_and_no_new_repository_begun() {
     service.stop().await;
 }
 
+/// What is stored is held against the rest of the repository at once, not only when somebody orders it: a deploy relies
+/// on it.
+#[tokio::test]
+async fn a_repository_that_has_lost_something_is_told_of_by_the_next_backup() {
+    if !programs::restic() {
+        return;
+    }
+    let world = World::start().await;
+    let service = world.serve(world.config(true)).await;
+    world.good(BackupOrder::Create).await;
+    let folders = fs::read_dir(world.path("repository/data")).unwrap().map(|folder| folder.unwrap().path());
+    let packs = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|pack| pack.unwrap().path());
+    fs::remove_file(packs.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap()).unwrap();
+    let end = world.does(BackupOrder::Create).await;
+    assert!(!end.good && end.words.contains("is stored: checking the repository"), "{}", end.words);
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn a_lock_of_somebody_who_is_gone_is_removed() {
     if !programs::restic() {

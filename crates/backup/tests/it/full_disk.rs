@@ -6,9 +6,11 @@ use std::{
     process::Command,
 };
 
+use backup::Keep;
 use protocol::control::BackupOrder;
 
 use crate::{
+    old::size,
     programs,
     world::{World, noise, restore},
 };
@@ -37,9 +39,10 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn where_backups_are_the_old_ones_stay_and_the_new_one_is_not_half() {
-    for restic in [false, true] {
+    // restic stores 16 MB at once.
+    for (restic, megabytes, large, smaller) in [(false, 8, 12, 0), (true, 24, 40, 12)] {
         let world = World::start().await;
-        let Some(_disk) = SmallDisk::mount(&world.path("disk"), 8) else { return };
+        let Some(_disk) = SmallDisk::mount(&world.path("disk"), megabytes) else { return };
         let mut config = world.config(restic && programs::restic());
         if config.repository.is_some() {
             config.repository = Some(world.path("disk/repository").display().to_string().into());
@@ -49,13 +52,14 @@ async fn where_backups_are_the_old_ones_stay_and_the_new_one_is_not_half() {
         let service = world.serve(config).await;
         world.good(BackupOrder::Create).await;
         // Random, so that it cannot be pressed.
-        fs::write(world.path("gitea/large"), noise(12 << 20)).unwrap();
+        fs::write(world.path("gitea/large"), noise(large << 20)).unwrap();
         let end = world.does(BackupOrder::Create).await;
         assert!(!end.good && end.words.to_lowercase().contains("no space left"), "{}", end.words);
         assert_eq!(world.list().await.len(), 1);
-        fs::remove_file(world.path("gitea/large")).unwrap();
-        world.good(BackupOrder::Drill).await;
+        // What was stored of it does not take the room of the next one.
+        fs::write(world.path("gitea/large"), noise(smaller << 20)).unwrap();
         world.good(BackupOrder::Create).await;
+        world.good(BackupOrder::Drill).await;
         world.is_tidy();
         service.stop().await;
     }
@@ -76,6 +80,29 @@ async fn where_work_is_done_it_is_told_before_anything_begins() {
         assert!(!end.good && end.words.contains("has room for"), "{}", end.words);
     }
     assert_eq!(world.count(), 3);
+    service.stop().await;
+}
+
+/// A drill that failed once left the repository as full as it was, for ever.
+#[tokio::test]
+async fn where_a_drill_has_no_room_the_room_of_old_backups_is_given_back() {
+    if !programs::restic() {
+        return;
+    }
+    let world = World::start().await;
+    let Some(_disk) = SmallDisk::mount(&world.path("data"), 70) else { return };
+    let mut config = world.config(true);
+    config.keep = Keep { last: 1, ..Keep::default() };
+    let service = world.serve(config).await;
+    let large = noise(20 << 20);
+    for large in large.chunks(10 << 20) {
+        fs::write(world.path("gitea/large"), large).unwrap();
+        world.good(BackupOrder::Create).await;
+    }
+    assert!(size(&world.path("repository")) > 20 << 20);
+    let end = world.does(BackupOrder::Drill).await;
+    assert!(!end.good && end.words.contains("has room for"), "{}", end.words);
+    assert!(size(&world.path("repository")) < 16 << 20);
     service.stop().await;
 }
 

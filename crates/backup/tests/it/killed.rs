@@ -7,7 +7,7 @@ use testkit::{eventually, free_port};
 
 use crate::{
     program, programs,
-    world::{SOON, World, restore},
+    world::{SOON, World, noise, restore},
 };
 
 /// Begins it and kills the service at the step.
@@ -82,6 +82,22 @@ async fn what_a_restic_without_its_service_stored_is_no_backup() {
     world.good(BackupOrder::Create).await;
     assert_eq!(world.list().await.len(), 2);
     assert!(!restic(&["snapshots"]).contains("20991122T033000Z"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn during_a_restore_to_a_new_place_nothing_is_left_there() {
+    let world = World::start().await;
+    let service = world.serve(world.config(false)).await;
+    fs::write(world.path("gitea/large"), noise(64 << 20)).unwrap();
+    world.good(BackupOrder::Create).await;
+    service.stop().await;
+    let into = world.path("looked-at");
+    assert!(dies_at(&world, false, restore("latest", Some(&into)), "restore").await);
+    let half = world.path(".vigie-restored-looked-at");
+    assert!(half.exists() && !into.exists());
+    let service = world.serve(world.config(false)).await;
+    assert!(!half.exists(), "a copy of everything is left behind");
     service.stop().await;
 }
 

@@ -13,6 +13,8 @@ mod elsewhere;
 mod folders;
 mod full_disk;
 mod killed;
+mod lost;
+mod old;
 mod orders;
 mod postgres;
 mod program;

@@ -179,6 +179,9 @@ impl World {
         for name in ["stage", "drill", "restore", "restore.json"] {
             assert!(!self.path("data").join(name).exists(), "{name} is left behind");
         }
+        for folder in ["gitea", "bot"] {
+            assert!(!self.path(folder).join(".vigie-incoming").exists(), "a copy is left behind in {folder}");
+        }
     }
 }
 
