@@ -25,8 +25,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(1_500);
 const CHANGE_EVERY_MS: u64 = 2_500;
 /// How long a worker is taken for the one that follows, after it said so last. What it says meanwhile is of no use later.
 const HOLD_MS: u64 = 12_000;
-/// Looked at for so long; what takes longer is asked for by a person.
-const FOLLOW_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// Looked at for so long while nothing of it changes: a build on a Raspberry Pi says nothing new for three hours.
+const QUIET_LIMIT: Duration = Duration::from_secs(3 * 3600 + 300);
+/// Looked at for so long in all: a build, a backup before it that waits for another (1 h 15), and the rest of a deploy, there
+/// and back. What takes longer is asked for by a person.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(5 * 3600);
+/// After so long an order of which nobody noted what the service calls it is given up.
+const LOST_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// After so long whoever gave an order in chat has noted what the service calls it, or never will.
 const NOTED_MS: u64 = 10_000;
 /// How long after it was asked the message that shows it may be unknown: it lives no longer unsent.
@@ -137,20 +142,22 @@ fn find_lost(page: &mut Page, seen: &BTreeMap<Office, Seen>, now_ms: u64) {
         } else {
             // It was not given, and its event does not come again. What is at another one may begin it after that.
             let is_known = age_ms > COMMAND_LIFE_MS && seen.is_some_and(|seen| !seen.is_busy());
-            one.over = is_known || Duration::from_millis(age_ms) > FOLLOW_LIMIT;
+            one.over = is_known || Duration::from_millis(age_ms) > LOST_LIMIT;
         }
     }
 }
 
 fn stand(one: &Followed, seen: &BTreeMap<Office, Seen>, now_ms: u64) -> Option<Stand> {
     let job = one.job.as_ref()?;
-    if Duration::from_millis(now_ms.saturating_sub(one.asked_ms)) > FOLLOW_LIMIT {
-        return Some(Stand::Over(one.words().look(job, Look::GivenUp { after: FOLLOW_LIMIT })));
+    let since = |then_ms: u64| Duration::from_millis(now_ms.saturating_sub(then_ms));
+    let after = since(one.asked_ms);
+    if after > FOLLOW_LIMIT || since(one.asked_ms.max(one.changed_ms)) > QUIET_LIMIT {
+        return Some(Stand::Over(one.words().look(job, Look::GivenUp { after })));
     }
     Some(seen.get(&one.order.office())?.stand(one, job))
 }
 
-/// Notes how it stands; the change that shows it, if one is due.
+/// Notes how it stands, also where no message shows it; the change that does, if one is due.
 fn show(one: &mut Followed, stand: Stand, now_ms: u64, until_ms: u64) -> Option<Action> {
     let text = match stand {
         Stand::Unknown => return None,
@@ -164,23 +171,27 @@ fn show(one: &mut Followed, stand: Stand, now_ms: u64, until_ms: u64) -> Option<
             text
         }
     };
-    if one.message.is_none() || text == one.shown || now_ms < one.changed_ms + CHANGE_EVERY_MS {
+    if is_awaited(one, now_ms) || text == one.shown || now_ms < one.changed_ms + CHANGE_EVERY_MS {
         return None;
     }
     one.shown = text;
-    // A worker that is stopped here and goes on later must not put this over what another one has said.
-    let change = one.change(until_ms);
-    one.changes += 1;
     one.changed_ms = now_ms;
-    change
+    // A worker that is stopped here and goes on later must not put this over what another one has said.
+    let change = one.change(until_ms)?;
+    one.changes += 1;
+    Some(change)
+}
+
+/// Whether the message that shows it may still get known.
+fn is_awaited(one: &Followed, now_ms: u64) -> bool {
+    // What was changed once was known, and is gone.
+    let is_unknown = one.changes_messages() && one.message.is_none() && one.changes == 0 && !one.again;
+    is_unknown && now_ms.saturating_sub(one.asked_ms) < MESSAGE_LIMIT_MS
 }
 
 /// Tells the end, which is on the page; whether nothing is left to be done.
 async fn told(worker: &Worker, one: &Followed, end: &str, now_ms: u64) -> bool {
-    // What was changed once was known, and is gone.
-    let is_awaited = one.changes_messages() && one.message.is_none() && one.changes == 0 && !one.again;
-    let too_early = is_awaited && now_ms.saturating_sub(one.asked_ms) < MESSAGE_LIMIT_MS;
-    !too_early && say(worker, &one.last(end, now_ms + END_LIFE_MS)).await
+    !is_awaited(one, now_ms) && say(worker, &one.last(end, now_ms + END_LIFE_MS)).await
 }
 
 async fn say(worker: &Worker, action: &Action) -> bool {
@@ -192,5 +203,63 @@ async fn say(worker: &Worker, action: &Action) -> bool {
             warn!(action = %action.id, error = &*error, "how an order goes was not said");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{MessageId, Platform, control::Job};
+
+    use super::*;
+    use crate::jobs::page::tests::followed;
+
+    const MINUTE_MS: u64 = 60_000;
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+    fn order(platform: Platform) -> Followed {
+        let message = (platform == Platform::Discord).then(|| MessageId::from(100_u64));
+        Followed { job: Some("job-1".to_owned()), message, platform, ..followed(1) }
+    }
+
+    /// What the service says of it.
+    fn seen(step: &str) -> BTreeMap<Office, Seen> {
+        let (verb, by, step) = ("create".to_owned(), "discord:5".to_owned(), step.to_owned());
+        let job =
+            Job { id: "job-1".to_owned(), verb, by, step, done: 1, total: Some(10), began_ms: 1, end: None };
+        [(Office::Backup, Seen { job: Some(job), ..Seen::default() })].into()
+    }
+
+    fn given_up(one: &Followed, step: &str, now_ms: u64) -> Option<String> {
+        match stand(one, &seen(step), now_ms) {
+            Some(Stand::GoesOn(_)) => None,
+            Some(Stand::Over(text)) => Some(text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A build took longer than half an hour, and whoever asked for it was never told how it ended.
+    #[test]
+    fn it_is_looked_for_as_long_as_a_build_says_nothing_new_and_not_for_ever() {
+        for platform in [Platform::Discord, Platform::Twitch] {
+            let mut one = order(platform);
+            assert_eq!(given_up(&one, "fetch", 3 * HOUR_MS), None);
+            let text = given_up(&one, "fetch", 3 * HOUR_MS + 6 * MINUTE_MS).unwrap();
+            assert!(text.contains("still goes on after 3 h 5 min"), "{text}");
+            // What is new is noted also where no message shows it.
+            let at_ms = 3 * HOUR_MS;
+            let change = show(&mut one, Stand::GoesOn("the workers".to_owned()), at_ms, at_ms);
+            assert_eq!((change.is_some(), one.changed_ms), (platform == Platform::Discord, at_ms));
+            assert_eq!(given_up(&one, "workers", 5 * HOUR_MS), None);
+            assert!(given_up(&one, "workers", 5 * HOUR_MS + MINUTE_MS).is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_message_that_is_not_known_yet_is_to_show_is_not_taken_for_shown() {
+        let mut one = Followed { message: None, ..order(Platform::Discord) };
+        assert!(show(&mut one, Stand::GoesOn("look".to_owned()), 3_000, 9_000).is_none());
+        assert_eq!(one.shown, "");
+        one.message = Some(MessageId::from(100_u64));
+        assert!(show(&mut one, Stand::GoesOn("look".to_owned()), 4_000, 9_000).is_some());
     }
 }
