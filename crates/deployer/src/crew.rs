@@ -53,8 +53,8 @@ pub enum Move {
     Grow(u32),
     /// Make them all anew, so many.
     Renew(u32),
-    /// Look again soon; what is waited for.
-    Wait(String),
+    /// Look again soon: what is waited for, and whose log says more.
+    Wait(String, String),
     /// End and remove these.
     End(Vec<String>),
     /// It will not work: why, and whose log says more.
@@ -85,7 +85,7 @@ pub fn next(goal: &Goal<'_>, all: &[Container]) -> Move {
         return Move::Fail(format!("{}: {}", bad.service, bad.words()), bad.id.clone());
     }
     if let Some(slow) = ours.iter().find(|it| !it.works() && !as_it_was(it)) {
-        return Move::Wait(format!("{}: {}", slow.service, slow.words()));
+        return Move::Wait(format!("{}: {}", slow.service, slow.words()), slow.id.clone());
     }
     if goal.beside {
         return Move::Arrived;
@@ -197,7 +197,7 @@ mod tests {
                     self.grow(*count);
                 }
                 Move::End(ids) => self.all.retain(|it| !ids.contains(&it.id)),
-                Move::Arrived | Move::Wait(_) | Move::Fail(..) => {}
+                Move::Arrived | Move::Wait(..) | Move::Fail(..) => {}
             }
         }
     }
@@ -221,7 +221,7 @@ mod tests {
             match &what {
                 Move::Arrived => return Ok(()),
                 Move::Fail(why, _) => return Err(why.clone()),
-                Move::Wait(_) => {
+                Move::Wait(..) => {
                     engine.look();
                 }
                 _ => engine.obey(&what),
@@ -288,7 +288,7 @@ mod tests {
         let crew = crew(Role::Gateway, &engine, 1);
         let goal = Goal { crew: &crew, image: NEW, count: 1, old_count: false, beside: false };
         engine.grow(2);
-        assert!(matches!(next(&goal, &engine.all), Move::Wait(_)));
+        assert!(matches!(next(&goal, &engine.all), Move::Wait(..)));
         engine.all[1].restarts = 2;
         let Move::Fail(words, id) = next(&goal, &engine.all) else { panic!() };
         assert_eq!(words, "it: container 000000000002 is running, starting, restarted 2 times");

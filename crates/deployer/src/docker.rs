@@ -9,7 +9,7 @@
 //! | `ps`, `inspect`, `logs` of the project's containers | to see how they are |
 //! | `compose run --detach` of `deployer` with `--succeed`, by the operator's own files | to have a new deployer take the place of the old one |
 //! | `stop`, `rm` of them, `compose exec` of NATS with its own signal | to end old ones, to have NATS read its users again |
-//! | `pull` by digest, `tag`, `image inspect`, `image ls`, `image rm` of kept versions | images |
+//! | `pull` by digest, `tag`, `image inspect`, `image ls`, `image rm` of kept versions and of what was pulled | images |
 
 use std::{path::PathBuf, time::Duration};
 
@@ -326,7 +326,15 @@ impl Docker {
     /// # Errors
     /// When the engine does not.
     pub async fn forget(&self, name: &str) -> Result<Output, DockerError> {
-        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", &self.kept_as(name, false)]).text().await?)
+        self.untag(&self.kept_as(name, false)).await
+    }
+
+    /// Takes a name from an image, which goes with its last one.
+    ///
+    /// # Errors
+    /// When there is none, or it is the last one of an image that a container has.
+    pub async fn untag(&self, name: &str) -> Result<Output, DockerError> {
+        Ok(self.docker(ASK_LIMIT).args(["image", "rm", "--", name]).text().await?)
     }
 
     /// Asks containers to end, waits as long as each has, and removes them.

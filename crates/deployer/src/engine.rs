@@ -294,7 +294,7 @@ impl Engine {
                     docker.renew(&sheet(docker, allowed, release).await?, service, *count).await.map(drop)
                 }
                 Move::End(ids) => docker.end(ids).await,
-                Move::Arrived | Move::Wait(_) | Move::Fail(..) => Ok(()),
+                Move::Arrived | Move::Wait(..) | Move::Fail(..) => Ok(()),
             }
             .map_err(words),
             Self::Systemd(systemd) => systemd.obey(what, goal).await.map_err(words),

@@ -85,9 +85,12 @@ pub enum Verdict {
     Open,
     /// It is not known yet; what is waited for.
     Wait(String),
-    /// It does not.
-    Closed(String),
+    /// It does not: why, and whose log says more.
+    Closed(String, Option<String>),
 }
+
+/// What is not as it should be, and with which container.
+type Trouble = (String, Option<String>);
 
 impl Gate {
     /// A gate for these services.
@@ -100,21 +103,26 @@ impl Gate {
     pub fn look(&mut self, at: Duration, sample: &Sample) -> Verdict {
         let mut trouble = None;
         let (mut errors, mut work) = (0.0, 0.0);
+        let mut worst = (0.0, None);
         for wanted in &self.wanted {
             let ours: Vec<&Container> = sample.containers.iter().filter(|it| wanted.counts(it)).collect();
             let fails = |it: &&&Container| !wanted.known.contains(&it.id) && (it.fails() || it.restarts > 0);
             if let Some(bad) = ours.iter().find(fails) {
-                return Verdict::Closed(format!("{}: {}", wanted.service, bad.words()));
+                return Verdict::Closed(format!("{}: {}", wanted.service, bad.words()), Some(bad.id.clone()));
             }
             trouble = trouble.or_else(|| wanted.trouble(&ours, sample.stats.as_deref()));
             let fresh = ours.iter().filter(|it| !wanted.known.contains(&it.id));
-            for stats in fresh.filter_map(|it| said(it, sample.stats.as_deref()?)) {
-                errors += sum(stats, &ERRORS);
+            for (it, stats) in fresh.filter_map(|it| Some((it, said(it, sample.stats.as_deref()?)?))) {
+                let own = sum(stats, &ERRORS);
+                errors += own;
                 work += sum(stats, &WORK);
+                if own > worst.0 {
+                    worst = (own, Some(it.id.clone()));
+                }
             }
         }
         if errors > ERRORS_FREE && errors * ERRORS_ONE_IN > work {
-            return Verdict::Closed(format!("{errors} errors in {work} commands"));
+            return Verdict::Closed(format!("{errors} errors in {work} commands"), worst.1);
         }
         if let Some(trouble) = trouble {
             self.good_since = None;
@@ -124,14 +132,14 @@ impl Gate {
         if at.saturating_sub(since) >= self.watch {
             return Verdict::Open;
         }
-        self.not_yet(at, "all work; looking whether they go on".to_owned())
+        self.not_yet(at, ("all work; looking whether they go on".to_owned(), None))
     }
 
-    fn not_yet(&self, at: Duration, words: String) -> Verdict {
+    fn not_yet(&self, at: Duration, (words, id): Trouble) -> Verdict {
         if at < self.limit {
             return Verdict::Wait(words);
         }
-        Verdict::Closed(format!("not within {} s: {words}", self.limit.as_secs()))
+        Verdict::Closed(format!("not within {} s: {words}", self.limit.as_secs()), id)
     }
 }
 
@@ -144,23 +152,26 @@ impl Wanted {
             && self.units.as_ref().is_none_or(is_ours)
     }
 
-    fn trouble(&self, ours: &[&Container], stats: Option<&[ServiceStats]>) -> Option<String> {
+    fn trouble(&self, ours: &[&Container], stats: Option<&[ServiceStats]>) -> Option<Trouble> {
         let service = &self.service;
+        let with = |it: &Container, words: String| Some((format!("{service}: {words}"), Some(it.id.clone())));
         if ours.len() < self.count {
-            return Some(format!("{service}: {} of {} containers are there", ours.len(), self.count));
+            return Some((format!("{service}: {} of {} containers are there", ours.len(), self.count), None));
         }
         let is_known = |it: &Container| self.known.contains(&it.id);
         let is_there = |it: &Container| if is_known(it) { it.state == "running" } else { it.works() };
         if let Some(slow) = ours.iter().find(|it| !is_there(it)) {
-            return Some(format!("{service}: {}", slow.words()));
+            return with(slow, slow.words());
         }
         self.answers_as.as_ref()?;
         let mut fresh = ours.iter().filter(|it| !is_known(it)).peekable();
         fresh.peek()?;
-        let Some(stats) = stats else { return Some("NATS cannot be asked how services are".to_owned()) };
+        let Some(stats) = stats else {
+            return Some(("NATS cannot be asked how services are".to_owned(), None));
+        };
         fresh.find_map(|it| match said(it, stats) {
-            None => Some(format!("{service}: {} and does not answer on NATS", it.words())),
-            Some(stats) if !stats.ready => Some(format!("{service}: not ready: {}", stats.reason)),
+            None => with(it, format!("{} and does not answer on NATS", it.words())),
+            Some(stats) if !stats.ready => with(it, format!("not ready: {}", stats.reason)),
             Some(_) => None,
         })
     }
@@ -248,17 +259,19 @@ mod tests {
 
     #[test]
     fn it_stays_closed_when_the_time_is_over_whatever_is_not_known() {
+        let its = || Some(ID.to_owned());
         let silent = "command-worker: container 0123456789ab is running, healthy and does not answer on NATS";
         let slow = "command-worker: container 0123456789ab is running, starting";
-        for (sample, words) in [
-            (sample(container("starting"), Some(stats(true, &[]))), slow),
-            (Sample::default(), "command-worker: 0 of 1 containers are there"),
-            (sample(container("healthy"), None), "NATS cannot be asked how services are"),
-            (Sample { stats: Some(vec![]), ..sample(container("healthy"), None) }, silent),
+        for (sample, words, whose) in [
+            (sample(container("starting"), Some(stats(true, &[]))), slow, its()),
+            (Sample::default(), "command-worker: 0 of 1 containers are there", None),
+            (sample(container("healthy"), None), "NATS cannot be asked how services are", None),
+            (Sample { stats: Some(vec![]), ..sample(container("healthy"), None) }, silent, its()),
         ] {
             let mut gate = gate();
             assert_eq!(gate.look(at(59), &sample), Verdict::Wait(words.to_owned()));
-            assert_eq!(gate.look(at(60), &sample), Verdict::Closed(format!("not within 60 s: {words}")));
+            let closed = Verdict::Closed(format!("not within 60 s: {words}"), whose);
+            assert_eq!(gate.look(at(60), &sample), closed);
         }
     }
 
@@ -266,9 +279,10 @@ mod tests {
     fn what_ends_and_begins_again_or_errs_too_often_is_not_waited_for() {
         let mut again = container("healthy");
         again.restarts = 1;
-        assert!(matches!(gate().look(at(1), &sample(again, Some(stats(true, &[])))), Verdict::Closed(_)));
+        let closed = gate().look(at(1), &sample(again, Some(stats(true, &[]))));
+        assert!(matches!(&closed, Verdict::Closed(_, Some(id)) if id == ID), "{closed:?}");
         let erring = stats(true, &[("errors_total.failed", 5.0), ("commands_total.ping", 60.0)]);
-        let words = Verdict::Closed("5 errors in 60 commands".to_owned());
+        let words = Verdict::Closed("5 errors in 60 commands".to_owned(), Some(ID.to_owned()));
         assert_eq!(gate().look(at(1), &sample(container("healthy"), Some(erring))), words);
         let few = stats(true, &[("errors_total.failed", 5.0), ("commands_total.ping", 200.0)]);
         assert!(matches!(gate().look(at(1), &sample(container("healthy"), Some(few))), Verdict::Wait(_)));

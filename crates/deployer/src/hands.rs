@@ -289,13 +289,12 @@ impl Hands {
             let all: Vec<Container> = all.into_iter().filter(|it| it.service == *service).collect();
             match self.engine.next(goal, &all) {
                 Move::Arrived => return Ok(()),
-                Move::Fail(words, id) => {
-                    return Err(format!("{words}; its last words:\n{}", self.engine.last_words(&id).await));
+                Move::Fail(words, id) => return Err(self.with_log(words, &id).await),
+                Move::Wait(words, id) if began.elapsed() > self.pace.limit => {
+                    let words = format!("not within {} s: {words}", self.pace.limit.as_secs());
+                    return Err(self.with_log(words, &id).await);
                 }
-                Move::Wait(words) if began.elapsed() > self.pace.limit => {
-                    return Err(format!("not within {} s: {words}", self.pace.limit.as_secs()));
-                }
-                Move::Wait(words) => {
+                Move::Wait(words, _) => {
                     self.desk.note(&words);
                     sleep(self.pace.look).await;
                     continue;
@@ -333,11 +332,17 @@ impl Hands {
             let sample = self.sample().await.unwrap_or_default();
             match gate.look(began.elapsed(), &sample) {
                 Verdict::Open => return Ok(Found::Done),
-                Verdict::Closed(words) => return Err(words),
+                Verdict::Closed(words, None) => return Err(words),
+                Verdict::Closed(words, Some(id)) => return Err(self.with_log(words, &id).await),
                 Verdict::Wait(words) => self.desk.note(&words),
             }
             sleep(self.pace.look).await;
         }
+    }
+
+    /// What went wrong with a container, and what it said: afterwards it is gone, with its log.
+    async fn with_log(&self, words: String, id: &str) -> String {
+        format!("{words}; its last words:\n{}", self.engine.last_words(id).await)
     }
 
     async fn sample(&self) -> Result<Sample, String> {

@@ -157,7 +157,7 @@ impl World {
             match crew::next(goal, &self.of(service)) {
                 Move::Arrived => return Ok(()),
                 Move::Fail(words, _) => return Err(Stop::Failed(words)),
-                Move::Wait(_) => self.settle(),
+                Move::Wait(..) => self.settle(),
                 // What the engine does one after the other can end between.
                 Move::Grow(count) => {
                     self.command(way, |world| world.make(service, count))?;

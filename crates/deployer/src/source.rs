@@ -13,6 +13,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::sleep,
 };
+use tracing::warn;
 
 use crate::{
     archive::ARCHIVE_MAX,
@@ -186,11 +187,9 @@ impl Source {
         }
         match self {
             Self::Pull { .. } => {
-                docker.pull(&release.pull).await?;
-                docker.tag(&release.pull, &name).await?;
+                pull(docker, &release.pull, &name).await?;
                 if let Some(operations) = &release.operations {
-                    docker.pull(&operations.pull).await?;
-                    docker.tag(&operations.pull, &second).await?;
+                    pull(docker, &operations.pull, &second).await?;
                 }
             }
             // It has no images.
@@ -277,6 +276,16 @@ pub async fn checked(
 #[must_use]
 pub fn is_own(allowed: &Allowed, release: &Release) -> bool {
     allowed.home == Path::new(&release.folder)
+}
+
+/// Pulls an image, to be kept by this name and no other: by the registry's own it would stay when that is forgotten.
+async fn pull(docker: &Docker, image: &str, name: &str) -> Result<(), DockerError> {
+    docker.pull(image).await?;
+    docker.tag(image, name).await?;
+    if let Err(error) = docker.untag(image).await {
+        warn!(image, error = service::chain(&error), "it keeps the name of its registry, and so its place");
+    }
+    Ok(())
 }
 
 /// What may be in its compose file because it is in the operator's, when it is not that one.

@@ -163,7 +163,7 @@ impl Systemd {
                     self.stop(unit).await?;
                 }
             }
-            Move::Arrived | Move::Wait(_) | Move::Fail(..) => {}
+            Move::Arrived | Move::Wait(..) | Move::Fail(..) => {}
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ pub fn next(goal: &Goal<'_>, all: &[Container]) -> Move {
             return Move::Fail(format!("{}: {}", it.service, it.words()), it.id.clone());
         }
         if !it.works() && !it.fails() && !as_it_was {
-            return Move::Wait(format!("{}: {}", it.service, it.words()));
+            return Move::Wait(format!("{}: {}", it.service, it.words()), it.id.clone());
         }
     }
     let missing: Vec<&String> =
@@ -214,7 +214,7 @@ mod tests {
                 match next(goal, &self.all) {
                     Move::Arrived => return Ok(fewest),
                     Move::Fail(words, _) => return Err(words),
-                    Move::Wait(_) => self.look(),
+                    Move::Wait(..) => self.look(),
                     Move::Grow(_) => {
                         for unit in wanted(goal) {
                             if self.all.iter().all(|it| unit_of(&it.id) != unit) {

@@ -9,13 +9,16 @@ use testkit::eventually;
 use crate::world::{IN_VAIN, PACE, SOON, World, at_each, image};
 
 /// Every kind of command that a deploy gives, in a word that no other has.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 11] = [
     "pull --quiet",
     "tag -- registry",
+    "image rm -- registry",
     "run --rm",
     "reload=1",
     "--scale provision=1",
     "--scale command-worker=3",
+    "stop -- 000000000001",
+    "rm -- 000000000001",
     "--scale twitch-gateway=2",
     "--scale healthcheck=1",
 ];

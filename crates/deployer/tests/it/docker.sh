@@ -5,6 +5,7 @@ set -eu
 FAKE=$DOCKER_CONFIG
 said="$*"
 echo "$said" >>"$FAKE/log"
+echo "${DOCKER_HOST:-} ${DOCKER_CONTEXT:-} ${DOCKER_TLS_VERIFY:-} ${DOCKER_CERT_PATH:-} ${DEPLOY_FOLDER:-}" >"$FAKE/told"
 for one in "$FAKE"/hang-before; do
   if [ -e "$one" ] && case $said in *"$(cat "$one")"*) true ;; *) false ;; esac; then
     rm "$one"; touch "$FAKE/hung"; exec sleep 60
@@ -20,6 +21,19 @@ fi
 
 image_file() { echo "$FAKE/images/$(echo "$1" | tr / %)"; }
 name_image() { mkdir -p "$FAKE/images"; echo "$2" >"$(image_file "$1")"; echo "$2" >"$FAKE/images/$2"; }
+untag() { # untag NAME: an image goes with its last name, which is not taken from one that a container has
+  file=$(image_file "$1")
+  [ -e "$file" ] || { echo "Error: No such image: $1" >&2; exit 1; }
+  image=$(cat "$file")
+  names=$(grep -lx "$image" "$FAKE"/images/* | grep -cvxF "$FAKE/images/$image") || true
+  if [ "$names" = 1 ]; then
+    if grep -qsx "image $image" "$FAKE"/containers/* "$FAKE/helper"; then
+      echo "Error response from daemon: conflict: unable to remove repository reference \"$1\" (must force)" >&2; exit 1
+    fi
+    rm -f "$FAKE/images/$image"
+  fi
+  rm "$file"
+}
 make() { # make SERVICE COUNT: so many in all, which run
   for file in $(grep -lx "service $1" "$FAKE"/containers/* 2>/dev/null); do rm -f "$FAKE/stopped/${file##*/}"; done
   while [ "$(grep -lx "service $1" "$FAKE"/containers/* 2>/dev/null | wc -l)" -lt "$2" ]; do
@@ -86,6 +100,7 @@ containers() {
     { read -r _ service; read -r _ image; read -r _ folder; } 2>/dev/null <"$FAKE/containers/$id" ||
       { echo "Error: No such container: $id" >&2; exit 1; }
     health=healthy
+    [ ! -e "$FAKE/slow/$image" ] || [ "$service" = provision ] || health=starting
     [ ! -e "$FAKE/bad/$image" ] || [ "$service" = provision ] || health=unhealthy
     state=running
     [ ! -e "$FAKE/stopped/$id" ] || state=exited
@@ -113,7 +128,7 @@ case $said in
     [ -e "$file" ] || { echo "Error: No such image: $4" >&2; exit 1; }
     printf '[{"Id":"%s","Os":"linux","Architecture":"%s"}]\n' "$(cat "$file")" "$(cat "$FAKE/architecture")" ;;
   "image ls --format {{.Tag}} vigie-kept") (cd "$FAKE/images" && ls) | sed -n 's/^vigie-kept://p' ;;
-  "image rm -- vigie-kept:"*) rm "$(image_file "$4")" ;;
+  "image rm -- vigie-kept:"* | "image rm -- registry.example.org/you/vigie@sha256:"*) untag "$4" ;;
   "pull --quiet -- "*) name_image "$4" "sha256:$(echo "${4#*@sha256:}" | tr 0-9a-f a-f0-9)" ;;
   "tag -- "*) name_image "$4" "$(cat "$(image_file "$3")")" ;;
   "stop -- "*) shift 2; for id; do touch "$FAKE/stopped/$id"; done ;;

@@ -6,6 +6,7 @@
 mod binaries;
 mod build;
 mod deaths;
+mod images;
 mod list;
 mod program;
 mod pull;

@@ -17,6 +17,10 @@ struct Program {
 
 impl Program {
     fn start(world: &World) -> Self {
+        Self::start_with(world, [])
+    }
+
+    fn start_with<const N: usize>(world: &World, more: [(&str, &str); N]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let config = world.config();
         let child = Command::new(env!("CARGO_BIN_EXE_deployer"))
@@ -24,6 +28,7 @@ impl Program {
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
             .env("VIGIE_HTTP_ADDR", &address)
             .envs(world.variables())
+            .envs(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -77,6 +82,24 @@ async fn it_is_ready_ends_when_asked_and_goes_on_after_a_kill() {
     let metrics = reqwest::get(format!("{}/metrics", program.url)).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("vigie_deploys_total{state=\"never_started\"} 1\n"), "{metrics}");
     assert_eq!(program.end(Signal::TERM).await, Some(0));
+}
+
+/// Nothing else of its environment goes there.
+#[tokio::test]
+async fn docker_is_told_which_engine_to_ask() {
+    let world = World::start().await;
+    let program = Program::start_with(
+        &world,
+        [
+            ("DOCKER_HOST", "tcp://192.0.2.7:2376"),
+            ("DOCKER_CONTEXT", "boat"),
+            ("DOCKER_TLS_VERIFY", "1"),
+            ("DOCKER_CERT_PATH", "/srv/certs"),
+        ],
+    );
+    program.ready().await;
+    let told = std::fs::read_to_string(world.path("fake/told")).unwrap();
+    assert_eq!(told.trim_end(), "tcp://192.0.2.7:2376 boat 1 /srv/certs");
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ async fn a_good_release_rolls_out_by_itself_in_order_and_is_told() {
     };
     let expected = [
         format!("pull --quiet -- registry.example.org/you/vigie@sha256:{}", "01".repeat(32)),
+        format!("image rm -- registry.example.org/you/vigie@sha256:{}", "01".repeat(32)),
         "run --rm --no-deps -T -- keys".to_owned(),
         "exec -T -- nats nats-server --signal reload=1".to_owned(),
         up("force-recreate", 1, "provision"),
@@ -93,8 +94,24 @@ async fn containers_that_run_are_not_enough() {
     world.put(&format!("fake/unready/{}", image(1)), "");
     let _running = world.run(Config { pace: IN_VAIN, ..world.config() });
     let end = world.deploy().await;
-    assert!(end.words.contains("not ready: discord: the token is refused"), "{}", end.words);
+    // The log goes with the container.
+    let words = "1.1.0 failed at canary: not within 4 s: command-worker: not ready: discord: the token is refused; \
+                 its last words:\nerror: the token is refused\n";
+    assert!(end.words.starts_with(words), "{}", end.words);
     assert_eq!(world.history().await[0].state, DeployState::RolledBackTo);
+    world.runs(0);
+}
+
+#[tokio::test]
+async fn what_is_still_starting_at_the_end_of_its_time_is_told_with_its_log() {
+    let world = World::start().await;
+    world.release(1);
+    world.put(&format!("fake/slow/{}", image(1)), "");
+    let _running = world.run(Config { pace: IN_VAIN, ..world.config() });
+    let end = world.deploy().await;
+    let words = "1.1.0 failed at canary: not within 4 s: command-worker: container 000000000102 is running, starting; \
+                 its last words:\nerror: the token is refused\n";
+    assert!(end.words.starts_with(words), "{}", end.words);
     world.runs(0);
 }
 

@@ -155,6 +155,7 @@ impl World {
             "fake/stopped",
             "fake/images",
             "fake/bad",
+            "fake/slow",
             "fake/unready",
             "bot",
             "data",
@@ -242,7 +243,14 @@ impl World {
     }
 
     pub fn config(&self) -> Config {
-        let mut settings = Settings::from_variables(&[SETTINGS], self.variables());
+        self.config_with([])
+    }
+
+    /// With more settings.
+    pub fn config_with(&self, more: impl IntoIterator<Item = (&'static str, String)>) -> Config {
+        let mut variables = self.variables();
+        variables.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let mut settings = Settings::from_variables(&[SETTINGS], variables);
         let mut config = Config::read(&mut settings);
         assert_eq!(settings.problems(), []);
         assert!(matches!(&config.source, SourceConfig::Pull { release: Place::File(_), .. }));
