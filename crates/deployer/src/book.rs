@@ -299,6 +299,14 @@ impl Book {
         self.add_notice(by, verb, newest.name.clone(), AuditResult::Done, words, now_ms);
     }
 
+    /// Notes that it could not be looked, in a whole window, whether there is something new.
+    pub fn unlooked(&mut self, words: &str, now_ms: u64) {
+        let words: String = words.chars().take(WORDS_MAX).collect();
+        let words = format!("it is not known whether there is something new: {words}");
+        let (by, verb, object) = ("schedule".to_owned(), "request".to_owned(), "the newest".to_owned());
+        self.add_notice(by, verb, object, AuditResult::Refused, words, now_ms);
+    }
+
     /// Whether a version was rolled out last, or is not tried again.
     #[must_use]
     pub fn knows(&self, newest: &Release) -> bool {

@@ -64,7 +64,7 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     desk.change(|_| ())?;
     begin.send_replace(Some(desk.clone()));
     let hands = hands(&config, context.instance.clone(), desk.clone(), connection)?;
-    let often = (config.check, config.window);
+    let often = (config.check, config.window, config.pace);
     let (engine, source) = (hands.engine.clone(), hands.source.clone());
     let looks = schedule::run(desk.clone(), engine, source, often, context.shutdown.clone());
     context.tasks.spawn("schedule", looks);

@@ -7,10 +7,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{book::Book, desk::Desk, engine::Engine, plan::Want, source::Source};
+use crate::{book::Book, desk::Desk, engine::Engine, gate::Pace, plan::Want, source::Source};
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_secs(60);
+/// After a look that did not work, until the next in the same window.
+const RETRY_PAUSE: Duration = Duration::from_secs(4 * 60);
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
@@ -61,9 +63,23 @@ impl Window {
     }
 }
 
+/// A look that did not work, in the window that began on this day.
+#[derive(Debug)]
+struct Missed {
+    day: u64,
+    again_ms: u64,
+    words: String,
+}
+
 /// The day on which it is to be looked now, when it was not looked yet. Whoever deploys at the moment has looked.
-fn due(book: &Book, window: Window, now_ms: u64) -> Option<u64> {
-    window.day(now_ms).filter(|day| *day != book.looked_day && book.job.is_none())
+fn due(book: &Book, window: Window, missed: Option<&Missed>, now_ms: u64) -> Option<u64> {
+    let waits = |day: u64| missed.is_some_and(|missed| missed.day == day && now_ms < missed.again_ms);
+    window.day(now_ms).filter(|day| *day != book.looked_day && book.job.is_none() && !waits(*day))
+}
+
+/// What did not work in a window that is over.
+fn over(missed: &mut Option<Missed>, window: Window, now_ms: u64) -> Option<Missed> {
+    missed.take_if(|missed| window.day(now_ms) != Some(missed.day))
 }
 
 /// Looks, until `shutdown`.
@@ -71,18 +87,27 @@ pub async fn run(
     desk: Arc<Desk>,
     engine: Engine,
     source: Source,
-    (check, window): (Check, Window),
+    (check, window, pace): (Check, Window, Pace),
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let pause_ms = u64::try_from(RETRY_PAUSE.min(pace.limit).as_millis()).unwrap_or(u64::MAX);
     let work = async {
+        let mut missed: Option<Missed> = None;
         loop {
             let now_ms = unix_ms();
-            if let Some(day) = due(&desk.book(), window, now_ms)
-                && let Err(error) = look(&desk, &engine, &source, check, (day, now_ms)).await
+            if let Some(missed) = over(&mut missed, window, now_ms)
+                && let Err(error) = desk.change(|book| book.unlooked(&missed.words, now_ms))
             {
-                warn!(error, "it could not be looked whether there is something new; tomorrow again");
+                warn!(error = service::chain(&error), "it is not kept that it could not be looked");
             }
-            sleep(TICK).await;
+            if let Some(day) = due(&desk.book(), window, missed.as_ref(), now_ms) {
+                let looked = look(&desk, &engine, &source, check, (day, now_ms)).await;
+                missed = looked.err().map(|words| {
+                    warn!(words, "it could not be looked whether there is something new; trying again");
+                    Missed { day, again_ms: unix_ms() + pause_ms, words }
+                });
+            }
+            sleep(TICK.min(pace.limit)).await;
         }
     };
     if check == Check::Off {
@@ -103,18 +128,24 @@ async fn look(
     (day, now_ms): (u64, u64),
 ) -> Result<(), String> {
     let chain = |error: &dyn std::error::Error| service::chain(error);
-    desk.change(|book| book.looked_day = day).map_err(|error| chain(&error))?;
-    if check == Check::Auto {
-        let want = Want::Newest { force: false, commit: None };
-        let accepted = desk.change(|book| book.accept("schedule".to_owned(), want, now_ms));
-        let id = accepted.map_err(|error| chain(&error))??;
-        info!(deploy = id, "looking whether there is something new");
-        return Ok(());
-    }
     let platform = engine.platform().await?;
     let book = desk.book();
     let newest = source.newest(None, &platform, book.last_signed()).await.map_err(|error| chain(&error))?;
-    desk.change(|book| book.offer(&newest, now_ms)).map_err(|error| chain(&error))
+    // That it was looked is written with what is done about it.
+    let written = desk.change(|book| {
+        match check {
+            Check::Auto if !book.knows(&newest) => {
+                let want = Want::Newest { force: false, commit: None };
+                let id = book.accept("schedule".to_owned(), want, now_ms)?;
+                info!(deploy = id, version = newest.name, "something new is there");
+            }
+            Check::Notify => book.offer(&newest, now_ms),
+            Check::Auto | Check::Off => {}
+        }
+        book.looked_day = day;
+        Ok(())
+    });
+    written.map_err(|error| chain(&error))?
 }
 
 #[cfg(test)]
@@ -127,12 +158,37 @@ mod tests {
     fn it_is_looked_once_in_each_window() {
         let window = Window::read("02:00-05:00").unwrap();
         let mut book = Book::default();
-        assert_eq!(due(&book, window, 7 * DAY_MS + HOUR_MS), None);
-        assert_eq!(due(&book, window, 7 * DAY_MS + 2 * HOUR_MS), Some(7));
+        let due = |book: &Book, now_ms| due(book, window, None, now_ms);
+        assert_eq!(due(&book, 7 * DAY_MS + HOUR_MS), None);
+        assert_eq!(due(&book, 7 * DAY_MS + 2 * HOUR_MS), Some(7));
         book.looked_day = 7;
-        assert_eq!(due(&book, window, 7 * DAY_MS + 4 * HOUR_MS), None);
-        assert_eq!(due(&book, window, 8 * DAY_MS + 4 * HOUR_MS), Some(8));
-        assert_eq!(due(&book, window, 8 * DAY_MS + 5 * HOUR_MS), None);
+        assert_eq!(due(&book, 7 * DAY_MS + 4 * HOUR_MS), None);
+        assert_eq!(due(&book, 8 * DAY_MS + 4 * HOUR_MS), Some(8));
+        assert_eq!(due(&book, 8 * DAY_MS + 5 * HOUR_MS), None);
+    }
+
+    #[test]
+    fn what_did_not_work_is_tried_again_in_the_same_window_after_a_pause() {
+        let window = Window::read("02:00-05:00").unwrap();
+        let at = |minutes: u64| 7 * DAY_MS + 2 * HOUR_MS + minutes * MINUTE_MS;
+        let missed = Missed { day: 7, again_ms: at(5), words: String::new() };
+        let due = |now_ms| due(&Book::default(), window, Some(&missed), now_ms);
+        assert_eq!((due(at(4)), due(at(5))), (None, Some(7)));
+        assert_eq!((due(at(4) + DAY_MS), due(at(200))), (Some(8), None));
+    }
+
+    #[test]
+    fn a_whole_window_in_which_nothing_worked_is_told_when_it_is_over() {
+        let window = Window::read("02:00-05:00").unwrap();
+        let end = 7 * DAY_MS + 5 * HOUR_MS;
+        let mut missed = Some(Missed { day: 7, again_ms: 0, words: "it is away".to_owned() });
+        assert!(over(&mut missed, window, end - 1).is_none());
+        let words = over(&mut missed, window, end).unwrap().words;
+        assert!(over(&mut missed, window, end).is_none());
+        let mut book = Book::default();
+        book.unlooked(&words, end);
+        let told: Vec<&str> = book.untold.iter().map(|notice| notice.words.as_str()).collect();
+        assert_eq!(told, ["it is not known whether there is something new: it is away"]);
     }
 
     #[test]

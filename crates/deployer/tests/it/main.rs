@@ -11,6 +11,7 @@ mod list;
 mod program;
 mod pull;
 mod remote;
+mod schedule;
 mod secured;
 mod ssh;
 mod succession;
