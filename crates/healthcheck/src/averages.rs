@@ -7,8 +7,8 @@ use std::{
 
 /// What is averaged is so old at most.
 const AVERAGED: Duration = Duration::from_secs(300);
-/// Failures are counted for so long.
-const COUNTED: Duration = Duration::from_secs(3600);
+/// Failures and dead letters are counted for so long.
+pub const COUNTED: Duration = Duration::from_secs(3600);
 /// More of either need not be told apart.
 const KEPT_MAX: usize = 1024;
 

@@ -1,6 +1,6 @@
 //! How backups stand: asked of the service `backup`, once there is one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use presence::Connection;
 use protocol::{
@@ -13,6 +13,7 @@ use tracing::debug;
 
 use crate::{
     config::Config,
+    kept::Store,
     view::{View, Views},
 };
 
@@ -38,7 +39,13 @@ pub struct Backups {
 pub type Answers = watch::Receiver<Option<Backups>>;
 
 /// Asks from now on.
-pub fn start(context: &Context, config: &Config, connection: &Connection, views: &Views) -> Answers {
+pub fn start(
+    context: &Context,
+    config: &Config,
+    connection: &Connection,
+    store: Arc<Store>,
+    views: &Views,
+) -> Answers {
     let (report, answers) = watch::channel(None);
     let (connection, mut views, pace) = (connection.clone(), views.clone(), config.pace);
     let shutdown = context.shutdown.clone();
@@ -47,7 +54,7 @@ pub fn start(context: &Context, config: &Config, connection: &Connection, views:
             while views.wait_for(|view| view.as_ref().is_some_and(|view| is_there(view))).await.is_ok() {
                 let bus = connection.borrow().clone();
                 if let Ok(bus) = bus {
-                    ask(&bus, &report).await;
+                    ask(&bus, &store, &report).await;
                 }
                 tokio::time::sleep(pace.of(EVERY)).await;
             }
@@ -62,16 +69,20 @@ fn is_there(view: &View) -> bool {
     view.found.services.iter().any(|service| service.name == SERVICE && !service.instances.is_empty())
 }
 
-async fn ask(bus: &bus::Bus, report: &watch::Sender<Option<Backups>>) {
+async fn ask(bus: &bus::Bus, store: &Store, report: &watch::Sender<Option<Backups>>) {
     let order =
         BackupRequest { v: VERSION, by: env!("CARGO_PKG_NAME").to_owned(), order: BackupOrder::Status };
     match bus.command(SERVICE, &order, LIMIT).await {
         Ok(BackupAnswer { reply: BackupReply::Status(status), .. }) => {
-            let before = report.borrow().clone();
-            let since_ms = before.as_ref().map_or_else(unix_ms, |before| before.since_ms);
+            let kept = store.get();
+            let since_ms = kept.backups_since_ms.unwrap_or_else(unix_ms);
             let ended =
                 status.job.as_ref().filter(|job| job.verb == "create").and_then(|job| job.end.clone());
-            let tried = ended.or_else(|| before.and_then(|before| before.tried));
+            let tried = ended.or(kept.backup_tried);
+            store.change(|kept| {
+                kept.backups_since_ms = Some(since_ms);
+                kept.backup_tried.clone_from(&tried);
+            });
             report.send_replace(Some(Backups { status: *status, since_ms, tried }));
         }
         // That it does not answer is told of by another rule; what it said last goes on getting older.

@@ -10,6 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use protocol::control::JobEnd;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -37,6 +38,10 @@ pub struct Kept {
     pub last_letter: Option<u64>,
     /// The number of the last entry of the audit trail that was read.
     pub trail: Option<u64>,
+    /// When it was first asked how backups stand, in Unix milliseconds.
+    pub backups_since_ms: Option<u64>,
+    /// How the last try to make a backup ended.
+    pub backup_tried: Option<JobEnd>,
     /// By channel.
     pub channels: BTreeMap<String, Channel>,
     /// Of what nobody is told for a while.

@@ -41,7 +41,7 @@ pub async fn run(context: Context, config: Config) -> anyhow::Result<()> {
     trail::start(&context, &connection, &views, &store, &board);
     silences::start(&context, &connection, &views, &store);
     witness::start(&context, &config, &views, &board)?;
-    let backups = backups::start(&context, &config, &connection, &views);
+    let backups = backups::start(&context, &config, &connection, store.clone(), &views);
     Watch::new(&context, config, connection, store, board, backups, report).run().await
 }
 

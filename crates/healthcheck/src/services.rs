@@ -20,9 +20,9 @@ const INSTANCES_MAX: usize = 256;
 /// More services than any bot has.
 const SERVICES_MAX: usize = 64;
 /// Fresh starts within this time count.
-const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
+pub const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// And those that nobody ordered within this one.
-const FAILURES_WITHIN: Duration = Duration::from_secs(3600);
+pub const FAILURES_WITHIN: Duration = Duration::from_secs(3600);
 /// What people asked for, as services count it, and what they could not do.
 const REQUESTS: [&str; 2] = ["commands_total", "interactions_total"];
 const ERRORS: [&str; 1] = ["errors_total"];

@@ -102,7 +102,7 @@ fn machine(lines: &mut Lines, machine: &Machine) {
     let is = |is: bool| if is { 1.0 } else { 0.0 };
     let under_voltage = machine.power.map(|power| is(power.under_voltage));
     lines.gauge("host_under_voltage", "1 while a Pi gets too little power", under_voltage);
-    let slowed = machine.power.map(|power| is(power.slowed));
+    let slowed = machine.power.and_then(|power| power.slowed).map(is);
     lines.gauge("host_slowed", "1 while a Pi runs slower for want of power or for heat", slowed);
     lines.gauge("host_uptime_seconds", "Since the machine started", machine.uptime_s);
 }

@@ -142,7 +142,7 @@ fn machine(page: &mut String, view: &View) {
     }
     if let Some(power) = machine.power {
         let words = if power.under_voltage { "too little" } else { "enough" };
-        let slowed = if power.slowed { ", slowed down" } else { "" };
+        let slowed = if power.slowed == Some(true) { ", slowed down" } else { "" };
         lines.push(("power", None, format!("{words}{slowed}")));
     }
     page.push_str("\nMACHINE\n");

@@ -43,7 +43,7 @@ impl Bounds {
     }
 
     /// The worst level that a value keeps up once it is there.
-    fn kept_up(&self, value: f64) -> Level {
+    pub fn kept_up(&self, value: f64) -> Level {
         let keeps = |level| self.of(level).is_some_and(|bound| value >= bound * self.clear);
         [Level::Critical, Level::Warning].into_iter().find(|level| keeps(*level)).unwrap_or_default()
     }

@@ -117,7 +117,7 @@ impl Rules {
     }
 
     /// Judges the readings of a look. What has no reading any more is fine, unless `unknown` says that nobody can
-    /// tell now. `now` is a clock that is never set, `unix_ms` what people's clocks show. Gives what changed.
+    /// tell now. `now` is how long this watch has run, `unix_ms` what people's clocks show. Gives what changed.
     pub fn judge(
         &mut self,
         readings: Vec<Reading>,
@@ -140,6 +140,14 @@ impl Rules {
                 }
                 continue;
             };
+            if now < rule.within
+                && let Some(judged) = self.judged.get_mut(&(name, subject.clone()))
+                && rule.bounds.kept_up(value) < judged.judge.level()
+            {
+                // It was counted before the start of the watch.
+                judged.judge.pause();
+                continue;
+            }
             let bounds = Bounds {
                 hold: self.pace.of(rule.bounds.hold),
                 calm: self.pace.of(rule.bounds.calm),
@@ -235,6 +243,24 @@ mod tests {
         rules.judge(Vec::new(), |rule| rule.needs_nats, Duration::from_secs(6), 6000);
         assert_eq!(judge(&mut rules, vec![reading("lag", "EVENTS", 600.0)], 600), []);
         assert_eq!(judge(&mut rules, vec![reading("lag", "EVENTS", 600.0)], 610).len(), 1);
+    }
+
+    /// A restart of the watch once said that dead letters were over, since it had not seen any itself.
+    #[test]
+    fn what_was_counted_before_a_restart_is_over_when_its_time_is() {
+        let mut rules = Rules::new(Pace(1), &[]);
+        judge(&mut rules, vec![reading("dead", "", 1.0), reading("restarts", "backup", 7.0)], 1);
+        let before = rules.alerts();
+        let mut rules = Rules::new(Pace(1), &before);
+        assert_eq!(
+            judge(&mut rules, vec![reading("dead", "", 0.0), reading("restarts", "backup", 1.0)], 599),
+            []
+        );
+        assert_eq!(rules.alerts(), before);
+        assert_eq!(judge(&mut rules, vec![reading("dead", "", 2.0)], 601).len(), 1, "restarts are over");
+        assert_eq!(judge(&mut rules, Vec::new(), 3599), []);
+        assert_eq!(judge(&mut rules, Vec::new(), 3600).len(), 1);
+        assert_eq!(rules.alerts(), []);
     }
 
     #[test]

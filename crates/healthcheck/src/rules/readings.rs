@@ -205,8 +205,9 @@ impl Readings {
         if let Some(power) = machine.power {
             let text = "the power supply or its cable is too weak; data on the SD card may be damaged";
             self.so("power", "", power.under_voltage, text.to_owned());
-            let text = "too little power, or too much heat";
-            self.so("slowed", "", power.slowed, text.to_owned());
+            if let Some(slowed) = power.slowed {
+                self.so("slowed", "", slowed, "too little power, or too much heat".to_owned());
+            }
         }
     }
 }
@@ -219,7 +220,7 @@ mod tests {
     use service::Settings;
 
     use super::*;
-    use crate::config::SETTINGS;
+    use crate::{config::SETTINGS, rules::Level};
 
     /// After a restart of the watch, what was wrong before would else be over, and wrong again a moment later.
     #[test]
@@ -256,5 +257,74 @@ mod tests {
         };
         assert_eq!(judged(BackupStatus::default()), []);
         assert_eq!(judged(BackupStatus { next_ms: Some(1), ..BackupStatus::default() }), [Some(2.0)]);
+    }
+
+    /// Each value just over the bound of a warning, and what is asked here is what docs/health.md says.
+    #[test]
+    fn what_is_found_is_held_against_the_bounds_of_the_docs() {
+        const HELD: Duration = Duration::from_secs(61);
+        let config = Config::read(&mut Settings::from_variables(&[SETTINGS], HashMap::new()));
+        let stats = protocol::ServiceStats {
+            v: protocol::VERSION,
+            service: "command-worker".to_owned(),
+            instance: "command-worker-1".to_owned(),
+            build: String::new(),
+            uptime_s: 1,
+            ready: true,
+            reason: String::new(),
+            resident_bytes: 501_000_000,
+            metrics: std::collections::BTreeMap::new(),
+        };
+        let mut services = crate::services::Services::default();
+        let took = Some(Duration::from_millis(10_100));
+        services.heard(bus::Heard { stats, took }, std::time::Instant::now());
+        let stream = bus::StreamState {
+            name: "EVENTS",
+            messages: 1,
+            bytes: 81,
+            limit_bytes: Some(100),
+            oldest: Duration::from_secs(46),
+            last: 1,
+        };
+        let survey = bus::Survey { streams: vec![stream], ..bus::Survey::default() };
+        let machine = crate::host::Machine {
+            temperature: Some(70.5),
+            disk: Some(crate::host::Disk { bytes: 100, available_bytes: 14 }),
+            memory: Some(crate::host::Memory { bytes: 100, available_bytes: 9, ..Default::default() }),
+            power: Some(crate::host::Power { under_voltage: false, slowed: Some(true) }),
+            ..Default::default()
+        };
+        let found = Findings {
+            machine,
+            nats: crate::nats::NatsState { survey, ..Default::default() },
+            services: services.view(),
+            ..Findings::default()
+        };
+        let judged = |found: &Findings| {
+            let mut rules = crate::rules::Rules::new(Pace(1), &[]);
+            for now in [Duration::ZERO, HELD] {
+                rules.judge(readings(found, &config, 1), |_| false, now, 1);
+            }
+            let mut alerts: Vec<_> =
+                rules.alerts().into_iter().map(|alert| (alert.rule, alert.level)).collect();
+            alerts.sort();
+            alerts
+        };
+        let expected =
+            ["disk", "full", "lag", "latency", "machine-memory", "memory", "slowed", "temperature"];
+        assert_eq!(judged(&found), expected.map(|rule| (rule.to_owned(), Level::Warning)));
+        // And just below.
+        let mut found = found;
+        found.machine.temperature = Some(69.5);
+        found.machine.disk = Some(crate::host::Disk { bytes: 100, available_bytes: 16 });
+        found.machine.memory =
+            Some(crate::host::Memory { bytes: 100, available_bytes: 11, ..Default::default() });
+        found.machine.power = None;
+        let instance = &mut found.services[0].instances[0];
+        instance.took = Duration::from_millis(9_900);
+        std::sync::Arc::make_mut(&mut instance.stats).resident_bytes = 499_000_000;
+        (found.nats.survey.streams[0].bytes, found.nats.survey.streams[0].oldest) =
+            (79, Duration::from_secs(44));
+        assert_eq!(judged(&found), []);
     }
 }

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use super::Bounds;
+use crate::{
+    averages::COUNTED,
+    services::{FAILURES_WITHIN, RESTARTS_WITHIN},
+};
 
 /// What is bad.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +19,22 @@ pub struct Rule {
     pub bounds: Bounds,
     /// Nobody can tell while NATS is away.
     pub needs_nats: bool,
+    /// The value counts what happened within this time; zero when it is a state. A watch that has not run for so long
+    /// does not know that it is over.
+    pub within: Duration,
 }
 
 /// A condition that is there (1) or not (0).
 const fn is_so(name: &'static str, what: &'static str, critical: bool, hold_s: u64, calm_s: u64) -> Rule {
     let (warning, critical) = if critical { (None, Some(1.0)) } else { (Some(1.0), None) };
     let (hold, calm) = (Duration::from_secs(hold_s), Duration::from_secs(calm_s));
-    Rule { name, what, bounds: Bounds { warning, critical, clear: 1.0, hold, calm }, needs_nats: false }
+    Rule {
+        name,
+        what,
+        bounds: Bounds { warning, critical, clear: 1.0, hold, calm },
+        needs_nats: false,
+        within: Duration::ZERO,
+    }
 }
 
 /// A value with a bound for a warning and one for critical.
@@ -34,12 +47,16 @@ const fn above(
 ) -> Rule {
     let (hold, calm) = (Duration::from_secs(hold_s), Duration::from_secs(calm_s));
     let bounds = Bounds { warning: Some(warning), critical: Some(critical), clear, hold, calm };
-    Rule { name, what, bounds, needs_nats: false }
+    Rule { name, what, bounds, needs_nats: false, within: Duration::ZERO }
 }
 
 impl Rule {
     const fn seen_by_nats(self) -> Self {
         Self { needs_nats: true, ..self }
+    }
+
+    const fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 }
 
@@ -63,9 +80,11 @@ pub const RULES: [Rule; 23] = [
     above("unready", "not ready", (1.0, 2.0), 1.0, (30, 5)).seen_by_nats(),
     is_so("shards", "shards without a session", false, 60, 10).seen_by_nats(),
     is_so("channels", "channels that the bot is not let into", false, 60, 10).seen_by_nats(),
-    // Fresh starts within 10 min.
-    above("restarts", "starts again and again", (3.0, 6.0), 0.5, (0, 0)).seen_by_nats(),
-    // Of the last hour: a background task that fails ends its service, which starts afresh. Once may be somebody who
+    // Fresh starts.
+    above("restarts", "starts again and again", (3.0, 6.0), 0.5, (0, 0))
+        .seen_by_nats()
+        .within(RESTARTS_WITHIN),
+    // A background task that fails ends its service, which starts afresh. Once may be somebody who
     // started it again by hand.
     Rule {
         bounds: Bounds {
@@ -77,7 +96,8 @@ pub const RULES: [Rule; 23] = [
         },
         ..is_so("failures", "background tasks fail", false, 0, 0)
     }
-    .seen_by_nats(),
+    .seen_by_nats()
+    .within(FAILURES_WITHIN),
     // In MB, of all services together.
     above("memory", "memory of the bot", (500.0, 800.0), 0.9, (60, 60)).seen_by_nats(),
     // In seconds.
@@ -86,8 +106,7 @@ pub const RULES: [Rule; 23] = [
     above("lag", "work waits too long", (45.0, 120.0), 0.5, (10, 10)).seen_by_nats(),
     // How full a stream is, in percent.
     above("full", "stream nearly full", (80.0, 95.0), 0.9, (10, 30)).seen_by_nats(),
-    // Those of the last hour.
-    is_so("dead", "dead letters", false, 0, 0).seen_by_nats(),
+    is_so("dead", "dead letters", false, 0, 0).seen_by_nats().within(COUNTED),
     // In degrees Celsius. A Pi slows down from 80 on.
     above("temperature", "too hot", (70.0, 80.0), 0.93, (60, 60)),
     // In percent.

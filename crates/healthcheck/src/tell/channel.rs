@@ -87,6 +87,12 @@ struct Next {
     pause: Duration,
 }
 
+impl Default for Next {
+    fn default() -> Self {
+        Self { at: Instant::now(), pause: PAUSES.start }
+    }
+}
+
 impl Next {
     fn failed(&mut self, again: Again, pace: Pace) {
         if again == Again::Late {
@@ -94,10 +100,6 @@ impl Next {
         }
         self.at = Instant::now() + pace.of(self.pause);
         self.pause = (self.pause * 2).min(PAUSES.end);
-    }
-
-    fn worked(&mut self, again: Duration) {
-        *self = Self { at: Instant::now() + again, pause: PAUSES.start };
     }
 
     fn has_failed(&self) -> bool {
@@ -109,8 +111,8 @@ impl Channel {
     /// Tells people until the shutdown, or until it can never tell anybody.
     pub async fn run(mut self) {
         // A test that fails must not hold back what is to be told: another way of the channel may work.
-        let mut tell = Next { at: Instant::now(), pause: PAUSES.start };
-        let mut test = Next { at: self.first_test(), pause: PAUSES.start };
+        let mut tell = Next::default();
+        let mut test = Next { at: self.first_test(), ..Next::default() };
         let shutdown = self.shutdown.clone();
         while let Some(Ok(())) = shutdown.run_until_cancelled(self.views.changed()).await {
             let now = Instant::now();
@@ -133,15 +135,16 @@ impl Channel {
             };
             match outcome {
                 Ok(()) => {
-                    tell.worked(Duration::ZERO);
+                    tell = Next::default();
                     if is_test {
-                        test.worked(TEST_EVERY);
+                        test = Next::default();
                         self.note_test();
                     }
                     if test.has_failed() {
                         // Told by one way, what the test found of the other may still be so.
                         test.at = Instant::now();
                     } else {
+                        test.at = self.next_test();
                         self.board.set_channel(self.name, Condition::Fine);
                     }
                 }
@@ -157,7 +160,12 @@ impl Channel {
                     }
                     let next = if is_test { &mut test } else { &mut tell };
                     next.failed(again, self.pace);
-                    let pause_s = next.at.saturating_duration_since(Instant::now()).as_secs();
+                    let at = next.at;
+                    if !is_test {
+                        // What was to be told may be over by then: a test shows in its place that people can be told.
+                        test.at = at;
+                    }
+                    let pause_s = at.saturating_duration_since(Instant::now()).as_secs();
                     warn!(channel = self.name, reason, pause_s, is_test, "people were not told");
                 }
             }
@@ -169,14 +177,29 @@ impl Channel {
         self.store.change(|kept| kept.channels.entry(name).or_default().tested_ms = now);
     }
 
-    /// Soon after the start, so that a wrong setting is known at once, unless it was tested of late.
+    /// Soon after the start, so that a wrong setting is known at once, unless it was tested of late and nothing was wrong
+    /// with it since.
     fn first_test(&self) -> Instant {
-        let kept = self.store.get().channels.get(self.name).map_or(0, |channel| channel.tested_ms);
-        let since = Duration::from_millis(unix_ms().saturating_sub(kept));
-        if since < TEST_EVERY {
+        let (own, next) = (self.own(), self.next_test());
+        if self.store.get().alerts.iter().any(|alert| alert.key() == own) {
+            return Instant::now();
+        }
+        if next > Instant::now() {
             self.board.set_channel(self.name, Condition::Fine);
         }
+        next
+    }
+
+    /// A day after the last good one.
+    fn next_test(&self) -> Instant {
+        let kept = self.store.get().channels.get(self.name).map_or(0, |channel| channel.tested_ms);
+        let since = Duration::from_millis(unix_ms().saturating_sub(kept));
         Instant::now() + TEST_EVERY.saturating_sub(since)
+    }
+
+    /// The key of the alert that people cannot be told here.
+    fn own(&self) -> String {
+        format!("channel/{}", self.name)
     }
 
     /// Before that NATS may not be there yet, and the bot not be ready.
@@ -189,7 +212,7 @@ impl Channel {
         let view = self.views.borrow().clone();
         let alerts: &[Alert] = view.as_ref().map(|view| view.alerts.as_slice()).unwrap_or_default();
         let kept = self.store.get();
-        let own = format!("channel/{}", self.name);
+        let own = self.own();
         let channel = kept.channels.get(self.name).cloned().unwrap_or_default();
         let now = unix_ms();
         // What gets worse is no part of it.

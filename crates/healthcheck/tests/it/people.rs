@@ -73,6 +73,39 @@ async fn a_receiver_that_fails_is_tried_again_and_told_of_elsewhere() {
     watching.stop().await;
 }
 
+/// The internet was away, something went wrong and was over meanwhile: there was nothing left to tell, and what could not
+/// be told counted as trouble until the test of the next day.
+#[tokio::test]
+async fn what_is_over_before_it_could_be_told_leaves_no_trouble_behind() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    let receiver = Receiver::start().await;
+    let mut config = world.config();
+    config.webhook = receiver.address("/hook");
+    let mut watching = world.watch(config.clone());
+    world.keeps("\"tested_ms\":1").await;
+    for restart in [false, true] {
+        watching.is("healthy").await;
+        receiver.answer(500);
+        services[0].vanish();
+        watching.is_told_of("✗ webhook: 500").await;
+        services[0].resume(&world.bus).await;
+        let degraded = "degraded: webhook: people cannot be told\n";
+        watching.is(degraded).await;
+        if restart {
+            // The next one does not take it for granted that people can be told.
+            world.keeps("\"channel\"").await;
+            watching.stop().await;
+            watching = world.watch(config.clone());
+            watching.is(degraded).await;
+        }
+        receiver.answer(204);
+    }
+    watching.is("healthy").await;
+    assert_eq!(receiver.count("all is well again"), 0, "nobody was told that anything was wrong");
+    watching.stop().await;
+}
+
 /// It was once given up until the next start: a reverse proxy that is set up anew answers so for a while.
 #[tokio::test]
 async fn an_address_that_refuses_is_tried_again_now_and_then() {

@@ -185,6 +185,15 @@ impl Watching {
         .await;
     }
 
+    /// Waits until the page for people has these words.
+    pub async fn is_told_of(&self, words: &str) {
+        eventually(SOON, || async {
+            let text = self.page("/health/detailed").body;
+            if text.contains(words) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
     /// Waits until the page for people has this line.
     pub async fn has_line(&self, line: &str) {
         eventually(SOON, || async {
