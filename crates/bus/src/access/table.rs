@@ -176,6 +176,7 @@ fn operator() -> Vec<Grant> {
         hear("see what passes", &passing).of_app(),
         dead_letters().of_app(),
         trail().of_app(),
+        note(User::Operator).of_app(),
         restart(APP_SERVICES).of_app(),
         restart(OPS_SERVICES),
         tell("command backups and deploys", &["control.backup.*", "control.deploy.*"]),

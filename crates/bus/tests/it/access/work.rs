@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bus::{Bus, Login, Message, Nkey, Options, Queue, Stream, User};
 use protocol::{
     Platform, ServiceStats, VERSION,
-    control::{DeployAnswer, DeployOrder, DeployReply, DeployRequest, Restart},
+    control::{Audit, AuditResult, DeployAnswer, DeployOrder, DeployReply, DeployRequest, Restart},
 };
 use testkit::Nats;
 
@@ -183,6 +183,18 @@ async fn the_operator_sees_streams_and_handles_dead_letters_of_the_other_account
     let again = community.next().await;
     assert_eq!(again.subject, "event.discord.1.raid");
     again.ack().await;
+    let entry = Audit {
+        v: VERSION,
+        at_ms: 1_700_000_000_000,
+        service: User::Operator.name().to_owned(),
+        by: "cli".to_owned(),
+        verb: "replay".to_owned(),
+        object: "dead letters 1".to_owned(),
+        result: AuditResult::Done,
+        words: String::new(),
+    };
+    operator.note(&entry).await.unwrap();
+    assert_eq!(operator.trail(9).await.unwrap(), [entry]);
     for bus in [&gateway, &worker, &operator] {
         clean(bus).await;
     }
