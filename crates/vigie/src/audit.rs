@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// What its `--help` ends with.
-const EXIT_CODES: &str = "Exit codes: 0 answered; 1 NATS does not answer; 64 arguments cannot be used";
+const EXIT_CODES: &str =
+    "Exit codes: 0 answered; 1 NATS does not answer; 64 settings or arguments cannot be used";
 
 /// Arguments of `vigie audit`.
 #[derive(clap::Args, Debug)]

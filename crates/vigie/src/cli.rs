@@ -8,8 +8,10 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    audit, backup, commit, completions, dead, deploy, doctor, env_file, events, find::Which, here, init,
-    keys, lifecycle, logs, monitor, provision, settings, silence, status, up,
+    audit, backup, commit, completions, dead, deploy, doctor, env_file, events,
+    find::{self, Which},
+    here::{self, HandedOver},
+    init, keys, lifecycle, logs, monitor, provision, settings, silence, status, up,
 };
 
 const EXIT_CODES: &str = "\
@@ -87,6 +89,11 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Whether it says how the bot is, as far as that is known without NATS.
+    const fn looks(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Monitor(_))
+    }
 }
 
 /// The `main` of the binary.
@@ -123,6 +130,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever read this has seen enough, as `head` does.
         Err(reason) if is_broken_pipe(&reason) => ExitCode::SUCCESS,
+        Err(reason) if reason.is::<find::BadSetting>() => refuse(&format!("{reason:#}")),
         Err(reason) => {
             complain(&format!("vigie: {reason:#}"));
             ExitCode::FAILURE
@@ -131,10 +139,13 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if let Some(which) = command.asks_nats()
-        && let Some(code) = here::hand_over(which).await?
-    {
-        return Ok(code);
+    let mut without = None;
+    if let Some(which) = command.asks_nats() {
+        match here::hand_over(which, command.looks()).await? {
+            HandedOver::Done(code) => return Ok(code),
+            HandedOver::WithoutNats(reason) => without = Some(reason),
+            HandedOver::Not => {}
+        }
     }
     match command {
         Command::Init(options) => init::run(*options).await,
@@ -145,8 +156,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stop(options) => lifecycle::stop(&options).await,
         Command::Restart(options) => lifecycle::restart(&options).await,
         Command::Up(options) => up::run(options).await,
-        Command::Status(options) => status::run(&options).await,
-        Command::Monitor(options) => monitor::run(&options).await,
+        Command::Status(options) => status::run(&options, without).await,
+        Command::Monitor(options) => monitor::run(&options, without).await,
         Command::Logs(options) => logs::run(&options).await,
         Command::Events(options) => events::run(&options).await,
         Command::Dead(options) => dead::run(&options).await,

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     ask, cli, doctor,
-    find::Which,
+    find::{self, BadSetting, Which},
     here::program,
     jobs,
     paint::{self, Paint},
@@ -40,6 +40,9 @@ const FAILURE: u8 = 1;
 const SECRET: [&str; 2] = [".env", "secrets"];
 /// How the names of keys, tokens and other files of settings end. One that is tracked was meant to be.
 const SECRET_ENDS: [&str; 4] = [".nk", ".secret", ".token", ".env"];
+/// What is said in the end, where NATS did not answer.
+const UNWATCHED: &str = "NATS did not answer: nobody was asked to roll it out, and nobody watched the bot come back; `vigie \
+     start` starts what does not run, then `vigie deploy now` rolls out, or without a deployer `vigie restart`";
 /// It shows what there is to set.
 const EXAMPLE: &str = ".env.example";
 
@@ -50,8 +53,9 @@ git push; then vigie deploy now where there is a deployer, else vigie restart,
 which builds nothing; then vigie status until it is well.
 
 Exit codes: 0 pushed, and the bot is ready; 1 something stopped it, and it says
-what; 64 arguments cannot be used; 75 pushed, and the deploy still goes on, or
-found nothing new";
+what; 64 settings or arguments cannot be used; 75 pushed, and the deploy still goes
+on or found nothing new, or NATS does not answer, so that nobody was asked to
+roll it out and nobody watched the bot";
 
 /// Arguments of `vigie commit-and-restart`.
 #[derive(clap::Args, Debug)]
@@ -85,8 +89,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let changed = changed().await?;
     // Asked now, since a push alone may set off a deploy.
     let before = deployed(&options.which.data).await.context("nothing was committed")?;
+    let watched = before != Deployer::Unknown;
+    if !watched {
+        cli::complain("NATS does not answer, so that no deployer is asked: this only commits and pushes");
+    }
     let branch = git(&["symbolic-ref", "--short", "HEAD"]).await.context("expected a branch to commit to")?;
-    if !options.yes && !ask::confirmed(question(&changed, &branch, &options.message)).await? {
+    if !options.yes && !ask::confirmed(question(&changed, &branch, &options.message, watched)).await? {
         cli::complain("nothing was committed");
         return Ok(ExitCode::FAILURE);
     }
@@ -102,7 +110,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         cli::say(&format!("{} {pushed}\n", Paint::stdout().good("✓")))?;
     }
-    let code = roll_out(options, &commit, before).await?;
+    let code = match before {
+        Deployer::Unknown => {
+            cli::complain(UNWATCHED);
+            jobs::STILL_GOING_ON
+        }
+        Deployer::There(before) => roll_out(options, &commit, Some(&before)).await?,
+        Deployer::None => roll_out(options, &commit, None).await?,
+    };
     if options.json {
         let view = vigie(&["status", "--json"], &options.which.data)?.stderr(Stdio::null()).output().await?;
         let status: Option<Value> = serde_json::from_slice(&view.stdout).ok();
@@ -113,7 +128,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Has the bot run with what was pushed; the exit code.
-async fn roll_out(options: &Options, commit: &str, before: Option<DeployStatus>) -> anyhow::Result<u8> {
+async fn roll_out(options: &Options, commit: &str, before: Option<&DeployStatus>) -> anyhow::Result<u8> {
     let step: &[&str] = if before.is_some() {
         &["deploy", "now"]
     } else {
@@ -132,7 +147,7 @@ async fn roll_out(options: &Options, commit: &str, before: Option<DeployStatus>)
         return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILURE));
     }
     if let Some(before) = before
-        && !is_new(&before, commit, &options.which.data).await?
+        && !is_new(before, commit, &options.which.data).await?
     {
         return Ok(jobs::STILL_GOING_ON);
     }
@@ -174,7 +189,7 @@ fn is_secret(state: &str, path: &str) -> bool {
         || (state.starts_with("??") && kind && name != EXAMPLE)
 }
 
-fn question(changed: &[String], branch: &str, message: &str) -> String {
+fn question(changed: &[String], branch: &str, message: &str, watched: bool) -> String {
     let mut text = String::new();
     for path in changed.iter().take(NAMED) {
         text += &format!("  {}\n", paint::harmless(path));
@@ -187,27 +202,45 @@ fn question(changed: &[String], branch: &str, message: &str) -> String {
         1 => format!("commit this file as {message:?}, push"),
         count => format!("commit these {count} files as {message:?}, push"),
     };
-    format!("{text}{what} to {branch}, and have the bot run with it?")
+    let then = if watched { ", and have the bot run with it?" } else { "?" };
+    format!("{text}{what} to {branch}{then}")
 }
 
-/// What the deployer says; `None` where there is none.
+/// Whether somebody rolls out what is pushed.
+#[derive(Debug, PartialEq)]
+enum Deployer {
+    /// It says how things stand.
+    There(Box<DeployStatus>),
+    /// There is none.
+    None,
+    /// NATS does not answer.
+    Unknown,
+}
+
+/// Asks it.
 ///
 /// # Errors
-/// When it cannot be known whether there is one.
-async fn deployed(data: &Path) -> anyhow::Result<Option<DeployStatus>> {
+/// When it cannot be known whether there is one, although NATS answers.
+async fn deployed(data: &Path) -> anyhow::Result<Deployer> {
     let mut ask = vigie(&["deploy", "status", "--json"], data)?;
     let output = ask.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await?;
     if output.status.success() {
         let status = serde_json::from_slice(&output.stdout);
-        return status.context("`vigie deploy status` says something that cannot be read").map(Some);
+        let status = status.context("`vigie deploy status` says something that cannot be read")?;
+        return Ok(Deployer::There(status));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        said.contains(&jobs::nobody("deployer")),
-        "`vigie deploy status`: {}",
-        said.trim().lines().last().unwrap_or_default().trim_start_matches("vigie: ")
-    );
-    Ok(None)
+    if said.contains(find::NOBODY) {
+        return Ok(Deployer::Unknown);
+    }
+    if said.contains(&jobs::nobody("deployer")) {
+        return Ok(Deployer::None);
+    }
+    let reason = said.trim().lines().last().unwrap_or_default().trim_start_matches("vigie: ");
+    if output.status.code() == Some(i32::from(service::EXIT_BAD_SETTINGS)) {
+        return Err(BadSetting(reason.to_owned()).into());
+    }
+    bail!("`vigie deploy status`: {reason}")
 }
 
 /// Whether a deploy that went well has changed anything. It may have started the deployer again, too.
@@ -215,12 +248,12 @@ async fn is_new(before: &DeployStatus, commit: &str, data: &Path) -> anyhow::Res
     let deadline = Instant::now() + BACK_LIMIT;
     let now = loop {
         match deployed(data).await {
-            Ok(Some(now)) => break now,
-            Ok(None) if Instant::now() >= deadline => {
+            Ok(Deployer::There(now)) => break now,
+            Ok(Deployer::None | Deployer::Unknown) if Instant::now() >= deadline => {
                 bail!("the deployer did not come back after the deploy")
             }
             Err(reason) if Instant::now() >= deadline => return Err(reason),
-            Ok(None) | Err(_) => sleep(LOOK_EVERY).await,
+            Ok(Deployer::None | Deployer::Unknown) | Err(_) => sleep(LOOK_EVERY).await,
         }
     };
     let runs = now.current.as_deref().unwrap_or("the version before");
@@ -297,10 +330,11 @@ mod tests {
     #[test]
     fn the_question_names_what_would_be_committed() {
         let files: Vec<String> = (0..22).map(|number| format!("file-{number}")).collect();
-        let text = question(&files, "main", "add a command");
+        let text = question(&files, "main", "add a command", true);
         assert!(text.contains(
             "  file-19\n  … and 2 more\ncommit these 22 files as \"add a command\", push to main,"
         ));
-        assert!(question(&[], "main", "x").starts_with("nothing changed here; push to main,"));
+        assert!(question(&[], "main", "x", true).starts_with("nothing changed here; push to main,"));
+        assert_eq!(question(&[], "main", "x", false), "nothing changed here; push to main?");
     }
 }

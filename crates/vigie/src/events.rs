@@ -22,7 +22,7 @@ const SUBJECTS: [&str; 4] = ["event.>", "chatter.>", "action.>", "outcome.>"];
 
 /// What its `--help` ends with.
 const EXIT_CODES: &str = "Exit codes: 0 ended by Ctrl-C, or nobody reads any more; 1 NATS does not answer;\n\
-64 arguments cannot be used";
+64 settings or arguments cannot be used";
 
 /// Arguments of `vigie events`.
 #[derive(clap::Args, Debug)]

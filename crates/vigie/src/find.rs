@@ -25,6 +25,8 @@ pub(crate) const OPTIONAL: [(&str, &str); 3] =
 pub(crate) const NEEDED: [&str; 3] = ["discord-gateway", "twitch-gateway", "command-worker"];
 /// A command that asks waits this long for NATS, not the half minute that a service waits.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What is said where NATS does not answer, which other programs of ours look for.
+pub(crate) const NOBODY: &str = "no NATS server answers";
 /// The file that a running `vigie up` holds locked in its data folder.
 pub(crate) const LOCK_FILE: &str = "vigie.lock";
 
@@ -130,15 +132,20 @@ impl Which {
     }
 }
 
+/// A setting that cannot be used, and why: nothing was done, and the exit code is the one for that.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadSetting(pub String);
+
 /// `NATS_URL`, when it is set.
 ///
 /// # Errors
-/// When it cannot be read, such as from a file that is missing.
+/// [`BadSetting`] when it cannot be read, such as from a file that is missing.
 pub(crate) fn nats_url_setting() -> anyhow::Result<Option<String>> {
     let mut settings = Settings::load(&[SETTINGS]);
     let url = settings.optional("NATS_URL");
     if let Some(problem) = settings.problems().iter().find(|problem| problem.name == "NATS_URL") {
-        bail!("{problem}");
+        return Err(BadSetting(problem.to_string()).into());
     }
     Ok(url)
 }
@@ -160,10 +167,14 @@ pub(crate) async fn connect_as(user: User, url: &str) -> anyhow::Result<Bus> {
     let options = bus::Options { url: url.to_owned(), name: format!("vigie-{}", std::process::id()) };
     match tokio::time::timeout(PATIENCE, Bus::connect_as(&login, options)).await {
         Ok(Ok(bus)) => Ok(bus),
+        // `vigie start` is right whatever runs Vigie here.
         Ok(Err(ConnectError::Unreachable { .. })) | Err(_) => bail!(
-            "no NATS server answers at {}: start Vigie with `vigie up`, or set NATS_URL to where NATS is",
+            "{NOBODY} at {}: start Vigie with `vigie start`, or set NATS_URL to where NATS is",
             bus::without_credentials(url)
         ),
+        Ok(Err(error @ (ConnectError::Url(_) | ConnectError::Key(_) | ConnectError::CaFile { .. }))) => {
+            Err(BadSetting(format!("{:#}", anyhow::Error::from(error))).into())
+        }
         Ok(Err(error)) => Err(error.into()),
     }
 }
@@ -171,13 +182,13 @@ pub(crate) async fn connect_as(user: User, url: &str) -> anyhow::Result<Bus> {
 /// What NATS asks of us, and we of it, by `NATS_NKEY` and `NATS_CA_FILE`.
 ///
 /// # Errors
-/// When one of them cannot be read.
+/// [`BadSetting`] when one of them cannot be read.
 pub(crate) fn login(user: User) -> anyhow::Result<Login> {
     let mut settings = Settings::load(&[SETTINGS]);
     let NatsLogin { nkey, ca_file, .. } = NatsLogin::read(&mut settings);
     let ours = |problem: &&Problem| ["NATS_NKEY", "NATS_CA_FILE"].contains(&problem.name.as_str());
     match settings.problems().iter().find(ours) {
-        Some(problem) => bail!("{problem}"),
+        Some(problem) => Err(BadSetting(problem.to_string()).into()),
         None => Ok(Login { user, nkey, ca_file }),
     }
 }

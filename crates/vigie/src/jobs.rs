@@ -26,11 +26,11 @@ use crate::{
 pub(crate) const BY: &str = "cli";
 /// What `--help` of verbs with jobs ends with.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, failed, or nobody answers;\n\
-64 arguments cannot be used; 75 it still goes on";
+64 settings or arguments cannot be used; 75 it still goes on";
 
 /// The same of verbs that only look.
 pub(crate) const VIEW_EXIT_CODES: &str = "Exit codes: 0 answered, whatever the answer is; 1 refused, or nobody answers;\n\
-64 arguments cannot be used";
+64 settings or arguments cannot be used";
 
 /// EX_TEMPFAIL of sysexits.
 pub(crate) const STILL_GOING_ON: u8 = 75;

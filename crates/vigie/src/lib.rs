@@ -45,6 +45,7 @@ mod keys;
 mod lifecycle;
 mod logs;
 mod monitor;
+mod note;
 mod paint;
 mod provision;
 mod settings;

@@ -7,18 +7,21 @@ use std::{
 };
 
 use bus::{Bus, DISCOVERY_LIMIT, RequestError};
-use protocol::{VERSION, control::Restart};
+use protocol::{
+    VERSION,
+    control::{AuditResult, Restart},
+};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     cli, find,
     here::{self, Part, Runs, Shape, State, Way},
+    jobs::BY,
+    note,
     paint::{self, Paint},
 };
 
-/// What services are told who asks.
-const BY: &str = "cli";
 /// How long a service may take to say that it will start again.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long it may take to be back: it drains first, and is started again after a pause that grows.
@@ -28,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What `--help` of each ends with.
 const EXIT_CODES: &str = "Exit codes: 0 done, and all parts are as they should be; 1 not, or not in time;\n\
-64 arguments cannot be used";
+64 settings or arguments cannot be used";
 
 /// Arguments of `vigie start`.
 #[derive(clap::Args, Debug)]
@@ -155,6 +158,8 @@ async fn ask_services(options: &Options) -> anyhow::Result<Asked> {
         match bus.command_restart(name, &order, ANSWER_LIMIT).await {
             Ok(_) => {
                 cli::complain(&format!("{name} starts again"));
+                let words = "told to start again".to_owned();
+                note::done(&bus, "restart", name.clone(), AuditResult::Done, words).await;
                 asked.obeyed.push((name.clone(), back(&bus, name, told).await));
             }
             // Whoever heard it and said nothing is stuck, which its supervisor gets over.

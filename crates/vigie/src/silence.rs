@@ -19,7 +19,8 @@ use crate::{
     paint::{self, Paint},
 };
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused, or nobody answers; 64 arguments cannot be used";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 refused, or nobody answers; 64 settings or arguments cannot be used";
 
 /// Arguments of `vigie silence`.
 #[derive(clap::Args, Debug)]

@@ -1,19 +1,21 @@
 //! `vigie status`: how every service is and how much waits in NATS, as NATS sees it.
 
 mod asking;
+mod look;
 mod numbers;
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use bus::{Backlog, Bus, Link};
+use bus::Backlog;
 use protocol::ServiceStats;
 use serde_json::json;
 use tokio::signal;
 
+pub(crate) use self::look::Looker;
 use crate::{
     cli, find,
-    here::{self, Part, Runs, Way},
+    here::{self, NO_NATS, Part, Runs, Way},
     paint::{self, Paint},
 };
 
@@ -23,12 +25,14 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 const DEAD: &str = "DEAD";
 /// Sessions of Discord that could not be resumed.
 const SESSIONS_LOST: &str = "discord_sessions_lost_total";
+/// Who tells people what is wrong.
+const TELLER: &str = "healthcheck";
 /// Clears the terminal and goes to its top.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// What `vigie status --help` ends with.
 const EXIT_CODES: &str = "Exit codes: 0 everything is ready; 1 something is not, or NATS does not answer;\n\
-64 arguments cannot be used";
+64 settings or arguments cannot be used";
 
 /// Arguments of `vigie status`.
 #[derive(clap::Args, Debug)]
@@ -50,7 +54,11 @@ pub(crate) struct View {
     /// Its version; empty when it does not answer.
     server: String,
     pub services: Vec<ServiceStats>,
+    /// What was started here, as far as that is known: its services should answer.
+    started: Vec<Part>,
     pub streams: Vec<Backlog>,
+    /// What is wrong with what NATS keeps, in words.
+    lacks: Option<String>,
     away: Option<Away>,
 }
 
@@ -61,72 +69,17 @@ struct Away {
     runs: Option<(String, Way, Vec<Part>)>,
 }
 
-/// Looks at a Vigie, again and again; connects to its NATS when that is there.
-pub(crate) struct Looker<'a> {
-    runs: &'a Runs,
-    url: String,
-    pub bus: Option<Bus>,
-}
-
-impl<'a> Looker<'a> {
-    /// # Errors
-    /// When a setting cannot be read.
-    pub(crate) fn new(runs: &'a Runs) -> anyhow::Result<Self> {
-        Ok(Self { runs, url: runs.which.nats_url()?, bus: None })
-    }
-
-    /// How everything is now.
-    pub(crate) async fn look(&mut self) -> View {
-        if self.bus.is_none() {
-            match find::connect(&self.url).await {
-                Ok(bus) => self.bus = Some(bus),
-                Err(reason) => return self.away(format!("{reason:#}")).await,
-            }
-        }
-        match &self.bus {
-            Some(bus) if *bus.link().borrow() == Link::Up => View {
-                url: bus::without_credentials(&self.url),
-                server: bus.server_version(),
-                services: asking::services(bus).await,
-                streams: bus::backlogs(bus).await,
-                away: None,
-            },
-            // It comes back by itself.
-            _ => {
-                let url = bus::without_credentials(&self.url);
-                self.away(format!("NATS at {url} does not answer any more")).await
-            }
-        }
-    }
-
-    async fn away(&self, reason: String) -> View {
-        let runs = match here::find(self.runs).await {
-            Ok(Some(found)) => {
-                let parts = found.parts().await.unwrap_or_default();
-                Some((found.to_string(), found.way(), parts))
-            }
-            // There may be nothing, or more than one; the reason is what counts here.
-            Ok(None) | Err(_) => None,
-        };
-        View {
-            url: bus::without_credentials(&self.url),
-            server: String::new(),
-            services: Vec::new(),
-            streams: Vec::new(),
-            away: Some(Away { reason, runs }),
-        }
-    }
-}
-
 /// Prints how everything is; exit code 1 when something is not ready.
 ///
+/// `without`: why NATS cannot be asked from here, where that is known.
+///
 /// # Errors
-/// When a setting cannot be read, or the reader went away.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut looker = Looker::new(&options.runs)?;
+/// When a setting cannot be used, or the reader went away.
+pub(crate) async fn run(options: &Options, without: Option<String>) -> anyhow::Result<ExitCode> {
+    let mut looker = Looker::new(&options.runs, without)?;
     let paint = Paint::stdout();
     loop {
-        let view = looker.look().await;
+        let Some(view) = looker.look().await? else { return Ok(ExitCode::from(NO_NATS)) };
         let text = if options.json { view.json()? } else { view.render(paint) };
         let clear =
             if options.watch && !options.json && std::io::stdout().is_terminal() { CLEAR } else { "" };
@@ -139,6 +92,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             () = tokio::time::sleep(WATCH_EVERY) => {}
             stopped = signal::ctrl_c() => return stopped.map(|()| ExitCode::SUCCESS).context("cannot wait for Ctrl-C"),
         }
+        if let Some(code) = looker.hand_over_again().await {
+            return Ok(code);
+        }
     }
 }
 
@@ -148,29 +104,59 @@ impl View {
         if let Some(away) = &self.away {
             return vec![away.reason.clone()];
         }
-        let mut problems = Vec::new();
-        for name in find::NEEDED {
-            if !self.services.iter().any(|service| service.service == name) {
-                problems.push(format!("no {name} answers: is it running?"));
-            }
-        }
+        let services = find::SERVICES.into_iter().chain(find::OPTIONAL.map(|(name, _)| name));
+        let mut problems: Vec<String> = services.filter_map(|name| self.silence_of(name)).collect();
         for service in self.services.iter().filter(|service| !service.ready) {
             problems
                 .push(format!("{} {} is not ready: {}", service.service, service.instance, service.reason));
         }
-        if self.streams.is_empty() {
-            problems.push("NATS has no streams: run `vigie provision`".to_owned());
-        }
+        problems.extend(self.lacks.clone());
         problems
+    }
+
+    fn answers(&self, name: &str) -> bool {
+        self.services.iter().any(|service| service.service == name)
+    }
+
+    /// That a service does not answer and should, or not all of it.
+    fn silence_of(&self, name: &str) -> Option<String> {
+        let parts = || self.started.iter().filter(|part| here::works_as(&part.name, name));
+        let down: Vec<&Part> = parts().filter(|part| !part.is_up()).collect();
+        let answering = self.services.iter().filter(|service| service.service == name).count();
+        let why = |part: &&Part| {
+            let detail = paint::harmless(&part.detail);
+            if part.name == name { detail } else { format!("{}: {detail}", part.name) }
+        };
+        let whys: Vec<String> = down.iter().map(why).collect();
+        match (answering, parts().count()) {
+            (0, 0) => find::NEEDED.contains(&name).then(|| format!("no {name} answers: is it running?")),
+            (0, _) if down.is_empty() => {
+                Some(format!("no {name} answers, though it was started: `vigie logs {name}` may say why"))
+            }
+            (0, _) => {
+                Some(format!("no {name} answers ({}): `vigie logs {name}` may say why", whys.join(", ")))
+            }
+            // One that runs and was not heard this time may have been busy.
+            (some, all) if some < all && !down.is_empty() => Some(format!(
+                "{some} of {all} {name} answer ({}): `vigie logs {name}` may say why",
+                whys.join(", ")
+            )),
+            _ => None,
+        }
     }
 
     fn dead_letters(&self) -> u64 {
         self.streams.iter().filter(|one| one.stream == DEAD).map(|one| one.messages).sum()
     }
 
-    /// What went wrong before, and needs no hand now.
+    /// What is good to know and needs no hand now, such as what went wrong before.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        let has_teller =
+            self.answers(TELLER) || self.started.iter().any(|part| here::works_as(&part.name, TELLER));
+        if self.away.is_none() && !has_teller {
+            warnings.push(format!("no {TELLER} answers: nobody is told when something is wrong"));
+        }
         let dead = self.dead_letters();
         if dead > 0 {
             let letters = if dead == 1 { "letter" } else { "letters" };
@@ -271,10 +257,10 @@ impl View {
                 paint::duration(service.uptime_s),
                 paint::bytes(service.resident_bytes),
                 service.instance.clone(),
-                if mixed {
-                    format!("{}: {}", service.build, numbers::of(service))
-                } else {
-                    numbers::of(service)
+                match numbers::of(service) {
+                    numbers if !mixed => numbers,
+                    numbers if numbers.is_empty() => service.build.clone(),
+                    numbers => format!("{}: {numbers}", service.build),
                 },
             ]);
         }
@@ -363,12 +349,15 @@ pub(crate) mod tests {
             services: vec![
                 service("command-worker", "", &[("commands_total.ping", 7.0), ("commands_total.help", 5.0)]),
                 service("discord-gateway", "", &discord),
+                service("healthcheck", "", &[]),
                 service("twitch-gateway", twitch, &[("channels_joined", 1.0)]),
             ],
+            started: Vec::new(),
             streams: vec![
                 Backlog { stream: "EVENTS", messages: 3, bytes: 1290 },
                 Backlog { stream: DEAD, messages: dead, bytes: dead * 400 },
             ],
+            lacks: None,
             away: None,
         }
     }
@@ -389,13 +378,38 @@ pub(crate) mod tests {
         insta::assert_snapshot!(view.render(Paint::plain()));
     }
 
+    fn part(name: &str, state: State, detail: &str) -> Part {
+        Part { name: name.to_owned(), state, detail: detail.to_owned() }
+    }
+
+    #[test]
+    fn what_was_started_and_does_not_answer_is_a_problem() {
+        let mut view = view("", 0);
+        view.services.retain(|service| service.service != "healthcheck");
+        let nobody = "no healthcheck answers: nobody is told when something is wrong";
+        assert_eq!((view.problems(), view.warnings()), (Vec::new(), vec![nobody.to_owned()]));
+        view.started = vec![
+            part("backup", State::Failing, "Restarting (1) 1 second ago\x1b[2J"),
+            part("command-worker@1", State::Ready, "active (running)"),
+            part("command-worker@2", State::Down, "inactive (dead)"),
+            part("demo-discord", State::Ready, "Up 2 minutes (healthy)"),
+            part("healthcheck", State::Ready, "Up 2 minutes (healthy)"),
+            part("nats", State::Ready, "Up 2 minutes (healthy)"),
+            part("twitch-gateway", State::Starting, "Up 2 seconds (health: starting)"),
+        ];
+        view.services.retain(|service| service.service != "twitch-gateway");
+        let problems = [
+            "no twitch-gateway answers (Up 2 seconds (health: starting)): `vigie logs twitch-gateway` may say why",
+            "1 of 2 command-worker answer (command-worker@2: inactive (dead)): `vigie logs command-worker` may say \
+             why",
+            "no healthcheck answers, though it was started: `vigie logs healthcheck` may say why",
+            "no backup answers (Restarting (1) 1 second ago\u{fffd}[2J): `vigie logs backup` may say why",
+        ];
+        assert_eq!((view.problems(), view.warnings()), (problems.map(str::to_owned).to_vec(), Vec::new()));
+    }
+
     #[test]
     fn a_bot_without_nats() {
-        let part = |name: &str, state, detail: &str| Part {
-            name: name.to_owned(),
-            state,
-            detail: detail.to_owned(),
-        };
         let parts = vec![
             part("discord-gateway", State::Ready, "Up 3 minutes (healthy)"),
             part("nats", State::Failing, "Restarting (1) 2 seconds ago"),

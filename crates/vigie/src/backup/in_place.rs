@@ -11,8 +11,7 @@ use tokio::time::sleep;
 
 use super::{RestoreOptions, open, request};
 use crate::{
-    ask, cli,
-    find::{self, Running},
+    ask, cli, find,
     here::{self, Hold, Part, Supervisor, Way},
     jobs::{self, Service},
     paint::Paint,
@@ -23,7 +22,7 @@ use crate::{
 pub(super) const EXIT_CODES: &str = "Without --into it stops the gateways and the workers, restores, and starts them again, also when it\n\
 failed and went back to what was before.\n\n\
 Exit codes: 0 restored, and all that was stopped is ready again; 1 refused, failed, or nobody answers:\n\
-nothing has changed; 64 arguments cannot be used; 69 restored, and not all is ready again; 74 it failed,\n\
+nothing has changed; 64 settings or arguments cannot be used; 69 restored, and not all is ready again; 74 it failed,\n\
 and so did going back: what was stopped stays so; 75 it still goes on, and what was stopped stays so";
 
 /// EX_UNAVAILABLE of sysexits.
@@ -78,7 +77,7 @@ pub(super) async fn restore(options: &RestoreOptions) -> anyhow::Result<ExitCode
         let why = "this replaces what is there, and there is no terminal to ask on: add --yes, or --into";
         return Ok(cli::refuse(why));
     }
-    let found = if options.no_stop { None } else { here(options).await? };
+    let found = if options.no_stop { None } else { here::of_nats(&options.runs).await? };
     let bot = match &found {
         Some(found) => found.bot().await?,
         None => Vec::new(),
@@ -111,18 +110,6 @@ fn question(options: &RestoreOptions, found: Option<&Supervisor>, bot: &[String]
             bot.join(", ")
         ),
         _ => format!("{replace}? What is there now is put aside"),
-    }
-}
-
-/// What runs it here. With `NATS_URL` that is only who uses the very same server: another bot's must go on.
-async fn here(options: &RestoreOptions) -> anyhow::Result<Option<Supervisor>> {
-    let runs = &options.runs;
-    match find::nats_url_setting()? {
-        Some(url) if !runs.is_named() => {
-            let same = Running::find(&runs.which.data).is_some_and(|running| running.nats_url == url);
-            Ok(same.then(|| here::up(runs)))
-        }
-        _ => here::find(runs).await,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{io, process::ExitCode};
 
-use bus::{DeadLetters, Stream};
+use bus::{Bus, DeadLetters, Stream};
+use protocol::control::AuditResult;
 use serde_json::json;
 use service::clock;
 
@@ -11,7 +12,7 @@ use crate::{
     ask::{can_ask, confirmed},
     cli,
     find::Which,
-    paint,
+    note, paint,
 };
 
 /// Arguments of `vigie dead drop`.
@@ -40,11 +41,11 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !can_ask(options.yes) {
         return Ok(cli::refuse("dropping is for good, and there is no terminal to ask on: add --yes"));
     }
-    let letters = super::open(&options.which, options.chosen.stream).await?;
-    if options.chosen.all { all(&letters, options).await } else { these(&letters, options).await }
+    let (bus, letters) = super::open(&options.which, options.chosen.stream).await?;
+    if options.chosen.all { all(&bus, &letters, options).await } else { these(&bus, &letters, options).await }
 }
 
-async fn these(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCode> {
+async fn these(bus: &Bus, letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCode> {
     let numbers = &options.chosen.numbers;
     let named: Vec<String> = numbers.iter().map(u64::to_string).collect();
     let what = if numbers.len() == 1 { "dead letter" } else { "dead letters" };
@@ -52,18 +53,25 @@ async fn these(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitC
         return Ok(declined());
     }
     let mut dropped = 0;
+    let mut outcome = Ok(());
     for number in numbers {
-        if letters.remove(*number).await? {
-            dropped += 1;
-        } else {
-            cli::complain(&format!("there is no dead letter {number}"));
+        match letters.remove(*number).await {
+            Ok(true) => dropped += 1,
+            Ok(false) => cli::complain(&format!("there is no dead letter {number}")),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
         }
     }
+    // What was dropped before NATS went away is gone all the same.
+    remember(bus, dropped, options).await;
+    outcome?;
     tell(dropped, options)?;
     Ok(super::done(usize::try_from(dropped).is_ok_and(|dropped| dropped == numbers.len())))
 }
 
-async fn all(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCode> {
+async fn all(bus: &Bus, letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCode> {
     let tally = letters.tally().await?;
     // What is buried while a person thinks about the answer was not asked about.
     let through = match options.older_than {
@@ -84,8 +92,18 @@ async fn all(letters: &DeadLetters, options: &Options) -> anyhow::Result<ExitCod
     if !options.yes && !confirmed(question(tally.count, options)).await? {
         return Ok(declined());
     }
-    tell(letters.remove_through(through).await?, options)?;
+    let dropped = letters.remove_through(through).await?;
+    remember(bus, dropped, options).await;
+    tell(dropped, options)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was dropped, for the audit trail.
+async fn remember(bus: &Bus, dropped: u64, options: &Options) {
+    if dropped > 0 {
+        let words = format!("dropped {}", super::count_of(dropped));
+        note::done(bus, "drop", options.chosen.in_words(), AuditResult::Done, words).await;
+    }
 }
 
 fn question(count: u64, options: &Options) -> String {

@@ -47,7 +47,7 @@ type Row = [String; 6];
 /// # Errors
 /// When NATS cannot be reached or refuses.
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let letters = super::open(&options.which, options.stream).await?;
+    let (_, letters) = super::open(&options.which, options.stream).await?;
     let tally = letters.tally().await?;
     let mut rows: Vec<Row> = Vec::new();
     let mut from = options.from;

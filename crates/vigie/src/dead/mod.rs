@@ -8,7 +8,7 @@ mod show;
 
 use std::process::ExitCode;
 
-use bus::{DeadLetters, Stream};
+use bus::{Bus, DeadLetters, Stream};
 
 use crate::{
     find::{self, Which},
@@ -18,7 +18,7 @@ use crate::{
 /// What `vigie dead --help` ends with.
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, also when there is nothing to do; 1 something could not be done, or was kept; \
-64 arguments cannot be used, or there is no terminal to ask on";
+64 settings or arguments cannot be used, or there is no terminal to ask on";
 
 /// Arguments of `vigie dead`.
 #[derive(clap::Args, Debug)]
@@ -75,6 +75,24 @@ struct Chosen {
     stream: Option<Stream>,
 }
 
+/// So many letters are named in the audit trail; of the others it knows how many they are.
+const NAMED: usize = 20;
+
+impl Chosen {
+    /// Which they are, for the audit trail.
+    fn in_words(&self) -> String {
+        match (self.all, self.stream) {
+            (true, None) => "all dead letters".to_owned(),
+            (true, Some(stream)) => format!("all dead letters of {}", stream.name()),
+            (false, _) => {
+                let named: Vec<String> = self.numbers.iter().take(NAMED).map(u64::to_string).collect();
+                let more = if self.numbers.len() > NAMED { ", …" } else { "" };
+                format!("dead letters {}{more}", named.join(", "))
+            }
+        }
+    }
+}
+
 /// Does what the arguments ask.
 ///
 /// # Errors
@@ -88,9 +106,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn open(which: &Which, stream: Option<Stream>) -> anyhow::Result<DeadLetters> {
+async fn open(which: &Which, stream: Option<Stream>) -> anyhow::Result<(Bus, DeadLetters)> {
     let bus = find::connect(&which.nats_url()?).await?;
-    Ok(bus.dead_letters(stream))
+    let letters = bus.dead_letters(stream);
+    Ok((bus, letters))
 }
 
 fn stream(text: &str) -> Result<Stream, String> {

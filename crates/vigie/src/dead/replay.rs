@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use bus::{DeadLetters, Letter, ReplayError};
+use protocol::control::AuditResult;
 use serde_json::json;
 use service::clock;
 
 use super::{Chosen, late::Late};
-use crate::{cli, find::Which};
+use crate::{cli, find::Which, note};
 
 /// So many letters that were kept are told one by one; the others are only counted.
 const TOLD: u64 = 20;
@@ -41,7 +42,7 @@ struct Report {
 /// # Errors
 /// When NATS cannot be reached or refuses; what was not given back by then is still there.
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let letters = super::open(&options.which, options.chosen.stream).await?;
+    let (bus, letters) = super::open(&options.which, options.chosen.stream).await?;
     let mut report = Report::default();
     let outcome = if options.chosen.all {
         all(&letters, options.as_new, &mut report).await
@@ -50,6 +51,12 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     if outcome.is_ok() || report.given_back + report.kept > 0 {
         report.tell(options.json)?;
+    }
+    if report.given_back > 0 {
+        let all = outcome.is_ok() && report.kept == 0;
+        let result = if all { AuditResult::Done } else { AuditResult::Failed };
+        let words = report.in_words();
+        note::done(&bus, "replay", options.chosen.in_words(), result, words).await;
     }
     outcome?;
     Ok(super::done(report.kept == 0))
@@ -123,11 +130,15 @@ impl Report {
         if json {
             return cli::say(&(json!({ "replayed": self.given_back, "kept": self.kept }).to_string() + "\n"));
         }
-        let (are, they) = if self.given_back == 1 { ("is", "it") } else { ("are", "they") };
-        let kept = if self.kept > 0 { format!(", {} not", self.kept) } else { String::new() };
         cli::say(&match (self.given_back, self.kept) {
             (0, 0) => "no dead letters\n".to_owned(),
-            (count, _) => format!("{} {are} back where {they} came from{kept}\n", super::count_of(count)),
+            _ => self.in_words() + "\n",
         })
+    }
+
+    fn in_words(&self) -> String {
+        let (are, they) = if self.given_back == 1 { ("is", "it") } else { ("are", "they") };
+        let kept = if self.kept > 0 { format!(", {} not", self.kept) } else { String::new() };
+        format!("{} {are} back where {they} came from{kept}", super::count_of(self.given_back))
     }
 }

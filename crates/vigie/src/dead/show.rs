@@ -31,7 +31,7 @@ pub(super) struct Options {
 /// # Errors
 /// When NATS cannot be reached or refuses.
 pub(super) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let letters = super::open(&options.which, None).await?;
+    let (_, letters) = super::open(&options.which, None).await?;
     let Some(letter) = letters.get(options.number).await? else {
         bail!("there is no dead letter {}: `vigie dead list` shows which there are", options.number);
     };

@@ -22,6 +22,7 @@ use super::{
     Part, State,
     lines::{LogLine, Logs, Wanted, is_called},
     program,
+    started::{self, NO_NATS},
     systemd::Systemd,
     up::Up,
 };
@@ -35,6 +36,7 @@ const OURS: &str = "discord-gateway";
 const ONE_SHOTS: [&str; 1] = ["keys"];
 /// Where the operator's key is, and NATS can be reached.
 const TOOLS: &str = "status";
+const NATS: &str = "nats";
 /// Parts of the demo, and what they do the work of.
 const DEMO: [(&str, &str); 2] = [("demo-discord", "discord-gateway"), ("demo-twitch", "twitch-gateway")];
 
@@ -152,6 +154,13 @@ impl Compose {
         self.containers.as_deref().map_err(|error| anyhow!("{error:#}; `vigie doctor` says how to mend it"))
     }
 
+    /// Services of ours that were started, whether they run or not.
+    fn services_started(&self) -> anyhow::Result<Vec<Part>> {
+        let parts = self.containers()?.iter().cloned().map(Container::part);
+        let services = find::SERVICES.into_iter().chain(find::OPTIONAL.map(|(name, _)| name));
+        Ok(parts.filter(|part| services.clone().any(|name| started::works_as(&part.name, name))).collect())
+    }
+
     /// The services that are meant; all that have a container when nothing is named.
     fn services(&self, names: &[String]) -> anyhow::Result<Vec<String>> {
         if !names.is_empty() {
@@ -197,36 +206,64 @@ impl Container {
     }
 }
 
-/// Whether a command that asks NATS is to be given to a container: in Compose NATS is out of reach from here.
-/// The exit code of it there; `None` where it is to be run here.
+/// What became of a command that asks NATS.
+pub(crate) enum HandedOver {
+    /// It was run in a container, and ended so.
+    Done(ExitCode),
+    /// NATS of Compose cannot be asked, and why. What Compose knows can still be told here.
+    WithoutNats(String),
+    /// It is to be run here.
+    Not,
+}
+
+/// Gives a command that asks NATS to a container, where that is needed: in Compose NATS is out of reach from here.
+/// `looks`: whether it only says how the bot is, for which it is told what was started.
 ///
 /// # Errors
 /// When Docker cannot be run, or does not say whether Vigie runs in it.
-pub(crate) async fn hand_over(which: &Which) -> anyhow::Result<Option<ExitCode>> {
+pub(crate) async fn hand_over(which: &Which, looks: bool) -> anyhow::Result<HandedOver> {
     let runs_here = Up::at(&which.data).running().is_some();
     if runs_here || find::nats_url_setting()?.is_some() {
-        return Ok(None);
+        return Ok(HandedOver::Not);
     }
-    let Some(project) = Compose::find().await else { return Ok(None) };
+    let Some(project) = Compose::find().await else { return Ok(HandedOver::Not) };
     // Whoever runs it by systemd may have no right to use Docker.
     if project.containers.is_err() && Systemd::find().await.is_some_and(|systemd| systemd.runs()) {
-        return Ok(None);
+        return Ok(HandedOver::Not);
     }
-    if !project.containers()?.iter().any(|one| one.service == "nats" && one.state == "running") {
-        return Ok(None);
+    let containers = project.containers()?;
+    let Some(nats) = containers.iter().find(|one| one.service == NATS) else { return Ok(HandedOver::Not) };
+    let part = nats.clone().part();
+    // What hangs would keep whoever looks waiting, or not even let a container start.
+    if looks && project.runs() && !matches!(part.state, State::Ready | State::Starting) {
+        return Ok(HandedOver::WithoutNats(started::without_nats(&part)));
     }
-    let code = inside(without_run(env::args_os().skip(1))).await?;
-    Ok(Some(code.map_or(ExitCode::FAILURE, ExitCode::from)))
+    if nats.state != "running" {
+        return Ok(HandedOver::Not);
+    }
+    let started = if looks { Some(serde_json::to_string(&project.services_started()?)?) } else { None };
+    let code = inside(started, without_run(env::args_os().skip(1))).await?;
+    if looks && code == Some(NO_NATS) {
+        return Ok(HandedOver::WithoutNats(started::without_nats(&part)));
+    }
+    Ok(HandedOver::Done(code.map_or(ExitCode::FAILURE, ExitCode::from)))
 }
 
-/// Runs `vigie` with these arguments where NATS of Compose can be reached; its exit code.
+/// Runs `vigie` with these arguments where NATS of Compose can be reached; its exit code. `started`: the services that
+/// were, if it is to know.
 ///
 /// # Errors
 /// When Docker cannot be run.
-async fn inside<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Option<u8>> {
+async fn inside<S: AsRef<OsStr>>(
+    started: Option<String>,
+    arguments: impl IntoIterator<Item = S>,
+) -> anyhow::Result<Option<u8>> {
     let mut command = compose(["run", "--rm", "--no-deps"]);
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         command.arg("--no-TTY");
+    }
+    if let Some(started) = started {
+        command.args(["--env", &format!("{}={started}", started::VARIABLE)]);
     }
     command.args([TOOLS, "vigie"]).args(arguments);
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
@@ -299,6 +336,11 @@ fn read(text: &str) -> anyhow::Result<Vec<Container>> {
 
 fn is_ours(service: &str) -> bool {
     find::SERVICES.iter().any(|name| is_called(service, name)) || stands_in(service)
+}
+
+/// The part of the demo that does the work of this service.
+pub(super) fn stand_in_of(service: &str) -> Option<&'static str> {
+    DEMO.iter().find(|(_, real)| *real == service).map(|(demo, _)| *demo)
 }
 
 /// Whether it does the work of another part in the demo.

@@ -4,18 +4,20 @@
 mod compose;
 mod lines;
 pub(crate) mod program;
+mod started;
 mod systemd;
 mod up;
 
-pub(crate) use compose::{hand_over, inside_to_the_end};
+pub(crate) use compose::{HandedOver, hand_over, inside_to_the_end};
 pub(crate) use lines::{LogLine, Logs, Wanted, is_called};
+pub(crate) use started::{NO_NATS, Starter, is_inside, of_nats, works_as};
 pub(crate) use up::{Hold, Shape};
 
 use std::{fmt, time::Duration};
 
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use self::{compose::Compose, systemd::Systemd, up::Up};
@@ -68,7 +70,7 @@ impl Runs {
 }
 
 /// How a part is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// It works, as far as its supervisor knows.
@@ -84,7 +86,7 @@ pub(crate) enum State {
 }
 
 /// One process or container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     /// What it is called; several may be called the same.
     pub name: String,

@@ -107,8 +107,10 @@ impl Systemd {
 impl Unit {
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
-        let (name, _load, active, sub) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        name.ends_with(END).then(|| Self {
+        let (name, load, active, sub) = (words.next()?, words.next()?, words.next()?, words.next()?);
+        // One that is only spoken of by another is not installed.
+        let there = load != "not-found" || active != "inactive";
+        (there && name.ends_with(END)).then(|| Self {
             name: name.to_owned(),
             active: active.to_owned(),
             sub: sub.to_owned(),
@@ -168,6 +170,7 @@ vigie-command-worker@1.service loaded active     running      Vigie: command wor
 vigie-command-worker@2.service loaded inactive   dead         Vigie: command worker 2
 vigie-discord-gateway.service  loaded activating auto-restart Vigie: the Discord gateway
 vigie-nats.service             loaded failed     failed       Vigie: NATS
+vigie-backup.service           not-found inactive dead        vigie-backup.service
 ";
 
     fn systemd() -> Systemd {

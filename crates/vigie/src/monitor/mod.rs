@@ -19,7 +19,7 @@ use self::{frame::Frame, rates::Rates, screen::Screen};
 use crate::{
     cli,
     events::{Line, Passing},
-    here::Runs,
+    here::{NO_NATS, Runs},
     paint::{self, Paint},
     status::{Looker, View},
 };
@@ -33,7 +33,7 @@ const MOST_LINES: usize = 200;
 
 /// What its `--help` ends with.
 const EXIT_CODES: &str =
-    "Exit codes: 0 ended by q or Ctrl-C; 64 arguments cannot be used, or there is no terminal";
+    "Exit codes: 0 ended by q or Ctrl-C; 64 settings or arguments cannot be used, or there is no terminal";
 
 /// Arguments of `vigie monitor`.
 #[derive(clap::Args, Debug)]
@@ -48,28 +48,29 @@ type Seen = Option<(View, Option<Bus>)>;
 
 /// Draws until somebody has seen enough.
 ///
+/// `without`: why NATS cannot be asked from here, where that is known.
+///
 /// # Errors
-/// When a setting cannot be read, or the terminal is gone.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+/// When a setting cannot be used, or the terminal is gone.
+pub(crate) async fn run(options: &Options, without: Option<String>) -> anyhow::Result<ExitCode> {
     let Some(mut screen) = Screen::open()? else {
         return Ok(cli::refuse(
             "monitor needs a terminal; `vigie status --watch --json` and `vigie events --json` are for programs",
         ));
     };
-    let mut looker = Looker::new(&options.runs)?;
+    let mut looker = Looker::new(&options.runs, without)?;
     let (sender, seen) = watch::channel::<Seen>(None);
     let look = async {
         loop {
-            let view = looker.look().await;
+            let Some(view) = looker.look().await? else { return Ok(ExitCode::from(NO_NATS)) };
             sender.send_replace(Some((view, looker.bus.clone())));
             sleep(LOOK_EVERY).await;
         }
     };
     tokio::select! {
-        () = look => {}
-        drawn = draw(&mut screen, seen) => drawn?,
+        ended = look => ended,
+        drawn = draw(&mut screen, seen) => drawn.map(|()| ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn draw(screen: &mut Screen, mut seen: watch::Receiver<Seen>) -> anyhow::Result<()> {

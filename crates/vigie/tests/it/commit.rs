@@ -130,7 +130,7 @@ async fn a_deploy_that_changed_nothing_is_no_success() {
 
 #[tokio::test]
 async fn without_a_deployer_nothing_is_said_to_be_new() {
-    let (folder, mut nats) = (repository(), Nats::start().await);
+    let (folder, nats) = (repository(), Nats::start().await);
     fs::write(folder.path().join("command.toml"), "x = 1\n").unwrap();
     let (code, text) = run(&folder, &nats, &["-m", "add a command", "--yes"]).await;
     assert_eq!(code, Some(1), "nothing runs Vigie here: {text}");
@@ -138,13 +138,21 @@ async fn without_a_deployer_nothing_is_said_to_be_new() {
         text.contains("there is no deployer: nothing is built") && text.contains("vigie restart\n"),
         "{text}"
     );
+}
 
-    fs::write(folder.path().join("command.toml"), "x = 2\n").unwrap();
+/// What mends a bot that is down is shipped in the same way.
+#[tokio::test]
+async fn without_nats_it_is_pushed_and_said_that_nobody_watched() {
+    let (folder, mut nats) = (repository(), Nats::start().await);
     nats.kill();
-    let (code, text) = run(&folder, &nats, &["-m", "change it", "--yes"]).await;
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("nothing was committed: `vigie deploy status`: no NATS server answers"), "{text}");
-    assert_eq!(git(folder.path(), &["log", "-1", "--format=%s"]), "add a command");
+    fs::write(folder.path().join("command.toml"), "x = 2\n").unwrap();
+    let (code, text) = run(&folder, &nats, &["-m", "mend it", "--yes"]).await;
+    assert_eq!(code, Some(75), "{text}");
+    for part in ["this only commits and pushes", "is pushed to main", "nobody watched the bot come back"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("vigie restart\n"), "{text}");
+    assert_eq!(git(&folder.path().join("remote.git"), &["log", "-1", "--format=%s", "main"]), "mend it");
 }
 
 #[tokio::test]

@@ -306,6 +306,36 @@ async fn ten_thousand_letters_are_listed_by_the_page_and_dropped_at_once() {
 }
 
 #[tokio::test]
+async fn what_was_given_back_and_dropped_is_in_the_audit_trail() {
+    let world = World::start().await;
+    for n in 0..3 {
+        world.poison(n, 0).await;
+    }
+    assert_eq!(world.dead(&["replay", "1", "9"]).await.code, Some(1));
+    assert_eq!(world.dead(&["drop", "9", "--yes"]).await.code, Some(1));
+    assert_eq!(world.dead(&["drop", "--all", "--yes"]).await.code, Some(0));
+    let noted = world.bus.trail(9).await.unwrap();
+    let noted: Vec<String> = noted
+        .iter()
+        .map(|one| format!("{} {}: {} {:?}: {}", one.by, one.verb, one.object, one.result, one.words))
+        .collect();
+    let expected = [
+        "cli drop: all dead letters Done: dropped 2 dead letters",
+        "cli replay: dead letters 1, 9 Failed: 1 dead letter is back where it came from, 1 not",
+    ];
+    assert_eq!(noted, expected);
+
+    // Where it cannot be noted it is done all the same.
+    world.next_event().await;
+    world.poison(7, 0).await;
+    world.write_raw(b"PUB $JS.API.STREAM.DELETE.AUDIT 0\r\n\r\n");
+    eventually(SOON, || async { world.bus.trail(1).await.map_or(Ok(()), Err) }).await;
+    let told = world.dead(&["drop", "--all", "--yes"]).await;
+    assert_eq!((told.code, &*told.out), (Some(0), "dropped 1 dead letter\n"), "{told:?}");
+    assert_eq!(told.err, "this is not in the audit trail: NATS does not take it\n");
+}
+
+#[tokio::test]
 async fn nothing_is_dropped_unasked_and_wrong_arguments_are_64() {
     let world = World::start().await;
     world.poison(7, 0).await;

@@ -40,7 +40,7 @@ impl Machine {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.folder.vigie(arguments);
         command.env("PATH", self.folder.path().join("programs"));
         said(&command.output().unwrap())
@@ -56,7 +56,7 @@ impl Machine {
     }
 
     /// What programs were told, but for what only asks.
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         let told = fs::read_to_string(self.folder.path().join("told")).unwrap();
         fs::remove_file(self.folder.path().join("told")).unwrap();
         let asks = [" ps ", "list-unit", " config "];
@@ -149,7 +149,12 @@ fn what_asks_nats_is_asked_in_a_container_where_nats_is_out_of_reach() {
     machine.file("ps", UP);
     let (code, out, _) = machine.run(&["status", "--run", "compose", "--json"]);
     assert_eq!((code, &*out), (Some(3), "inside\n"));
-    assert_eq!(machine.told(), ["docker compose run --rm --no-deps --no-TTY status vigie status --json"]);
+    let started =
+        r#"VIGIE_STARTED=[{"name":"demo-twitch","state":"ready","detail":"Up 2 minutes (healthy)"}]"#;
+    let run = "docker compose run --rm --no-deps --no-TTY";
+    assert_eq!(machine.told(), [format!("{run} --env {started} status vigie status --json")]);
+    machine.run(&["audit"]);
+    assert_eq!(machine.told(), [format!("{run} status vigie audit")], "only who looks is told");
     fs::create_dir(machine.folder.data()).unwrap();
     machine.file("data/vigie.lock", r#"{"pid":1,"nats_url":"nats://127.0.0.1:9"}"#);
     let (code, out, _) = machine.run(&["status", "--run", "up"]);
@@ -301,7 +306,7 @@ fn what_is_restored_in_a_container_is_waited_for_whatever_is_pressed() {
     assert_eq!(machine.told(), ["docker compose stop demo-twitch", "docker compose start demo-twitch"]);
 }
 
-const SYSTEMCTL: &str = r"
+pub const SYSTEMCTL: &str = r"
 list-unit-files*) echo 'vigie.target enabled enabled' ;;
 list-units*) cat units ;;
 stop*) sed 's/ active running / inactive dead /' units >less; cp less units ;;

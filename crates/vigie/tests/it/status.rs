@@ -1,13 +1,25 @@
 //! `vigie status` and `vigie provision` against a real server.
 
-use std::{collections::BTreeMap, process::Output};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Output,
+    time::Duration,
+};
 
 use bus::Bus;
 use protocol::ServiceStats;
-use serde_json::Value;
-use testkit::Nats;
+use serde_json::{Value, json};
+use testkit::{Nats, eventually};
 
-use crate::folder::Folder;
+use crate::{
+    folder::Folder,
+    here::{Machine, SYSTEMCTL},
+    terminal::Terminal,
+};
+
+const SOON: Duration = Duration::from_secs(30);
 
 fn stats(service: &str, reason: &str) -> ServiceStats {
     ServiceStats {
@@ -23,10 +35,12 @@ fn stats(service: &str, reason: &str) -> ServiceStats {
     }
 }
 
-/// Announces the three services, of which the Twitch gateway says `reason`.
+/// Announces the four services, of which the Twitch gateway says `reason`.
 pub async fn announce(bus: &Bus, reason: &'static str) -> Vec<bus::Announcement> {
     let mut all = Vec::new();
-    for (name, reason) in [("discord-gateway", ""), ("twitch-gateway", reason), ("command-worker", "")] {
+    let services =
+        [("discord-gateway", ""), ("twitch-gateway", reason), ("command-worker", ""), ("healthcheck", "")];
+    for (name, reason) in services {
         all.push(bus.announce(name, move || stats(name, reason)).await.unwrap());
     }
     bus.round_trip().await;
@@ -63,6 +77,96 @@ async fn a_bot_that_is_well_is_0_and_one_that_is_not_is_1_with_the_reason() {
     assert_eq!(view["problems"][0], "twitch-gateway here-1 is not ready: twitch: login refused");
 }
 
+/// A NATS that lost only some of what it keeps, and a service that its supervisor has and that is dead.
+#[tokio::test]
+async fn what_nats_lacks_and_what_was_started_and_is_dead_is_no_well_bot() {
+    let (machine, nats) = (Machine::with(&[("systemctl", SYSTEMCTL)]), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let _well = announce(&bus, "").await;
+    let units = "vigie-nats.service loaded active running Vigie: NATS\n\
+                 vigie-backup.service loaded failed failed Vigie: backups\n\
+                 vigie-deployer.service not-found inactive dead vigie-deployer.service\n";
+    machine.file("units", units);
+    let programs = machine.folder.path().join("programs");
+    let status = async |arguments: &[&str]| {
+        let mut command = machine.folder.vigie(&["status", "--json"]);
+        command.args(arguments).env("NATS_URL", nats.url()).env("PATH", &programs);
+        let told = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let view: Value = serde_json::from_slice(&told.stdout).unwrap();
+        (told.status.code(), view["problems"].clone())
+    };
+    assert_eq!(status(&[]).await, (Some(0), json!([])), "another bot may run here");
+    let dead = "no backup answers (failed (failed)): `vigie logs backup` may say why";
+    assert_eq!(status(&["--run", "systemd"]).await, (Some(1), json!([dead])));
+
+    for stream in ["AUDIT", "ONCE", "KV_session", "CHATTER"] {
+        delete_stream(&nats, stream);
+    }
+    let lacks = "NATS lacks CHATTER, AUDIT, ONCE, session: run `vigie provision`";
+    eventually(SOON, || async {
+        let found = status(&[]).await;
+        if found == (Some(1), json!([lacks])) { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+/// Without healthcheck a bot works.
+#[tokio::test]
+async fn that_nobody_is_told_when_something_is_wrong_is_said_and_no_failure() {
+    let (folder, nats) = (Folder::new(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let mut well = announce(&bus, "").await;
+    drop(well.pop());
+    eventually(SOON, || async {
+        let told = run(&folder, &nats, &["status"]).await;
+        let text = String::from_utf8(told.stdout).unwrap();
+        let warned = text.ends_with(
+            "Everything is ready.\n! no healthcheck answers: nobody is told when something is wrong\n",
+        );
+        if warned && told.status.code() == Some(0) { Ok(()) } else { Err(text) }
+    })
+    .await;
+}
+
+/// One in a container, which its caller tells what was started.
+#[tokio::test]
+async fn one_in_a_container_is_told_what_was_started_and_leaves_it_to_its_caller_when_nats_is_away() {
+    let (folder, nats) = (Folder::new(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let _well = announce(&bus, "").await;
+    let started = json!([
+        { "name": "demo-twitch", "state": "ready", "detail": "Up 2 minutes (healthy)" },
+        { "name": "deployer", "state": "down", "detail": "Exited (1) 1 hour ago" },
+    ]);
+    let status = async |url: String| {
+        let mut command = folder.vigie(&["status", "--json"]);
+        command.env("NATS_URL", url).env("VIGIE_STARTED", started.to_string());
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    };
+    let told = status(nats.url()).await;
+    let view: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let dead = "no deployer answers (Exited (1) 1 hour ago): `vigie logs deployer` may say why";
+    assert_eq!((told.status.code(), &view["problems"]), (Some(1), &json!([dead])));
+    let told = status("nats://127.0.0.1:9".to_owned()).await;
+    assert_eq!((told.status.code(), told.stdout, told.stderr), (Some(69), Vec::new(), Vec::new()));
+}
+
+/// As nobody does on purpose.
+fn delete_stream(nats: &Nats, name: &str) {
+    let url = nats.url();
+    let mut socket = TcpStream::connect(url.strip_prefix("nats://").unwrap()).unwrap();
+    let delete =
+        format!("CONNECT {{\"verbose\":false}}\r\nPUB $JS.API.STREAM.DELETE.{name} 0\r\n\r\nPING\r\n");
+    socket.write_all(delete.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"PONG\r\n") {
+        let mut part = [0; 512];
+        let length = socket.read(&mut part).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&part[..length]);
+    }
+}
+
 #[tokio::test]
 async fn a_service_is_told_to_start_again_from_anywhere() {
     let (folder, nats) = (Folder::new(), Nats::start().await);
@@ -77,6 +181,9 @@ async fn a_service_is_told_to_start_again_from_anywhere() {
     assert!(text.contains("✓ twitch-gateway  is back"), "{text}");
     let order = told.await.unwrap().unwrap();
     assert_eq!((order.by.as_str(), order.instance), ("cli", None));
+    let noted = bus.trail(9).await.unwrap();
+    let noted: Vec<_> = noted.iter().map(|one| [&*one.service, &one.verb, &one.object, &one.by]).collect();
+    assert_eq!(noted, [["operator", "restart", "twitch-gateway", "cli"]]);
 
     let deaf = run(&folder, &nats, &["restart", "backup"]).await;
     let text = String::from_utf8(deaf.stderr).unwrap();
@@ -106,9 +213,57 @@ fn a_nats_that_is_not_there_is_named_with_what_to_do() {
     let said = String::from_utf8(told.stdout).unwrap();
     assert_eq!(told.status.code(), Some(1));
     assert!(
-        said.contains("no NATS server answers at nats://127.0.0.1:9: start Vigie with `vigie up`"),
+        said.contains("no NATS server answers at nats://127.0.0.1:9: start Vigie with `vigie start`"),
         "{said}"
     );
+}
+
+/// 64, whichever of them it is and whichever command asks NATS.
+#[test]
+fn a_login_that_cannot_be_read_is_a_setting_that_cannot_be_used() {
+    let folder = Folder::new();
+    for name in ["NATS_URL_FILE", "NATS_NKEY_FILE", "NATS_CA_FILE"] {
+        for arguments in [&["status"][..], &["audit"], &["restart", "nats"], &["provision", "--check"]] {
+            let mut command = folder.vigie(arguments);
+            if name != "NATS_URL_FILE" {
+                command.env("NATS_URL", "nats://127.0.0.1:9");
+            }
+            let told = command.env(name, "/gone").env("PATH", "").output().unwrap();
+            let said = String::from_utf8([told.stdout, told.stderr].concat()).unwrap();
+            assert_eq!(told.status.code(), Some(64), "{name} {arguments:?}: {said}");
+            assert!(said.contains("/gone"), "{name} {arguments:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_is_watched_in_a_terminal_with_colours_unless_they_are_not_wanted() {
+    let (folder, nats) = (Folder::new(), Nats::start().await);
+    let bus = nats.bus("test").await;
+    let _well = announce(&bus, "").await;
+    for colours in [true, false] {
+        let mut command = folder.vigie(&["status", "--watch"]);
+        command.env("NATS_URL", nats.url()).env_remove("NO_COLOR");
+        if !colours {
+            command.env("NO_COLOR", "1");
+        }
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut terminal = Terminal::start(&command);
+            // It looks again by itself.
+            for _ in 0..2 {
+                terminal.wait_for("Everything is ready.");
+            }
+            terminal.press("\x03");
+            terminal.ended()
+        });
+        let (status, shown) = ended.await.unwrap();
+        assert_eq!(status.code(), Some(0), "{shown}");
+        // Without colours it still begins at the top of the screen, each time.
+        let codes = shown.matches("\x1b[").count() - 2 * shown.matches("\x1b[H\x1b[2J").count();
+        assert!(shown.matches("\x1b[H\x1b[2J").count() >= 2, "{shown:?}");
+        assert_eq!(codes > 0, colours, "{shown:?}");
+        assert_eq!(shown.contains("\x1b[32m✓ ready"), colours, "{shown:?}");
+    }
 }
 
 #[test]

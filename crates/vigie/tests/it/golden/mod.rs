@@ -31,7 +31,13 @@ const TRIES: usize = 4;
 type Verb = (&'static str, &'static [(Place, &'static [&'static str])]);
 
 static VERBS: &[Verb] = &[
-    ("audit", &[(Place::Well, &["audit", "audit --json", "audit -n 0"]), (Place::Alone, &["audit"])]),
+    (
+        "audit",
+        &[
+            (Place::Well, &["audit", "audit --json", "audit -n 0"]),
+            (Place::Alone, &["audit", "NATS_NKEY_FILE=/gone audit"]),
+        ],
+    ),
     (
         "backup-create",
         &[
