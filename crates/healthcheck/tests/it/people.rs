@@ -153,3 +153,28 @@ async fn without_a_way_it_says_that_nobody_is_told() {
     assert!(watching.page("/health/detailed").body.contains("nobody is told"));
     watching.stop().await;
 }
+
+#[tokio::test]
+async fn a_channel_that_nobody_needed_is_tested_a_day_after_the_last_time() {
+    let world = World::start().await;
+    let _services = world.services().await;
+    let phone = Receiver::start().await;
+    let mut config = world.config();
+    config.ntfy = phone.address("/my-topic");
+    let nearly_a_day = std::time::Duration::from_secs(24 * 60 * 60 - 2);
+    let tested = std::time::SystemTime::now() - nearly_a_day;
+    let tested_ms = tested.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let kept =
+        serde_json::json!({ "channels": { "ntfy": { "tested_ms": u64::try_from(tested_ms).unwrap() } } });
+    std::fs::create_dir_all(&config.data).unwrap();
+    std::fs::write(config.data.join("healthcheck.json"), kept.to_string()).unwrap();
+    let watching = world.watch(config);
+    let test = phone.gets(|_| true).await;
+    assert_eq!(
+        (test.uri.path(), &test.headers["priority"]),
+        ("/my-topic", &"min".parse().unwrap()),
+        "{test:?}"
+    );
+    watching.is("healthy").await;
+    watching.stop().await;
+}

@@ -80,3 +80,28 @@ async fn it_answers_over_http_and_ends_when_asked() {
     .await;
     assert_eq!(ended.code(), Some(0));
 }
+
+/// Those who look from outside see nothing but the status, and many ask by HEAD.
+#[tokio::test]
+async fn what_is_wrong_is_the_status_of_http_too() {
+    service::install_crypto();
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = format!("nats://127.0.0.1:{}", free_port());
+    let data = folder.path().to_str().unwrap();
+    let program = Program::start(&[("NATS_URL", &nobody), ("HEALTHCHECK_DATA", data)]);
+    eventually(SOON, || async {
+        match program.get("/status").await {
+            Ok((503, body)) if body == "unhealthy: NATS cannot be reached\n" => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    let client = reqwest::Client::new();
+    for (path, status) in
+        [("/health", 503), ("/health/detailed", 503), ("/ping", 200), ("/uptime", 200), ("/commit", 200)]
+    {
+        assert_eq!(program.get(path).await.unwrap().0, status, "{path}");
+        let asked = client.head(format!("{}{path}", program.url)).send().await.unwrap();
+        assert_eq!(asked.status().as_u16(), status, "{path}");
+    }
+}
