@@ -4,7 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::here::{DOCKER, Machine, UP};
+use crate::{
+    here::{DOCKER, Machine, UP},
+    terminal::Terminal,
+};
 
 #[test]
 fn what_compose_knows_is_told_when_its_nats_does_not_answer() {
@@ -44,4 +47,22 @@ fn what_compose_knows_is_told_when_its_nats_does_not_answer() {
     assert_eq!((code, &view["runs"]["by"]), (Some(1), &"compose".into()));
     let why = "NATS does not answer (Up 2 minutes (healthy)): `vigie restart nats` starts it again";
     assert_eq!(view["problems"], json!([why]));
+}
+
+#[test]
+fn the_same_is_shown_live() {
+    let machine = Machine::with(&[("docker", DOCKER)]);
+    machine.file("compose.yaml", "services: { discord-gateway: {} }\n");
+    machine.file("ps", UP);
+    machine.file("code", "69");
+    let mut command = machine.folder.vigie(&["monitor"]);
+    let programs = machine.folder.path().join("programs");
+    command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+    let mut terminal = Terminal::start(&command);
+    terminal.wait_for("As seen by Docker Compose in /");
+    terminal.wait_for("NATS does not answer (Up 2 minutes (healthy))");
+    terminal.wait_for("demo-twitch");
+    terminal.press("q");
+    let (status, shown) = terminal.ended();
+    assert_eq!(status.code(), Some(0), "{shown}");
 }
