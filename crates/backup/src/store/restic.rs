@@ -236,14 +236,14 @@ impl Restic {
         .await
     }
 
-    /// Checks the structure, and reads so many percent of what is stored; `None`: nothing of it.
+    /// Checks the structure, and reads so many percent of what is stored; `None`: nothing of it, and of the structure only
+    /// what is not here already.
     ///
     /// # Errors
     /// [`ResticError`], with what is damaged.
     pub async fn check(&self, percent: Option<u8>) -> Result<(), ResticError> {
-        let part = percent.map(|percent| format!("--read-data-subset={percent}%"));
-        let arguments: Vec<&str> = ["check"].into_iter().chain(part.as_deref()).collect();
-        self.run(&arguments, LONG, |_| {}).await
+        let how = percent.map(|percent| format!("--read-data-subset={percent}%"));
+        self.run(&["check", how.as_deref().unwrap_or("--with-cache")], LONG, |_| {}).await
     }
 
     /// Forgets snapshots; what only they had stays until [`prune`](Self::prune).
