@@ -1,12 +1,6 @@
 //! `vigie status` and `vigie provision` against a real server.
 
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-    net::TcpStream,
-    process::Output,
-    time::Duration,
-};
+use std::{collections::BTreeMap, process::Output, time::Duration};
 
 use bus::Bus;
 use protocol::ServiceStats;
@@ -100,7 +94,7 @@ async fn what_nats_lacks_and_what_was_started_and_is_dead_is_no_well_bot() {
     assert_eq!(status(&["--run", "systemd"]).await, (Some(1), json!([dead])));
 
     for stream in ["AUDIT", "ONCE", "KV_session", "CHATTER"] {
-        delete_stream(&nats, stream);
+        bus.remove_stream(stream).await.unwrap();
     }
     let lacks = "NATS lacks CHATTER, AUDIT, ONCE, session: run `vigie provision`";
     eventually(SOON, || async {
@@ -149,22 +143,6 @@ async fn one_in_a_container_is_told_what_was_started_and_leaves_it_to_its_caller
     assert_eq!((told.status.code(), &view["problems"]), (Some(1), &json!([dead])));
     let told = status("nats://127.0.0.1:9".to_owned()).await;
     assert_eq!((told.status.code(), told.stdout, told.stderr), (Some(69), Vec::new(), Vec::new()));
-}
-
-/// As nobody does on purpose.
-fn delete_stream(nats: &Nats, name: &str) {
-    let url = nats.url();
-    let mut socket = TcpStream::connect(url.strip_prefix("nats://").unwrap()).unwrap();
-    let delete =
-        format!("CONNECT {{\"verbose\":false}}\r\nPUB $JS.API.STREAM.DELETE.{name} 0\r\n\r\nPING\r\n");
-    socket.write_all(delete.as_bytes()).unwrap();
-    let mut said = Vec::new();
-    while !said.ends_with(b"PONG\r\n") {
-        let mut part = [0; 512];
-        let length = socket.read(&mut part).unwrap();
-        assert!(length > 0, "{}", String::from_utf8_lossy(&said));
-        said.extend_from_slice(&part[..length]);
-    }
 }
 
 #[tokio::test]
